@@ -1,0 +1,1 @@
+"""Highly available PostgreSQL on Amazon RDS: one stack, two clouds."""

@@ -1,0 +1,223 @@
+"""The records in which the cloud and a DB instance's supervisor meet: files, never calls.
+
+`desired.json` is written by the cloud, all others by the supervisor. Each is replaced atomically
+and can be read with `cat`. No record holds a password: the master user's is a SCRAM verifier.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+MemberName = Literal["a", "b"]
+
+
+class Record(BaseModel):
+    """A frozen record; unknown fields are refused, so a version mismatch is seen."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class RunState(StrEnum):
+    """What the cloud wants of the servers as a whole."""
+
+    RUNNING = "running"
+    STOPPED = "stopped"
+    DELETED = "deleted"
+    """Stop servers and relay, keep a final snapshot if asked, write a last observation, exit.
+    The cloud removes the folders once the supervisor's lock is free."""
+
+
+class RequestKind(StrEnum):
+    """One-shot requests."""
+
+    REBOOT = "reboot"
+    """Restart the primary in place (RebootDBInstance)."""
+    FAILOVER = "failover"
+    """Reboot with failover; needs an in-sync standby, else it is refused."""
+    PROMOTE = "promote"
+    """Make a read replica an instance of its own."""
+
+
+class Request(Record):
+    """A one-shot request. Carried out once: `number` rises with each request of an instance,
+    and a request whose `epoch` is older than the role record's is answered `stale`, not done."""
+
+    number: int = Field(ge=1)
+    kind: RequestKind
+    epoch: int = Field(ge=0)
+
+
+class MasterUser(Record):
+    """The master user. Whenever `number` is above the last one applied, the verifier is set."""
+
+    name: str
+    verifier: str = Field(repr=False)
+    """SCRAM-SHA-256 verifier as pg_authid keeps it."""
+    number: int = Field(ge=1)
+
+
+class Source(Record):
+    """Where a read replica streams from."""
+
+    resource_id: str
+    upstream: str
+    """Absolute path of the source's `upstream` link (a folder with a Unix socket)."""
+
+
+class Endpoint(Record):
+    """Where clients connect."""
+
+    address: str
+    port: int
+    force_ssl: bool
+    iam_authentication: bool
+    authorize_url: str | None = None
+    """Where the relay has IAM tokens judged; None: no token is ever accepted."""
+
+
+class DesiredInstance(Record):
+    """What the cloud wants of one DB instance."""
+
+    resource_id: str
+    identifier: str
+    run: RunState = RunState.RUNNING
+    bin_folder: str
+    """Folder of `postgres`, `initdb`, `pg_basebackup`, `pg_rewind`, reachable by the server's user."""
+    major: int
+    multi_az: bool
+    zones: dict[MemberName, str]
+    """Availability Zone of each member. A single-AZ instance has only "a" or only "b"... whichever
+    is primary; the other may stay listed and is used when Multi-AZ is turned on."""
+    source: Source | None = None
+    database: str | None = None
+    """DBName: created once, with the first primary."""
+    master: MasterUser | None = None
+    """None for a read replica: its roles come from the source."""
+    parameters: dict[str, str] = Field(default_factory=dict)
+    """Evaluated values of the parameter group, `rds.*` included, as postgresql.conf takes them."""
+    endpoint: Endpoint
+    request: Request | None = None
+    final_snapshot: str | None = None
+    """With run=deleted: absolute path of a folder the primary's data directory is moved to."""
+
+
+class MemberState(StrEnum):
+    """What is seen of one server."""
+
+    ABSENT = "absent"
+    """No data directory."""
+    DOWN = "down"
+    STARTING = "starting"
+    PRIMARY = "primary"
+    STANDBY = "standby"
+
+
+class ObservedMember(Record):
+    """One server as last seen."""
+
+    name: MemberName
+    zone: str
+    state: MemberState
+    pid: int | None = None
+    timeline: int | None = None
+    flushed: int | None = None
+    """Bytes of WAL flushed (primary) or received and flushed (standby), as pg_lsn counts."""
+    replayed: int | None = None
+    streaming: bool = False
+    """A standby or replica whose WAL receiver is streaming now."""
+
+
+class Phase(StrEnum):
+    """What the supervisor is doing; the cloud derives DBInstanceStatus from it and `failure`."""
+
+    CREATING = "creating"
+    RUNNING = "running"
+    REBOOTING = "rebooting"
+    FAILING_OVER = "failing-over"
+    RECOVERING = "recovering"
+    """The primary is being restarted after it died without a standby to take over."""
+    STOPPING = "stopping"
+    STOPPED = "stopped"
+    DELETED = "deleted"
+    FAILED = "failed"
+
+
+class Answer(Record):
+    """The outcome of one request."""
+
+    number: int
+    outcome: Literal["done", "refused", "stale"]
+    reason: str
+
+
+class ObservedInstance(Record):
+    """What the supervisor sees of one DB instance; valid only while its lock is held."""
+
+    resource_id: str
+    written_at: float
+    """Unix time in seconds."""
+    pid: int
+    phase: Phase
+    reason: str
+    """Why the phase is what it is, in a sentence for people."""
+    epoch: int
+    primary: MemberName | None
+    in_sync: bool
+    """The standby has every commit that was acknowledged: a failover now loses nothing."""
+    writable: bool
+    """The primary answers and takes writes (for a read replica: answers and takes reads)."""
+    redundant: bool
+    """Multi-AZ asked for and in_sync; True as well when Multi-AZ is not asked for."""
+    members: tuple[ObservedMember, ...]
+    answers: tuple[Answer, ...] = ()
+    """Outcomes of the latest requests, newest last (at most 16)."""
+    master_number: int = 0
+    """`MasterUser.number` last applied."""
+    pending_restart: tuple[str, ...] = ()
+    """Parameters whose new value waits for a reboot (pg_settings.pending_restart)."""
+    applied: dict[str, str] = Field(default_factory=dict)
+    """Parameters as last written to the servers' configuration."""
+    replication_lag_s: float | None = None
+    """Read replicas: seconds since the last commit replayed, as RDS's ReplicaLag."""
+    replication_error: str | None = None
+    server_version: str | None = None
+    relay_ready: bool = False
+    """The endpoint process holds its lock and listens."""
+
+
+class InstanceEvent(Record):
+    """One line of `events.jsonl`; the cloud turns it into an RDS event."""
+
+    number: int
+    at: float
+    code: str
+    """RDS event id, for example "RDS-EVENT-0013"."""
+    message: str
+
+
+class RoleRecord(Record):
+    """`role.json`: who is primary, written and fsynced before each irreversible act.
+
+    Invariant: `epoch` never falls; `in_sync` is True only while the primary's commits wait for
+    the standby; a member named in `fenced` never serves a client until it has been rewound or
+    cloned from the primary.
+    """
+
+    epoch: int = 0
+    primary: MemberName | None = None
+    """None until the first server has been made."""
+    in_sync: bool = False
+    fenced: MemberName | None = None
+    initialised: bool = False
+    """The first primary's roles and database exist."""
+    following: bool = False
+    """This instance is a read replica that has not been promoted."""
+    request: Request | None = None
+    """The request being carried out: repeated after a crash if its epoch still holds."""
+    answered: int = 0
+    """Highest request number answered."""
+    master_number: int = 0
+    event_number: int = 0
