@@ -32,7 +32,7 @@ def write_atomically(path: Path, content: str | bytes, *, mode: int = 0o600, dur
             os.fsync(fd)
     finally:
         os.close(fd)
-    os.replace(temporary, path)
+    temporary.replace(path)
     if durable:
         fsync_folder(path.parent)
 
@@ -42,7 +42,7 @@ def switch_link(link: Path, target: str) -> None:
     temporary = link.with_name(f".{link.name}.{os.getpid()}.new")
     temporary.unlink(missing_ok=True)
     temporary.symlink_to(target)
-    os.replace(temporary, link)
+    temporary.replace(link)
 
 
 class ProcessLock:

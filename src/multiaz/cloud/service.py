@@ -83,7 +83,8 @@ class ModelledService(Protocol):
     name: str
 
     @property
-    def operations(self) -> Mapping[str, Operation]: ...
+    def operations(self) -> Mapping[str, Operation]:
+        """API name to the function that performs it."""
 
     def start(self) -> None:
         """Resume unfinished work and begin to serve; called once the front door can dispatch."""
