@@ -1,0 +1,60 @@
+"""Where a request goes once it is known who sent it: a service of ours, or moto."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from multiaz.cloud import protocol
+from multiaz.cloud.models import known_services, model_name, operation_name, service_model
+from multiaz.cloud.service import AwsFault, AwsRequest, AwsResponse, Operation
+
+
+class Tail(Protocol):
+    """What serves the services we do not."""
+
+    def call(self, request: AwsRequest, operation: str) -> AwsResponse:
+        """The answer to `request`, which calls `operation`; never raises."""
+
+
+class Dispatcher:
+    """Routes requests by service, and within a service by action: `register` names what is ours."""
+
+    def __init__(self, tail: Tail, tail_services: frozenset[str]) -> None:
+        self._tail = tail
+        self._tail_services = tail_services
+        self._whole: dict[str, Mapping[str, Operation]] = {}
+        self._overrides: dict[str, Mapping[str, Operation]] = {}
+
+    def register(self, name: str, operations: Mapping[str, Operation]) -> None:
+        """`operations` of the service `name` (botocore's name) are ours.
+
+        If moto serves that service too, it keeps all other actions; otherwise they are refused.
+        """
+        kind = self._overrides if name in self._tail_services else self._whole
+        kind[name] = {**kind.get(name, {}), **operations}
+
+    def dispatch(self, request: AwsRequest) -> AwsResponse:
+        """The answer to `request`; never raises."""
+        name = model_name(request.service)
+        if name in self._whole:
+            return protocol.answer(name, self._whole[name], request)
+        if name not in self._tail_services:
+            return _refuse_service(name, request)
+        try:
+            action, _ = operation_name(service_model(name), request)
+        except AwsFault as fault:
+            return protocol.render_fault(name, fault, request)
+        ours = self._overrides.get(name, {})
+        if action in ours:
+            return protocol.answer(name, ours, request)
+        return self._tail.call(request, action)
+
+
+def _refuse_service(name: str, request: AwsRequest) -> AwsResponse:
+    fault = AwsFault(
+        "UnknownService" if name not in known_services() else "ServiceUnavailable",
+        f"The service {name} is not available on the local cloud.",
+        404 if name not in known_services() else 501,
+    )
+    return protocol.render_fault(name if name in known_services() else "sts", fault, request)

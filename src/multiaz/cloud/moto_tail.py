@@ -1,0 +1,107 @@
+"""The long tail of AWS: moto, in process, behind one lock. The only module that calls into moto's routing.
+
+A request is handed to moto's handler for its URL as moto's own interception of botocore does it; no
+socket, no WSGI server, no subprocess.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from multiaz.cloud.models import model_name
+from multiaz.cloud.protocol import internal_failure, not_available, render_fault, report_bug
+from multiaz.cloud.service import ACCOUNT_ID, AwsFault, AwsRequest, AwsResponse
+
+SERVED = frozenset(
+    ["ec2", "iam", "kms", "secretsmanager", "s3", "sns", "cloudwatch", "logs", "events", "ssm", "sts"]
+)
+"""botocore names of the services moto serves here: those whose state is saved and tested.
+Any other service is refused by name."""
+
+_GLOBAL = frozenset({"iam", "sts", "s3"})
+
+_log = logging.getLogger("multiaz.cloud")
+
+
+class MotoTail:
+    """moto's services. One lock: moto's backends are not made for threads, and their state is
+    saved as a whole. It is never held while PostgreSQL works."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self._routes: dict[str, list[tuple[re.Pattern[str], Callable[..., Any]]]] = {}
+
+    def call(self, request: AwsRequest, operation: str) -> AwsResponse:
+        """moto's answer to `request`, which calls `operation`.
+
+        Never raises: an action moto lacks is a fault naming it, a traceback in moto is our bug.
+        """
+        service = model_name(request.service)
+        try:
+            with self.lock:
+                return self._call(service, request, operation)
+        except AwsFault as fault:
+            return render_fault(service, fault, request)
+        except NotImplementedError:
+            _log.warning("moto has no %s:%s", service, operation)
+            return render_fault(service, not_available(service, operation), request)
+        except Exception as error:  # noqa: BLE001 - logged by report_bug, without the values
+            report_bug(error, request)
+            return render_fault(service, internal_failure(request.request_id), request)
+
+    def _call(self, service: str, request: AwsRequest, operation: str) -> AwsResponse:
+        from moto.core.request import Request
+        from werkzeug.exceptions import HTTPException
+
+        url = f"http://{request.service}.{request.region}.amazonaws.com{request.path}"
+        handler = next((found for pattern, found in self._handlers(service) if pattern.match(url)), None)
+        if handler is None:
+            raise not_available(service, operation)
+        full_url = f"{url}?{request.query}" if request.query else url
+        moto_request = Request.from_primitives(request.method, full_url, _headers(request), request.body)
+        try:
+            status, headers, body = handler(moto_request, moto_request.raw_url, moto_request.headers)
+        except HTTPException as error:
+            status, headers, body = error.code, dict(error.get_headers()), error.get_body()
+        return AwsResponse(
+            int(status or 500),
+            {name.lower(): str(value) for name, value in dict(headers).items() if name.lower() != "status"}
+            | {"x-amzn-requestid": request.request_id},
+            _bytes(body),
+        )
+
+    def _handlers(self, service: str) -> list[tuple[re.Pattern[str], Callable[..., Any]]]:
+        if service not in self._routes:
+            from moto import backends
+
+            find: Any = backends.get_backend
+            regions = find(service)[ACCOUNT_ID]
+            backend = regions["aws" if service in _GLOBAL else "us-east-1"]
+            self._routes[service] = [(re.compile(url), handler) for url, handler in backend.urls.items()]
+        return self._routes[service]
+
+
+def _headers(request: AwsRequest) -> dict[str, str]:
+    """Headers as moto wants them: it takes region and caller from a signature, which in-process
+    calls do not have, and must not see how the body travelled."""
+    drop = {"authorization", "host", "transfer-encoding", "content-length", "expect", "connection"}
+    kept = {name: value for name, value in request.headers.items() if name not in drop}
+    scope = f"{request.caller.access_key_id}/20260101/{request.region}/{request.service}/aws4_request"
+    kept["authorization"] = f"AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature=0"
+    return kept
+
+
+def _bytes(body: Any) -> bytes:
+    match body:
+        case None:
+            return b""
+        case bytes() | bytearray():
+            return bytes(body)
+        case str():
+            return body.encode()
+        case _:
+            return b"".join(piece if isinstance(piece, bytes) else str(piece).encode() for piece in body)
