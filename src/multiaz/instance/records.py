@@ -89,8 +89,7 @@ class DesiredInstance(Record):
     major: int
     multi_az: bool
     zones: dict[MemberName, str]
-    """Availability Zone of each member. A single-AZ instance has only "a" or only "b"... whichever
-    is primary; the other may stay listed and is used when Multi-AZ is turned on."""
+    """Availability Zone of each member; both are always named, "b" is used once Multi-AZ is on."""
     source: Source | None = None
     database: str | None = None
     """DBName: created once, with the first primary."""
@@ -217,7 +216,12 @@ class RoleRecord(Record):
     """This instance is a read replica that has not been promoted."""
     request: Request | None = None
     """The request being carried out: repeated after a crash if its epoch still holds."""
-    answered: int = 0
-    """Highest request number answered."""
+    answers: tuple[Answer, ...] = ()
+    """Outcomes of the latest requests, newest last."""
     master_number: int = 0
-    event_number: int = 0
+    """`MasterUser.number` last applied."""
+
+    @property
+    def answered(self) -> int:
+        """Highest request number answered."""
+        return self.answers[-1].number if self.answers else 0

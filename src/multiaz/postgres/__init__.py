@@ -1,0 +1,1 @@
+"""Primitives on real PostgreSQL servers; knows nothing of AWS and nothing of who is primary."""

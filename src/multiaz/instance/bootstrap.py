@@ -1,0 +1,64 @@
+"""The roles and databases a new DB instance has, as RDS presents them: SQL as data.
+
+The master user is no superuser but a member of rds_superuser; the superuser is rdsadmin.
+Source: RDS user guide, "Understanding PostgreSQL roles and permissions".
+"""
+
+from __future__ import annotations
+
+from psycopg import sql
+
+from multiaz.instance.records import MasterUser
+from multiaz.postgres.config import REPLICATION_USER, SUPERUSER
+
+QUIET = sql.SQL("SET log_statement = 'none'; SET log_min_duration_statement = -1; SET log_min_error_statement = panic")
+"""No verifier in a server log, whatever the parameter group says."""
+
+PREDEFINED = (
+    "pg_monitor", "pg_signal_backend", "pg_read_all_stats", "pg_read_all_settings", "pg_stat_scan_tables",
+    "pg_checkpoint", "pg_read_all_data", "pg_write_all_data", "pg_create_subscription", "pg_use_reserved_connections",
+)  # fmt: skip
+
+
+def roles() -> list[sql.Composable]:
+    """Statements that make RDS's own roles (in database postgres)."""
+    made: list[sql.Composable] = [
+        sql.SQL("CREATE ROLE {} WITH LOGIN REPLICATION").format(sql.Identifier(REPLICATION_USER)),
+        *(
+            sql.SQL("CREATE ROLE {} WITH NOLOGIN").format(sql.Identifier(name))
+            for name in ("rds_superuser", "rds_iam", "rds_replication", "rds_password")
+        ),
+    ]
+    grants = ("rds_iam", "rds_replication", "rds_password", *PREDEFINED)
+    made += [sql.SQL("GRANT {} TO rds_superuser WITH ADMIN OPTION").format(sql.Identifier(name)) for name in grants]
+    return made
+
+
+def master_role(master: MasterUser) -> list[sql.Composable]:
+    """Statements that make the master user."""
+    name = sql.Identifier(master.name)
+    return [
+        sql.SQL("CREATE ROLE {} WITH LOGIN CREATEDB CREATEROLE INHERIT IN ROLE rds_superuser PASSWORD {}").format(
+            name, sql.Literal(master.verifier)
+        ),
+        sql.SQL("ALTER DATABASE postgres OWNER TO {}").format(name),
+        sql.SQL("GRANT ALL ON SCHEMA public TO {}").format(name),
+    ]
+
+
+def databases(database: str | None, master: MasterUser) -> list[sql.Composable]:
+    """Statements that make rdsadmin's own database and the one asked for (outside a transaction)."""
+    made: list[sql.Composable] = [
+        sql.SQL("CREATE DATABASE rdsadmin OWNER {}").format(sql.Identifier(SUPERUSER)),
+        sql.SQL("REVOKE ALL ON DATABASE rdsadmin FROM PUBLIC"),
+    ]
+    if database and database != "postgres":
+        made.append(
+            sql.SQL("CREATE DATABASE {} OWNER {}").format(sql.Identifier(database), sql.Identifier(master.name))
+        )
+    return made
+
+
+def new_password(master: MasterUser) -> sql.Composable:
+    """The statement that sets the master user's verifier."""
+    return sql.SQL("ALTER ROLE {} PASSWORD {}").format(sql.Identifier(master.name), sql.Literal(master.verifier))

@@ -1,0 +1,122 @@
+"""Looks at one server again and again, in a thread of its own, so that a hung server hangs nobody else."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import psycopg
+
+from multiaz.postgres.server import Server
+
+PERIOD_S = 0.2
+
+_QUERY = """
+SELECT pg_is_in_recovery(),
+       CASE WHEN pg_is_in_recovery() THEN pg_last_wal_receive_lsn() ELSE pg_current_wal_flush_lsn() END - '0/0'::pg_lsn,
+       pg_last_wal_replay_lsn() - '0/0'::pg_lsn,
+       (SELECT status FROM pg_stat_wal_receiver),
+       (SELECT received_tli FROM pg_stat_wal_receiver),
+       extract(epoch FROM clock_timestamp() - pg_last_xact_replay_timestamp())::float8,
+       ARRAY(SELECT application_name FROM pg_stat_replication WHERE state = 'streaming'),
+       ARRAY(SELECT name FROM pg_settings WHERE pending_restart ORDER BY name),
+       current_setting('server_version'),
+       (SELECT timeline_id FROM pg_control_checkpoint())
+"""
+
+
+@dataclass(frozen=True)
+class Sight:
+    """One successful look at a server. Positions are bytes of WAL."""
+
+    at: float
+    """time.monotonic() when the answer came."""
+    postmaster: int
+    in_recovery: bool
+    flushed: int | None
+    replayed: int | None
+    receiving: bool
+    timeline: int | None
+    lag_s: float | None
+    followers: frozenset[str] = field(default_factory=frozenset)
+    """application_name of those that stream from here."""
+    pending_restart: tuple[str, ...] = ()
+    version: str = ""
+
+
+class Probe:
+    """Keeps the latest sight of one server; `changed` is called when something other than positions changed."""
+
+    def __init__(self, server: Server, changed: Callable[[], None]) -> None:
+        self.server = server
+        self._changed = changed
+        self._latest: Sight | None = None
+        self._stop = threading.Event()
+        self._poke = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=f"probe-{server.name}", daemon=True)
+        self._thread.start()
+
+    def latest(self, *, within_s: float, postmaster: int | None) -> Sight | None:
+        """The latest sight, if it is of this postmaster and not older than `within_s`."""
+        sight = self._latest
+        if sight is None or sight.postmaster != postmaster or time.monotonic() - sight.at > within_s:
+            return None
+        return sight
+
+    def poke(self) -> None:
+        """Look now."""
+        self._poke.set()
+
+    def stop(self) -> None:
+        """End the thread (a hung look ends with the process)."""
+        self._stop.set()
+        self._poke.set()
+
+    def _run(self) -> None:
+        connection: psycopg.Connection[Any] | None = None
+        connected_to: int | None = None
+        while not self._stop.is_set():
+            pid = self.server.pid()
+            if connection is not None and (pid != connected_to or connection.closed):
+                connection.close()
+                connection = None
+            pace = PERIOD_S
+            if pid is not None and self.server.status_word() == "ready":
+                try:
+                    if connection is None:
+                        connection, connected_to = self.server.connect(timeout_s=2), pid
+                        connection.execute("SET statement_timeout = '5s'")
+                    self._publish(self._look(connection, pid))
+                except psycopg.Error:
+                    if connection is not None:
+                        connection.close()
+                        connection = None
+                    pace = 0.02
+            elif pid is not None:
+                pace = 0.01  # starting: the answer is near
+            self._poke.wait(pace)
+            self._poke.clear()
+        if connection is not None:
+            connection.close()
+
+    def _look(self, connection: psycopg.Connection[Any], pid: int) -> Sight:
+        row = connection.execute(_QUERY, prepare=True).fetchone()
+        assert row is not None
+        return Sight(
+            at=time.monotonic(), postmaster=pid, in_recovery=row[0],
+            flushed=None if row[1] is None else int(row[1]), replayed=None if row[2] is None else int(row[2]),
+            receiving=row[3] == "streaming", timeline=row[4] if row[0] else row[9], lag_s=row[5],
+            followers=frozenset(row[6]), pending_restart=tuple(row[7]), version=row[8],
+        )  # fmt: skip
+
+    def _publish(self, sight: Sight) -> None:
+        before, self._latest = self._latest, sight
+        if before is None or _shape(before) != _shape(sight):
+            self._changed()
+
+
+def _shape(sight: Sight) -> tuple[object, ...]:
+    return (sight.postmaster, sight.in_recovery, sight.receiving, sight.followers, sight.pending_restart)

@@ -1,0 +1,108 @@
+"""The processes of one server, found by their working directory, and the fence that ends them all.
+
+Backends call setsid, so a process group does not hold them; every one of them keeps the data
+directory as its working directory. Linux only: it needs /proc and pidfds.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import time
+from pathlib import Path
+
+from multiaz.errors import NoProgress
+
+_PROC = Path("/proc")
+
+
+def processes_in(data: Path) -> list[int]:
+    """Pids of live processes whose working directory is `data`; zombies have none and are not listed."""
+    wanted = os.path.realpath(data)
+    pids = [int(entry.name) for entry in os.scandir(_PROC) if entry.name.isdigit()]
+    return [pid for pid in pids if _working_directory(pid) == wanted]
+
+
+def postmaster_pid(data: Path) -> int | None:
+    """Pid of the live postmaster of `data`, or None.
+
+    The pid in postmaster.pid counts only if that process works in this data directory.
+    """
+    try:
+        pid = int((data / "postmaster.pid").read_text().split("\n", 1)[0])
+    except (FileNotFoundError, ValueError, NotADirectoryError):
+        return None
+    return pid if _working_directory(pid) == os.path.realpath(data) else None
+
+
+def fence(data: Path, *, patience_s: float = 30.0) -> int:
+    """Kill every process of the server in `data` and return how many; none is left when this returns.
+
+    The postmaster is stopped first so that it starts no more, then all are killed by pidfd, again
+    and again until none but zombies remain. Raises NoProgress if one survives SIGKILL (stuck in
+    the kernel) for `patience_s`: then nothing may be promoted.
+    """
+    postmaster = postmaster_pid(data)
+    if postmaster is not None:
+        _signal(postmaster, data, signal.SIGSTOP)
+    killed: set[int] = set()
+    deadline = time.monotonic() + patience_s
+    while pids := processes_in(data):
+        handles = [fd for pid in pids if (fd := _signal(pid, data, signal.SIGKILL, keep=True)) is not None]
+        killed.update(pids)
+        _wait_for_exit(handles, 0.2)
+        if time.monotonic() > deadline:
+            raise NoProgress(
+                f"Cannot fence the server in {data}",
+                f"processes {pids} survive SIGKILL; they are stuck in the kernel",
+                "look at the storage below that folder; nothing is promoted until they are gone",
+            )
+    return len(killed)
+
+
+def open_pidfd(pid: int) -> int | None:
+    """A pidfd, readable once the process has ended; None if it is already gone."""
+    try:
+        return os.pidfd_open(pid)
+    except ProcessLookupError:
+        return None
+
+
+def _working_directory(pid: int) -> str | None:
+    try:
+        return os.readlink(_PROC / str(pid) / "cwd")  # noqa: PTH115  (a vanished folder reads "... (deleted)")
+    except OSError:
+        return None
+
+
+def _signal(pid: int, data: Path, number: int, *, keep: bool = False) -> int | None:
+    """Signal `pid` if it still works in `data`; with `keep` return its pidfd for waiting."""
+    handle = open_pidfd(pid)
+    if handle is None:
+        return None
+    sent = False
+    try:
+        if _working_directory(pid) == os.path.realpath(data):
+            signal.pidfd_send_signal(handle, number)
+            sent = True
+    except ProcessLookupError:
+        pass
+    finally:
+        if not (keep and sent):
+            os.close(handle)
+    return handle if keep and sent else None
+
+
+def _wait_for_exit(handles: list[int], seconds: float) -> None:
+    poll = select.poll()
+    for handle in handles:
+        poll.register(handle, select.POLLIN)
+    left = set(handles)
+    deadline = time.monotonic() + seconds
+    while left and (remaining := deadline - time.monotonic()) > 0:
+        for handle, _ in poll.poll(remaining * 1000):
+            poll.unregister(handle)
+            left.discard(handle)
+    for handle in handles:
+        os.close(handle)

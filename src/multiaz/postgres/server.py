@@ -1,0 +1,321 @@
+"""One real PostgreSQL server: make it, start it, stop it, clone it, promote it, rewind it.
+
+Each function does one thing and returns when it is done or raises; none decides anything.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pwd
+import re
+import shutil
+import signal
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+
+from multiaz.errors import MultiazError, NoProgress
+from multiaz.files import fsync_folder, write_atomically
+from multiaz.postgres.config import (
+    REPLICATION_USER,
+    SOCKET_PORT,
+    SUPERUSER,
+    ServerSettings,
+    conninfo_value,
+    pg_hba,
+    pg_ident,
+    postgresql_conf,
+)
+from multiaz.postgres.os_user import ServerUser
+from multiaz.postgres.processes import fence, postmaster_pid, processes_in
+
+
+class ServerFailed(MultiazError):
+    """A PostgreSQL program ended with an error; `why` carries its last words."""
+
+
+@dataclass(frozen=True)
+class Server:
+    """Where one server lives. `folder` holds `data/`, `log/` and `server.log`."""
+
+    name: str
+    bin_folder: Path
+    folder: Path
+    socket_folder: Path
+    user: ServerUser
+
+    @property
+    def data(self) -> Path:
+        """The data directory."""
+        return self.folder / "data"
+
+    @property
+    def log_folder(self) -> Path:
+        """Folder of the server's log files."""
+        return self.folder / "log"
+
+    @property
+    def output(self) -> Path:
+        """What the postmaster says before its log collector runs."""
+        return self.folder / "server.log"
+
+    # -- folders and files ---------------------------------------------------------------------
+
+    def make_folders(self) -> None:
+        """Create the folders the server needs, owned by its user."""
+        for folder, mode in ((self.folder, 0o711), (self.log_folder, 0o700), (self.socket_folder, 0o700)):
+            folder.mkdir(parents=True, exist_ok=True)
+            folder.chmod(mode)
+        for folder in (self.folder, self.log_folder, self.socket_folder):
+            self.user.own(folder)
+
+    def exists(self) -> bool:
+        """A whole data directory is there (an unfinished one is built under another name)."""
+        return (self.data / "PG_VERSION").exists()
+
+    def configure(self, settings: ServerSettings) -> bool:
+        """Write the configuration files; True if any changed."""
+        texts = {
+            "postgresql.conf": postgresql_conf(settings),
+            "pg_hba.conf": pg_hba(),
+            "pg_ident.conf": pg_ident(self.user.name, _our_name()),
+        }
+        changed = False
+        for name, text in texts.items():
+            path = self.data / name
+            if not path.exists() or path.read_text() != text:
+                write_atomically(path, text)
+                self.user.own(path)
+                changed = True
+        return changed
+
+    def mark_standby(self, standby: bool) -> None:
+        """Create or remove standby.signal, durably: with it the server never starts as a primary."""
+        path = self.data / "standby.signal"
+        if standby and not path.exists():
+            write_atomically(path, "")
+            self.user.own(path)
+        elif not standby and path.exists():
+            path.unlink()
+            fsync_folder(self.data)
+
+    def is_marked_standby(self) -> bool:
+        """standby.signal is there."""
+        return (self.data / "standby.signal").exists()
+
+    # -- making data directories ---------------------------------------------------------------
+
+    def initialise(self) -> None:
+        """initdb with data checksums, superuser rdsadmin; the data directory appears whole or not at all."""
+        building = self._building()
+        locale = ["--locale-provider=builtin", "--builtin-locale=C.UTF-8"] if self._major() >= 17 else []
+        self._run(
+            "initdb", "-D", str(building), "-U", SUPERUSER, "--data-checksums", "--encoding=UTF8", "--locale=C",
+            *locale, "--auth-local=peer", "--auth-host=reject", "--no-instructions",
+        )  # fmt: skip
+        building.rename(self.data)
+        fsync_folder(self.folder)
+
+    def copy_from(self, upstream: Path) -> None:
+        """Take a base backup of the server whose socket is in `upstream`, beside the data directory.
+
+        This server may run meanwhile; `adopt_copy` puts the copy in its place.
+        """
+        building = self._building()
+        conninfo = f"host={conninfo_value(str(upstream))} port={SOCKET_PORT} user={REPLICATION_USER}"
+        self._run(
+            "pg_basebackup", "-D", str(building), "-d", conninfo, "--wal-method=stream", "--checkpoint=fast",
+            "--no-password",
+        )  # fmt: skip
+        (building / "standby.signal").touch()
+        self.user.own(building / "standby.signal")
+
+    def adopt_copy(self) -> None:
+        """Replace the data directory of this stopped server by the finished copy."""
+        self.remove_data()
+        (self.folder / "building").rename(self.data)
+        fsync_folder(self.folder)
+
+    def rewind(self, upstream: Path) -> None:
+        """pg_rewind this stopped server to the history of the primary in `upstream`.
+
+        Raises ServerFailed if that cannot be done: clone instead. The configuration is the
+        source's afterwards and must be written again before a start.
+        """
+        source = f"host={conninfo_value(str(upstream))} port={SOCKET_PORT} user={SUPERUSER} dbname=postgres"
+        self.remove_stale_pid()
+        self.mark_standby(False)  # single-user recovery refuses to run as a standby
+        self._run("pg_rewind", "-D", str(self.data), f"--source-server={source}")
+
+    def remove_data(self) -> None:
+        """Delete the data directory of this stopped server."""
+        gone = self.folder / "gone"
+        shutil.rmtree(gone, ignore_errors=True)
+        if self.data.exists():
+            self.data.rename(gone)
+            shutil.rmtree(gone)
+
+    # -- running ---------------------------------------------------------------------------------
+
+    def pid(self) -> int | None:
+        """Pid of the live postmaster."""
+        return postmaster_pid(self.data)
+
+    def remove_stale_pid(self) -> None:
+        """Remove a postmaster.pid nobody stands behind; does nothing while any process of this server lives."""
+        if not processes_in(self.data):
+            (self.data / "postmaster.pid").unlink(missing_ok=True)
+
+    def start(self) -> subprocess.Popen[bytes]:
+        """Start the postmaster in its own session and return it at once; it logs to files only."""
+        self.remove_stale_pid()
+        with self.output.open("ab") as output:
+            self.user.own(self.output)
+            return subprocess.Popen(
+                [self.bin_folder / "postgres", "-D", str(self.data)],
+                cwd=self.data, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+                start_new_session=True, env=_environment(), umask=0o077, **self.user.switch,
+            )  # fmt: skip
+
+    def status_word(self) -> str | None:
+        """What the postmaster says of itself: starting, stopping, standby (recovering, accepts nobody
+        yet) or ready; None without one."""
+        try:
+            lines = (self.data / "postmaster.pid").read_text().split("\n")
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        return lines[7].strip() if len(lines) > 7 else "starting"
+
+    def wait_until_ready(self, process: subprocess.Popen[bytes] | None = None) -> None:
+        """Wait until connections are accepted.
+
+        Waits as long as the postmaster lives: recovery may take any time. Raises ServerFailed
+        with the server's last words when it ends.
+        """
+        while True:
+            if self.status_word() == "ready" and self.pid() is not None:
+                return
+            ended = process.poll() is not None if process is not None else self.pid() is None
+            if ended and self.pid() is None:
+                raise ServerFailed(
+                    f"PostgreSQL did not start ({self.name})", self.last_words(), f"read the log in {self.log_folder}"
+                )
+            time.sleep(0.005)
+
+    def stop(self, *, immediate: bool = False, patience_s: float = 60.0) -> None:
+        """Stop the server: fast shutdown, then the fence if it does not end within `patience_s`."""
+        pid = self.pid()
+        if pid is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGQUIT if immediate else signal.SIGINT)
+            deadline = time.monotonic() + patience_s
+            while self.pid() is not None and time.monotonic() < deadline:
+                time.sleep(0.01)
+        fence(self.data)
+        self.remove_stale_pid()
+
+    def reload(self) -> None:
+        """SIGHUP: the server reads its configuration again."""
+        pid = self.pid()
+        if pid is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGHUP)
+
+    def promote(self) -> None:
+        """Ask a standby to become primary, without a connection; returns at once."""
+        pid = self.pid()
+        if pid is None:
+            raise ServerFailed(f"Cannot promote {self.name}", "it is not running", "the supervisor starts it again")
+        trigger = self.data / "promote"
+        trigger.touch(mode=0o600)
+        self.user.own(trigger)
+        os.kill(pid, signal.SIGUSR1)
+
+    def connect(self, dbname: str = "postgres", *, timeout_s: int = 5) -> psycopg.Connection[tuple[object, ...]]:
+        """A connection as the superuser, in autocommit. Raises psycopg.OperationalError."""
+        return psycopg.connect(
+            host=str(self.socket_folder), port=SOCKET_PORT, user=SUPERUSER, dbname=dbname,
+            connect_timeout=timeout_s, autocommit=True, application_name="rdsadmin",
+        )  # fmt: skip
+
+    def last_words(self) -> str:
+        """The last FATAL, PANIC or ERROR line the server wrote, else its last line."""
+        files = [*sorted(self.log_folder.glob("postgresql.log.*")), self.output]
+        lines: list[str] = []
+        for path in files:
+            with contextlib.suppress(OSError), path.open("rb") as stream:
+                stream.seek(max(0, path.stat().st_size - 16_384))
+                lines += stream.read().decode(errors="replace").splitlines()
+        grave = [line for line in lines if re.search(r"\b(FATAL|PANIC|ERROR):", line)]
+        return (grave or lines or ["it said nothing"])[-1].strip()
+
+    def control(self) -> dict[str, str]:
+        """pg_controldata of this server, as label to value."""
+        said = self._run("pg_controldata", "-D", str(self.data))
+        pairs = (line.partition(":") for line in said.splitlines())
+        return {label.strip(): value.strip() for label, _, value in pairs}
+
+    # -- programs ----------------------------------------------------------------------------------
+
+    def _major(self) -> int:
+        said = self._run("postgres", "--version")
+        found = re.search(r"\) (\d+)", said)
+        if not found:
+            raise ServerFailed("Cannot tell PostgreSQL's version", said, "reinstall PostgreSQL")
+        return int(found.group(1))
+
+    def _building(self) -> Path:
+        building = self.folder / "building"
+        shutil.rmtree(building, ignore_errors=True)
+        return building
+
+    def _run(self, program: str, *arguments: str) -> str:
+        """Run one of PostgreSQL's programs as the server's user and return what it printed."""
+        done: subprocess.CompletedProcess[str] = subprocess.run(
+            [self.bin_folder / program, *arguments],
+            cwd=self.folder, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace",
+            env=_environment(), umask=0o077, **self.user.switch,
+        )  # fmt: skip
+        if done.returncode != 0:
+            words = (done.stderr.strip() or done.stdout.strip() or f"exit code {done.returncode}").splitlines()
+            raise ServerFailed(
+                f"{program} failed ({self.name})", " / ".join(words[-3:]), f"read the log in {self.folder}"
+            )
+        return done.stdout
+
+
+def wait_until_primary(server: Server, *, patience_s: float = 60.0) -> None:
+    """Wait until a promoted server has left recovery and takes writes.
+
+    Progress is its replay position: raises NoProgress after `patience_s` without any.
+    """
+    deadline = time.monotonic() + patience_s
+    seen: object = None
+    with server.connect() as connection:
+        while True:
+            row = connection.execute("SELECT pg_is_in_recovery(), pg_last_wal_replay_lsn()::text").fetchone()
+            assert row is not None
+            if not row[0]:
+                return
+            if row[1] != seen:
+                seen, deadline = row[1], time.monotonic() + patience_s
+            if time.monotonic() > deadline:
+                raise NoProgress(
+                    f"Promotion of {server.name} makes no progress",
+                    f"its replay stands at {seen}",
+                    f"read the log in {server.log_folder}",
+                )
+            time.sleep(0.002)
+
+
+def _environment() -> dict[str, str]:
+    """A minimal environment: no PG* variable of the caller reaches a server."""
+    return {"PATH": os.environ.get("PATH", "/usr/bin:/bin"), "LC_ALL": "C", "TZ": "UTC"}
+
+
+def _our_name() -> str:
+    return pwd.getpwuid(os.geteuid()).pw_name
