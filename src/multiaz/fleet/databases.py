@@ -1,0 +1,141 @@
+"""SQL that `fleet` asks the databases themselves: replication as seen from inside."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, LiteralString
+
+import psycopg
+
+from multiaz.errors import MultiazError
+
+Sync = str
+"""sync_state of pg_stat_replication: "sync", "quorum", "potential", "async"; or "none": no standby streams."""
+
+STANDBY_QUERY: LiteralString = """
+select sync_state, pg_wal_lsn_diff(pg_current_wal_flush_lsn(), flush_lsn)::bigint
+  from pg_stat_replication
+ where state = 'streaming'
+ order by case sync_state when 'sync' then 0 when 'quorum' then 1 when 'potential' then 2 else 3 end
+ limit 1
+"""
+REPLICA_QUERY: LiteralString = """
+select (select status from pg_stat_wal_receiver) as receiver,
+       pg_last_wal_receive_lsn() = pg_last_wal_replay_lsn() as caught_up,
+       extract(epoch from clock_timestamp() - pg_last_xact_replay_timestamp())::float8 as behind_s,
+       pg_is_in_recovery() as follows
+"""
+
+
+class SqlUnavailable(MultiazError):
+    """A database could not be asked."""
+
+    retryable = True
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """How the master user logs in."""
+
+    user: str
+    password: str = field(repr=False)
+    database: str
+    host: str
+    port: int
+    secret_arn: str
+
+    def at(self, host: str, port: int) -> Credentials:
+        """The same user at another endpoint."""
+        return replace(self, host=host, port=port)
+
+
+@dataclass(frozen=True)
+class StandbySeen:
+    """The best standby the primary streams to."""
+
+    sync: Sync
+    lag_bytes: int | None
+    """WAL flushed here and not there yet; None without a standby."""
+
+
+@dataclass(frozen=True)
+class ReplicaSeen:
+    """How far a read replica follows."""
+
+    streaming: bool
+    lag_s: float | None
+    """0 when all that came was replayed and the stream is up; None: never replayed a commit."""
+
+
+def replica_seen(receiver: str | None, caught_up: bool | None, behind_s: float | None) -> ReplicaSeen:
+    """What the columns of REPLICA_QUERY mean.
+
+    An idle source commits nothing, so the age of the last replayed commit grows although nothing is
+    missing: with the stream up and everything replayed the lag is 0.
+    """
+    streaming = receiver == "streaming"
+    if streaming and caught_up:
+        return ReplicaSeen(streaming=True, lag_s=0.0)
+    return ReplicaSeen(streaming=streaming, lag_s=None if behind_s is None else max(behind_s, 0.0))
+
+
+def connection_arguments(
+    credentials: Credentials, root_certificate: Path | None, application: str, connect_timeout_s: int = 10
+) -> dict[str, Any]:
+    """libpq parameters of a verified TLS connection."""
+    arguments: dict[str, Any] = {
+        "host": credentials.host,
+        "port": credentials.port,
+        "dbname": credentials.database,
+        "user": credentials.user,
+        "password": credentials.password,
+        "sslmode": "verify-full",
+        "connect_timeout": connect_timeout_s,
+        "application_name": application,
+        "gssencmode": "disable",
+    }
+    if root_certificate is not None:
+        arguments["sslrootcert"] = str(root_certificate)
+    return arguments
+
+
+class Databases:
+    """Opens connections to databases of one `Access`."""
+
+    def __init__(self, root_certificate: Path | None) -> None:
+        self.root_certificate = root_certificate
+
+    def connect(
+        self, credentials: Credentials, *, application: str = "multiaz", connect_timeout_s: int = 10
+    ) -> psycopg.Connection[tuple[Any, ...]]:
+        """A connection in autocommit mode, certificate and host name verified."""
+        return psycopg.connect(
+            **connection_arguments(credentials, self.root_certificate, application, connect_timeout_s),
+            autocommit=True,
+        )
+
+    def standby_seen(self, primary: Credentials) -> StandbySeen:
+        """The standby as `primary` sees it; raises SqlUnavailable."""
+        row = self._row(primary, STANDBY_QUERY)
+        if row is None:
+            return StandbySeen("none", None)
+        return StandbySeen(str(row[0]), None if row[1] is None else max(int(row[1]), 0))
+
+    def replica_seen(self, replica: Credentials) -> ReplicaSeen:
+        """How far `replica` follows; raises SqlUnavailable."""
+        row = self._row(replica, REPLICA_QUERY)
+        if row is None or not row[3]:
+            return ReplicaSeen(streaming=False, lag_s=None)
+        return replica_seen(row[0], row[1], row[2])
+
+    def _row(self, target: Credentials, query: LiteralString) -> tuple[Any, ...] | None:
+        try:
+            with self.connect(target, application="multiaz status", connect_timeout_s=5) as connection:
+                return connection.execute(query).fetchone()
+        except psycopg.Error as error:
+            raise SqlUnavailable(
+                f"Cannot ask {target.host}:{target.port}",
+                (str(error).strip() or type(error).__name__).splitlines()[0],
+                "look at the instance's status and log",
+            ) from error

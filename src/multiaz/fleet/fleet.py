@@ -1,0 +1,138 @@
+"""One deployed stack and what people do to it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from multiaz.errors import Conflict, NotFound
+from multiaz.fleet.access import Access, AwsClients, AwsRefused, refusals
+from multiaz.fleet.databases import Credentials, Databases
+from multiaz.fleet.failover import FailoverReport, Say, fail_over
+from multiaz.fleet.instances import FleetStatus, Instance, Instances, InstanceStatus, ask_all
+from multiaz.fleet.secrets import read_credentials
+from multiaz.fleet.stacks import Deployed, OnEvent, StackResource, Stacks, ignore_event
+
+
+@dataclass(frozen=True)
+class Destroyed:
+    """Outcome of deleting a stack."""
+
+    stack: str
+    stack_id: str
+    kept: tuple[str, ...]
+    """What is still there, one sentence each."""
+
+
+class Fleet:
+    """A stack by name, in one account and region."""
+
+    def __init__(self, access: Access, stack_name: str, *, quiet_limit_s: float = 3600.0) -> None:
+        self.stack_name = stack_name
+        self.clients = AwsClients(access)
+        self.stacks = Stacks(self.clients, quiet_limit_s=quiet_limit_s)
+        self.instances = Instances(self.clients)
+        self.databases = Databases(access.root_certificate)
+
+    def deploy(
+        self,
+        template: str,
+        parameters: Mapping[str, str] | None = None,
+        *,
+        tags: Mapping[str, str] | None = None,
+        on_event: OnEvent = ignore_event,
+    ) -> Deployed:
+        """Make the stack and wait until it is complete; see `Stacks.deploy`."""
+        return self.stacks.deploy(self.stack_name, template, parameters or {}, tags=tags, on_event=on_event)
+
+    def describe(self) -> list[Instance]:
+        """The stack's DB instances as RDS describes them, primary first. Raises NotFound."""
+        return self.instances.of(self._resources())
+
+    def status(self) -> FleetStatus:
+        """The stack, its DB instances, and what their SQL tells. Raises NotFound."""
+        stack = self.stacks.get(self.stack_name)
+        resources = self.stacks.resources(stack.stack_id)
+        found = self.instances.of(resources)
+        try:
+            credentials = read_credentials(self.clients, self.stack_name, resources)
+        except (NotFound, AwsRefused) as error:
+            asked = tuple(InstanceStatus(instance, sql_error=error.why) for instance in found)
+        else:
+            asked = ask_all(found, self.databases, credentials)
+        return FleetStatus(self.stack_name, stack.status, asked)
+
+    def credentials(self, name: str = "primary") -> Credentials:
+        """The master user's credentials at the endpoint of the instance people call `name`."""
+        resources = self._resources()
+        with ThreadPoolExecutor(max_workers=1) as pool:
+            reading = pool.submit(read_credentials, self.clients, self.stack_name, resources)
+            instance = choose(self.instances.of(resources), name, self.stack_name)
+            credentials = reading.result()
+        if instance.address is None or instance.port is None:
+            raise Conflict(
+                f"{instance.identifier} has no endpoint yet",
+                f"its status is {instance.status}",
+                "wait until `multiaz status` shows available",
+            )
+        return credentials.at(instance.address, instance.port)
+
+    def failover(self, say: Say = lambda _: None) -> FailoverReport:
+        """Fail the primary over to its standby while a client writes; see `fail_over`."""
+        primary = choose(self.describe(), "primary", self.stack_name)
+        credentials = self.credentials("primary")
+        return fail_over(primary, self.instances, self.databases, credentials, say)
+
+    def destroy(self, *, on_event: OnEvent = ignore_event) -> Destroyed:
+        """Delete the stack and wait until it is gone.
+
+        Refused before anything is touched if a DB instance has deletion protection: CloudFormation
+        would delete its replicas first and fail then.
+        """
+        stack = self.stacks.get(self.stack_name)
+        resources = self.stacks.resources(stack.stack_id)
+        protected = [i.identifier for i in self.instances.of(resources) if i.deletion_protection]
+        if protected:
+            raise Conflict(
+                f"Cannot delete the stack {self.stack_name}",
+                f"deletion protection is on: {', '.join(protected)}",
+                f"aws rds modify-db-instance --no-deletion-protection --apply-immediately "
+                f"--db-instance-identifier {protected[0]}",
+            )
+        stack_id = self.stacks.delete(self.stack_name, on_event=on_event)
+        return Destroyed(self.stack_name, stack_id, tuple(self._kept(stack_id, resources)))
+
+    def _resources(self) -> list[StackResource]:
+        return self.stacks.resources(self.stacks.get(self.stack_name).stack_id)
+
+    def _kept(self, stack_id: str, before: list[StackResource]) -> list[str]:
+        """What the deletion left behind: retained resources, final snapshots, keys that wait."""
+        kept = [
+            f"{r.resource_type} {r.physical_id} (DeletionPolicy: Retain)"
+            for r in self.stacks.resources(stack_id)
+            if r.status == "DELETE_SKIPPED"
+        ]
+        rds: Any = self.clients.client("rds")
+        kms: Any = self.clients.client("kms")
+        for resource in before:
+            if resource.resource_type == "AWS::RDS::DBInstance":
+                with refusals("Cannot look for final snapshots"):
+                    told = rds.describe_db_snapshots(DBInstanceIdentifier=resource.physical_id, SnapshotType="manual")
+                kept += [f"DB snapshot {s['DBSnapshotIdentifier']}" for s in told["DBSnapshots"]]
+            elif resource.resource_type == "AWS::KMS::Key":
+                with refusals("Cannot look at the keys"):
+                    key = kms.describe_key(KeyId=resource.physical_id)["KeyMetadata"]
+                if key.get("KeyState") == "PendingDeletion":
+                    kept.append(f"KMS key {key['KeyId']} until {key['DeletionDate']:%Y-%m-%d} (PendingDeletion)")
+        return kept
+
+
+def choose(found: list[Instance], name: str, stack: str) -> Instance:
+    """The instance people call `name` (or whose identifier it is); raises NotFound with the names there are."""
+    for instance in found:
+        if name in (instance.name, instance.identifier):
+            return instance
+    names = ", ".join(instance.name for instance in found) or "none"
+    raise NotFound(f"The stack {stack} has no instance {name}", f"it has: {names}", "name one of these")
