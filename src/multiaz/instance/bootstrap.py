@@ -20,9 +20,9 @@ PREDEFINED = (
 )  # fmt: skip
 
 
-def roles() -> list[sql.Composable]:
+def roles() -> list[sql.SQL | sql.Composed]:
     """Statements that make RDS's own roles (in database postgres)."""
-    made: list[sql.Composable] = [
+    made: list[sql.SQL | sql.Composed] = [
         sql.SQL("CREATE ROLE {} WITH LOGIN REPLICATION").format(sql.Identifier(REPLICATION_USER)),
         *(
             sql.SQL("CREATE ROLE {} WITH NOLOGIN").format(sql.Identifier(name))
@@ -34,7 +34,7 @@ def roles() -> list[sql.Composable]:
     return made
 
 
-def master_role(master: MasterUser) -> list[sql.Composable]:
+def master_role(master: MasterUser) -> list[sql.SQL | sql.Composed]:
     """Statements that make the master user."""
     name = sql.Identifier(master.name)
     return [
@@ -46,9 +46,9 @@ def master_role(master: MasterUser) -> list[sql.Composable]:
     ]
 
 
-def databases(database: str | None, master: MasterUser) -> list[sql.Composable]:
+def databases(database: str | None, master: MasterUser) -> list[sql.SQL | sql.Composed]:
     """Statements that make rdsadmin's own database and the one asked for (outside a transaction)."""
-    made: list[sql.Composable] = [
+    made: list[sql.SQL | sql.Composed] = [
         sql.SQL("CREATE DATABASE rdsadmin OWNER {}").format(sql.Identifier(SUPERUSER)),
         sql.SQL("REVOKE ALL ON DATABASE rdsadmin FROM PUBLIC"),
     ]
@@ -59,6 +59,6 @@ def databases(database: str | None, master: MasterUser) -> list[sql.Composable]:
     return made
 
 
-def new_password(master: MasterUser) -> sql.Composable:
+def new_password(master: MasterUser) -> sql.SQL | sql.Composed:
     """The statement that sets the master user's verifier."""
     return sql.SQL("ALTER ROLE {} PASSWORD {}").format(sql.Identifier(master.name), sql.Literal(master.verifier))

@@ -425,7 +425,8 @@ def rest(view: View) -> Step:
 
 RULES: tuple[Rule, ...] = (
     second_primary, fenced_alive, deleted, stopped, create, restarting, take_over, finish_promotion, recover,
-    answer_request, awaken, point, configure, leave, master_user, single, restore_redundancy, stray_replica, upstream, rest,
+    answer_request, awaken, point, configure, leave, master_user, single, restore_redundancy, stray_replica,
+    upstream, rest,
 )  # fmt: skip
 
 

@@ -33,7 +33,7 @@ class Sight:
     """One successful look at a server. Positions are bytes of WAL."""
 
     at: float
-    """time.monotonic() when the answer came."""
+    """time.monotonic() when the question was asked."""
     postmaster: int
     in_recovery: bool
     flushed: int | None
@@ -54,6 +54,7 @@ class Probe:
         self.server = server
         self._changed = changed
         self._latest: Sight | None = None
+        self._not_before = 0.0
         self._stop = threading.Event()
         self._poke = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"probe-{server.name}", daemon=True)
@@ -64,10 +65,15 @@ class Probe:
         sight = self._latest
         if sight is None or sight.postmaster != postmaster or time.monotonic() - sight.at > within_s:
             return None
-        return sight
+        return sight if sight.at >= self._not_before else None
 
     def poke(self) -> None:
         """Look now."""
+        self._poke.set()
+
+    def forget(self) -> None:
+        """Let nothing asked before now count, and look again."""
+        self._not_before = time.monotonic()
         self._poke.set()
 
     def stop(self) -> None:
@@ -103,10 +109,11 @@ class Probe:
             connection.close()
 
     def _look(self, connection: psycopg.Connection[Any], pid: int) -> Sight:
+        asked = time.monotonic()
         row = connection.execute(_QUERY, prepare=True).fetchone()
         assert row is not None
         return Sight(
-            at=time.monotonic(), postmaster=pid, in_recovery=row[0],
+            at=asked, postmaster=pid, in_recovery=row[0],
             flushed=None if row[1] is None else int(row[1]), replayed=None if row[2] is None else int(row[2]),
             receiving=row[3] == "streaming", timeline=row[4] if row[0] else row[9], lag_s=row[5],
             followers=frozenset(row[6]), pending_restart=tuple(row[7]), version=row[8],

@@ -70,9 +70,6 @@ def postgresql_conf(settings: ServerSettings) -> str:
         "unix_socket_directories": f'"{settings.socket_folder}"',
         "unix_socket_permissions": "0700",
         "cluster_name": settings.name,
-        "hba_file": "pg_hba.conf",
-        "ident_file": "pg_ident.conf",
-        "external_pid_file": "",
         "ssl": "off",  # the relay ends TLS; what lies between is a Unix socket
         "logging_collector": "on",
         "log_destination": "stderr",

@@ -1,0 +1,297 @@
+"""What a supervisor sees of its servers and jobs, and what it publishes of it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from multiaz.errors import MultiazError
+from multiaz.files import write_atomically
+from multiaz.home import InstanceHome
+from multiaz.instance.actions import JobKind, Step
+from multiaz.instance.decide import LEAVE_AFTER_S, Seen, SeenMember
+from multiaz.instance.probe import Probe, Sight
+from multiaz.instance.records import (
+    MemberName,
+    MemberState,
+    ObservedInstance,
+    ObservedMember,
+    RoleRecord,
+)
+from multiaz.instance.servers import MEMBERS, Servers, application_name, other_member
+
+log = logging.getLogger("multiaz.instance")
+
+FRESH_S = 1.5
+"""A member answers if its latest successful probe is not older than this."""
+HEARTBEAT_S = 1.0
+"""`observed.json` is written at least this often."""
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 5.0
+"""Pause before the next attempt after a failure, doubled each time."""
+
+
+@dataclass
+class _Member:
+    """What is kept of one member between two rounds."""
+
+    probe: Probe
+    child: subprocess.Popen[bytes] | None = None
+    starting: bool = False
+    streaming_at: float = 0.0
+    """When it was last seen streaming, or began to answer."""
+    answered: int | None = None
+    """Postmaster pid that has answered."""
+    job: JobKind | None = None
+    thread: threading.Thread | None = None
+    failures: int = 0
+    failed: str | None = None
+    next_attempt: float = 0.0
+
+
+class Observer:
+    """Sees; decides nothing."""
+
+    def __init__(self, home: InstanceHome, servers: Servers, wake: Callable[[], None]) -> None:
+        self.home = home
+        self.servers = servers
+        self.acted = False
+        self._wake = wake
+        self._members = {name: _Member(Probe(servers[name], wake)) for name in MEMBERS}
+        self._joined_epoch: int | None = None
+        self._rejoined: frozenset[MemberName] = frozenset()
+        self._created = self._restarted = False
+        self._published = ""
+        self._published_at = 0.0
+        self._said: tuple[str, str] | None = None
+
+    # -- told by the supervisor -------------------------------------------------------------------
+
+    def started(self, member: MemberName, child: subprocess.Popen[bytes]) -> None:
+        """The member's server was started just now."""
+        kept = self._members[member]
+        kept.child, kept.starting = child, True
+        self._rejoined -= {member}
+
+    def stopped(self, member: MemberName) -> None:
+        """The member's server was stopped on purpose."""
+        self._members[member].starting = False
+
+    def poke(self, member: MemberName) -> None:
+        """Have the member looked at now."""
+        self._members[member].probe.poke()
+
+    def forget(self, member: MemberName) -> None:
+        """What was seen of the member before now no longer holds: it was promoted."""
+        self._members[member].probe.forget()
+
+    def remembered(self, memory: RoleRecord) -> None:
+        """The memory changed: what was found for the former one is void."""
+        if memory.in_sync or memory.epoch != self._joined_epoch:
+            self._joined_epoch = None
+        if memory.request is None:
+            self._restarted = False
+
+    def begin(self, kind: JobKind, member: MemberName, epoch: int, work: Callable[[], None]) -> None:
+        """Do `work` in a thread; its end is seen in a later round."""
+        kept = self._members[member]
+        if kept.job is not None:
+            return
+        kept.job = kind
+        if kind is JobKind.RESTART:
+            self._restarted = False
+
+        def run() -> None:
+            began = time.monotonic()
+            try:
+                work()
+            except Exception as error:
+                log.warning("%s of %s failed after %.2f s: %s", kind, member, time.monotonic() - began, error,
+                            exc_info=not isinstance(error, MultiazError))  # fmt: skip
+                self._fail(kept, str(error))
+            else:
+                log.info("%s of %s took %.2f s", kind, member, time.monotonic() - began)
+                kept.failures, kept.failed, kept.next_attempt = 0, None, 0.0
+                self._finished(kind, member, epoch)
+            kept.probe.poke()
+            kept.streaming_at = time.monotonic()
+            kept.job = None
+            self._wake()
+
+        kept.thread = threading.Thread(target=run, name=f"{kind}-{member}", daemon=True)
+        kept.thread.start()
+
+    def _finished(self, kind: JobKind, member: MemberName, epoch: int) -> None:
+        match kind:
+            case JobKind.CREATE:
+                self._created = True
+            case JobKind.REJOIN:
+                self._rejoined |= {member}
+            case JobKind.JOIN:
+                self._joined_epoch = epoch
+            case JobKind.RESTART:
+                self._restarted = True
+            case JobKind.CLONE | JobKind.REMOVE:
+                pass
+
+    def _fail(self, kept: _Member, reason: str) -> None:
+        pause = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2**kept.failures)
+        kept.failures += 1
+        kept.failed, kept.next_attempt = reason, time.monotonic() + pause
+
+    def wait_for_jobs(self) -> None:
+        """Wait until no job is being done."""
+        for kept in self._members.values():
+            if kept.thread is not None:
+                kept.thread.join()
+
+    def stop(self) -> None:
+        """End the probes."""
+        for kept in self._members.values():
+            kept.probe.stop()
+
+    # -- seeing -----------------------------------------------------------------------------------
+
+    def observe(self, memory: RoleRecord) -> Seen:
+        """Everything a decision may look at."""
+        sights = {name: self._sight(name) for name in MEMBERS}
+        members = {name: self._member(name, sights, memory) for name in MEMBERS}
+        wanted = self.servers.desired.parameters
+        source = self.servers.desired.source
+        return Seen(
+            members=members,
+            joined_epoch=self._joined_epoch,
+            primary_link=_link(self.home.primary_link),
+            upstream_link=_link(self.home.upstream_link),
+            source_alive=source is not None and (Path(source.upstream) / ".s.PGSQL.5432").exists(),
+            rejoined=self._rejoined,
+            outdated=tuple(
+                name for name in MEMBERS if members[name].answering and self.servers.applied.get(name) != wanted
+            ),
+            created=self._created,
+            restarted=self._restarted,
+            snapshot_taken=bool(
+                self.servers.desired.final_snapshot and Path(self.servers.desired.final_snapshot).exists()
+            ),
+        )
+
+    def _sight(self, name: MemberName) -> Sight | None:
+        return self._members[name].probe.latest(within_s=FRESH_S, postmaster=self.servers[name].pid())
+
+    def _member(self, name: MemberName, sights: dict[MemberName, Sight | None], memory: RoleRecord) -> SeenMember:
+        kept, server, sight, now = self._members[name], self.servers[name], sights[name], time.monotonic()
+        pid = server.pid()
+        self._notice_exit(name, kept, pid)
+        if sight is not None and kept.answered != pid:
+            kept.answered, kept.streaming_at, kept.starting = pid, now, False
+            kept.failures, kept.failed = 0, None
+        streaming = sight is not None and sight.receiving
+        if streaming and memory.primary not in (None, name):
+            upstream = sights[other_member(name)]
+            streaming = upstream is not None and application_name(name) in upstream.followers
+        if streaming:
+            kept.streaming_at = now
+        return SeenMember(
+            exists=server.exists(),
+            alive=pid is not None,
+            answering=sight is not None,
+            in_recovery=None if sight is None else sight.in_recovery,
+            streaming=streaming,
+            not_streaming_s=0.0 if pid is None else now - kept.streaming_at,
+            pending_restart=bool(sight and sight.pending_restart),
+            job=kept.job,
+            failed=kept.failed,
+            wait_s=max(0.0, kept.next_attempt - now),
+        )
+
+    def _notice_exit(self, name: MemberName, kept: _Member, pid: int | None) -> None:
+        """A server we started ended before it ever answered: that start failed."""
+        if kept.child is not None and kept.child.poll() is not None:
+            kept.child = None
+            if kept.starting and pid is None and kept.job is None:
+                kept.starting = False
+                self._fail(kept, self.servers[name].last_words())
+                log.warning("%s did not start: %s", name, kept.failed)
+
+    def next_look_s(self) -> float:
+        """How soon something may change by the mere passing of time."""
+        if any(kept.job is not None or kept.starting for kept in self._members.values()):
+            return 0.02
+        return LEAVE_AFTER_S / 4
+
+    # -- saying -----------------------------------------------------------------------------------
+
+    def say(self, step: Step) -> None:
+        """Log a decision, once while it stays the same."""
+        if self._said != (step.rule, step.reason):
+            self._said = (step.rule, step.reason)
+            log.info("%s [%s] %s", step.phase, step.rule, step.reason)
+
+    def publish(self, step: Step, memory: RoleRecord, *, relay_ready: bool = False) -> None:
+        """Replace `observed.json` if something changed, or its heartbeat is due."""
+        observed = self._observed(step, memory, relay_ready)
+        text = observed.model_dump_json(exclude={"written_at"})
+        now = time.monotonic()
+        if text == self._published and now - self._published_at < HEARTBEAT_S:
+            return
+        self._published, self._published_at = text, now
+        write_atomically(self.home.observed, observed.model_dump_json(indent=1), durable=False)
+
+    def _observed(self, step: Step, memory: RoleRecord, relay_ready: bool) -> ObservedInstance:
+        desired = self.servers.desired
+        sights = {name: self._sight(name) for name in MEMBERS}
+        primary = memory.primary
+        sight = sights[primary] if primary is not None else None
+        writable = sight is not None and sight.in_recovery is memory.following
+        follows = primary is not None and memory.following
+        return ObservedInstance(
+            resource_id=desired.resource_id,
+            written_at=time.time(),
+            pid=os.getpid(),
+            phase=step.phase,
+            reason=step.reason,
+            epoch=memory.epoch,
+            primary=primary,
+            in_sync=memory.in_sync,
+            writable=writable,
+            redundant=not desired.multi_az or memory.in_sync,
+            members=tuple(self._observed_member(name, sights[name]) for name in MEMBERS),
+            answers=memory.answers,
+            master_number=memory.master_number,
+            pending_restart=sight.pending_restart if sight else (),
+            applied=self.servers.applied.get(primary, {}) if primary is not None else {},
+            replication_lag_s=sight.lag_s if sight and follows else None,
+            replication_error=(
+                "the replica is not streaming from its source" if sight and follows and not sight.receiving else None
+            ),
+            server_version=sight.version if sight else None,
+            relay_ready=relay_ready,
+        )
+
+    def _observed_member(self, name: MemberName, sight: Sight | None) -> ObservedMember:
+        server = self.servers[name]
+        pid = server.pid()
+        if sight is not None:
+            state = MemberState.STANDBY if sight.in_recovery else MemberState.PRIMARY
+        elif pid is not None:
+            state = MemberState.STARTING
+        else:
+            state = MemberState.DOWN if server.exists() else MemberState.ABSENT
+        return ObservedMember(
+            name=name, zone=self.servers.desired.zones.get(name, ""), state=state, pid=pid,
+            timeline=sight.timeline if sight else None, flushed=sight.flushed if sight else None,
+            replayed=sight.replayed if sight else None, streaming=bool(sight and sight.receiving),
+        )  # fmt: skip
+
+
+def _link(path: Path) -> MemberName | None:
+    try:
+        target = path.readlink().name
+    except OSError:
+        return None
+    return "a" if target == "a" else "b" if target == "b" else None

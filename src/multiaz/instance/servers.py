@@ -1,0 +1,223 @@
+"""The servers of one DB instance: which folders and settings each has, and the jobs done on them."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from multiaz.errors import NoProgress
+from multiaz.files import switch_link
+from multiaz.home import InstanceHome
+from multiaz.instance import bootstrap
+from multiaz.instance.records import DesiredInstance, MemberName, RoleRecord
+from multiaz.postgres.config import ServerSettings
+from multiaz.postgres.os_user import server_user
+from multiaz.postgres.server import Server, ServerFailed
+
+MEMBERS: tuple[MemberName, ...] = ("a", "b")
+CATCH_UP_PATIENCE_S = 10.0
+"""How long a joining standby may stand still before the join is given up."""
+
+
+def application_name(member: MemberName) -> str:
+    """What a member calls itself when it streams from the other."""
+    return f"multiaz_{member}"
+
+
+def other_member(member: MemberName) -> MemberName:
+    """The other of the two."""
+    return "b" if member == "a" else "a"
+
+
+class Servers:
+    """Both servers of an instance. Holds no decision: each method does what it is told."""
+
+    def __init__(self, home: InstanceHome, desired: DesiredInstance) -> None:
+        self.home = home
+        self.desired = desired
+        self.applied: dict[MemberName, dict[str, str]] = {}
+        user = server_user()
+        self._servers = {
+            name: Server(
+                application_name(name), Path(desired.bin_folder), home.member(name), home.socket_folder(name), user
+            )
+            for name in MEMBERS
+        }
+
+    def __getitem__(self, member: MemberName) -> Server:
+        return self._servers[member]
+
+    def configure(self, member: MemberName, memory: RoleRecord, *, synchronous: bool) -> None:
+        """Write a member's configuration and have it read again.
+
+        With `synchronous` its commits wait for the other member.
+        """
+        self[member].configure(self._settings(member, memory, synchronous))
+        self.applied[member] = dict(self.desired.parameters)
+        self[member].reload()
+
+    def _settings(self, member: MemberName, memory: RoleRecord, synchronous: bool) -> ServerSettings:
+        upstream: Path | None = None
+        feedback: str | None = None
+        if memory.primary is not None and member != memory.primary:
+            upstream = self.home.socket_folder(memory.primary)
+        elif self.desired.source is not None and (memory.following or memory.primary is None):
+            upstream = Path(self.desired.source.upstream)
+            feedback = f"replica_{self.desired.resource_id}"
+        return ServerSettings(
+            name=application_name(member),
+            socket_folder=self.home.socket_folder(member),
+            log_folder=self.home.server_logs(member),
+            parameters=self.desired.parameters,
+            upstream=upstream,
+            synchronous_standby=application_name(other_member(member)) if synchronous else None,
+            feedback_name=feedback,
+        )
+
+    def point_upstream(self, member: MemberName) -> None:
+        """Lead read replicas to `member`, and end the streams they still have from the other one."""
+        switch_link(self.home.upstream_link, member)
+        left = self[other_member(member)]
+        if left.pid() is None or left.status_word() != "ready":
+            return
+        with left.connect() as connection:
+            connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_replication WHERE application_name LIKE 'replica\\_%'"
+            )
+
+    # -- jobs ------------------------------------------------------------------------------------
+
+    def create(self, member: MemberName) -> None:
+        """Make the instance's first server: a new cluster with RDS's roles, or a copy of the source."""
+        server = self[member]
+        server.stop(immediate=True)
+        server.remove_data()
+        server.make_folders()
+        memory = RoleRecord()
+        if self.desired.source is not None:
+            server.copy_from(Path(self.desired.source.upstream))
+            server.adopt_copy()
+            self.configure(member, memory, synchronous=False)
+            server.wait_until_ready(server.start())
+            return
+        server.initialise()
+        self.configure(member, memory, synchronous=False)
+        server.wait_until_ready(server.start())
+        master = self.desired.master
+        if master is None:
+            raise ServerFailed("Cannot create the instance", "it has neither a master user nor a source", "recreate it")
+        with server.connect() as connection:
+            connection.execute(bootstrap.QUIET)
+            with connection.transaction():
+                for statement in (*bootstrap.roles(), *bootstrap.master_role(master)):
+                    connection.execute(statement)
+            for statement in bootstrap.databases(self.desired.database, master):
+                connection.execute(statement)
+
+    def clone(self, member: MemberName, primary: MemberName) -> None:
+        """Make `member` a copy of the primary, ready to be started as its standby."""
+        server = self[member]
+        server.make_folders()
+        server.copy_from(self[primary].socket_folder)
+        server.stop(immediate=True)
+        server.adopt_copy()
+
+    def rejoin(self, member: MemberName, primary: MemberName) -> str:
+        """Bring a fenced member to the primary's history; how: "rewound" or "cloned".
+
+        The checkpoint comes first: until the promoted server has made one, its control file names the
+        old timeline and pg_rewind finds nothing to do.
+        """
+        server = self[member]
+        server.stop(immediate=True)
+        server.make_folders()
+        with self[primary].connect() as connection:
+            connection.execute("CHECKPOINT")
+        try:
+            server.rewind(self[primary].socket_folder)
+            server.mark_standby(True)
+        except ServerFailed as why_not:
+            self.clone(member, primary)
+            return f"cloned, because {why_not.why}"
+        return "rewound"
+
+    def recopy(self, member: MemberName) -> None:
+        """Copy a read replica's source again and start from the copy."""
+        assert self.desired.source is not None
+        server = self[member]
+        server.make_folders()
+        server.copy_from(Path(self.desired.source.upstream))
+        server.stop(immediate=True)
+        server.adopt_copy()
+
+    def join(self, standby: MemberName, primary: MemberName, memory: RoleRecord) -> None:
+        """Make commits wait for the standby and return once it has flushed everything before that.
+
+        Order (design, "Standby joins"): change the setting; see it from a new connection; complete a
+        CHECKPOINT, because commits wait only once the checkpointer has read the setting; take the
+        primary's flush position and wait for the standby to pass it. Then lead replicas to the standby
+        and do the last part again, so that none of them has seen what the standby has not.
+        Raises, with commits waiting for nobody again, if that cannot be had.
+        """
+        self.configure(primary, memory, synchronous=True)
+        try:
+            with self[primary].connect() as connection:
+                self._wait_for_setting(primary, application_name(standby))
+                connection.execute("CHECKPOINT")
+                self._wait_for_flush(connection, application_name(standby))
+                self.point_upstream(standby)
+                self._wait_for_flush(connection, application_name(standby))
+        except BaseException:
+            self.configure(primary, memory, synchronous=False)
+            raise
+
+    def _wait_for_setting(self, primary: MemberName, name: str) -> None:
+        deadline = time.monotonic() + CATCH_UP_PATIENCE_S
+        while time.monotonic() < deadline:
+            with self[primary].connect() as fresh:
+                row = fresh.execute("SHOW synchronous_standby_names").fetchone()
+                if row is not None and name in str(row[0]):
+                    return
+            time.sleep(0.01)
+        raise NoProgress("The standby cannot join", "the primary does not read its configuration", "read its log")
+
+    def _wait_for_flush(self, connection: psycopg.Connection[Any], name: str) -> None:
+        """Wait until the standby has flushed *and replayed* what the primary has flushed by now.
+
+        Flushed is what commits wait for; replayed proves that it can follow at all. Progress is its position.
+        """
+        row = connection.execute("SELECT pg_current_wal_flush_lsn()::text").fetchone()
+        assert row is not None
+        target, position, deadline = row[0], None, time.monotonic() + CATCH_UP_PATIENCE_S
+        while True:
+            seen = connection.execute(
+                "SELECT replay_lsn::text, least(flush_lsn, replay_lsn) >= %s::pg_lsn FROM pg_stat_replication"
+                " WHERE application_name = %s AND state = 'streaming'",
+                (target, name),
+            ).fetchone()
+            if seen is not None and seen[1]:
+                return
+            if seen is not None and seen[0] != position:
+                position, deadline = seen[0], time.monotonic() + CATCH_UP_PATIENCE_S
+            if time.monotonic() > deadline:
+                raise NoProgress(
+                    "The standby cannot join", f"it stands at {position} and must reach {target}", "read its log"
+                )
+            time.sleep(0.005)
+
+    def restart(self, member: MemberName, memory: RoleRecord, *, synchronous: bool) -> None:
+        """Stop a server cleanly and start it with its present configuration."""
+        server = self[member]
+        server.stop()
+        self.configure(member, memory, synchronous=synchronous)
+        server.wait_until_ready(server.start())
+
+    def set_master(self, primary: MemberName) -> None:
+        """Set the master user's verifier."""
+        assert self.desired.master is not None
+        with self[primary].connect() as connection:
+            connection.execute(bootstrap.QUIET)
+            connection.execute(bootstrap.new_password(self.desired.master))

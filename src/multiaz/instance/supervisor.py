@@ -1,0 +1,275 @@
+"""The supervising loop of one DB instance: observe, decide, perform, publish, wait.
+
+It holds the instance's lock for life. Servers and the relay outlive it; a new supervisor finds
+everything in the files and in the processes themselves.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import select
+import signal
+from pathlib import Path
+
+import psycopg
+from pydantic import ValidationError
+
+from multiaz.errors import MultiazError
+from multiaz.files import ProcessLock, fsync_folder, switch_link, write_atomically
+from multiaz.home import Home
+from multiaz.instance.actions import (
+    Announce,
+    Begin,
+    Configure,
+    Fence,
+    JobKind,
+    PointPrimary,
+    PointUpstream,
+    Promote,
+    Record,
+    SetMaster,
+    Start,
+    Step,
+    StopAll,
+    TakeSnapshot,
+)
+from multiaz.instance.decide import decide
+from multiaz.instance.events import EventLog
+from multiaz.instance.observe import Observer
+from multiaz.instance.records import DesiredInstance, MemberName, Phase, RoleRecord
+from multiaz.instance.relaying import RelayKeeper
+from multiaz.instance.servers import MEMBERS, Servers, other_member
+from multiaz.postgres.processes import fence, open_pidfd
+from multiaz.postgres.server import wait_until_primary
+
+log = logging.getLogger("multiaz.instance")
+
+CALM_S = 0.25
+"""Longest time between two rounds; a death, a signal or a changed sight ends the wait at once."""
+
+
+class Supervisor:
+    """One DB instance's supervisor."""
+
+    def __init__(self, home: Home, resource_id: str) -> None:
+        self.top = home
+        self.home = home.instance(resource_id)
+        self.lock = ProcessLock(self.home.lock)
+        self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._ending = False
+        self._backoff_s = 0.0
+
+    # -- life ------------------------------------------------------------------------------------
+
+    def run(self) -> int:
+        """Supervise until the instance is deleted or SIGTERM comes; returns the exit code."""
+        if not self.lock.acquire():
+            return 0
+        signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
+        signal.signal(signal.SIGHUP, lambda *_: None)
+        signal.signal(signal.SIGTERM, self._end)
+        signal.signal(signal.SIGINT, self._end)
+        self._load()
+        while not self._ending:
+            step = self._round()
+            if step.phase is Phase.DELETED:
+                self.relay.end()
+                self.observer.publish(step, self.memory)
+                break
+            self._wait()
+        if self._ending:
+            self._shut_down()
+        self.observer.stop()
+        return 0
+
+    def _end(self, *_: object) -> None:
+        self._ending = True
+
+    def _load(self) -> None:
+        self.desired = DesiredInstance.model_validate_json(self.home.desired.read_bytes())
+        self._desired_mtime = self.home.desired.stat().st_mtime_ns
+        self.memory = (
+            RoleRecord.model_validate_json(self.home.role.read_bytes()) if self.home.role.exists() else RoleRecord()
+        )
+        _make_run_folders(self.top, self.home.run)
+        self.home.logs.mkdir(mode=0o700, exist_ok=True)
+        self.servers = Servers(self.home, self.desired)
+        self.events = EventLog(self.home.events)
+        self.relay = RelayKeeper(self.top, self.home)
+        self.relay.write(self.desired)
+        self.observer = Observer(self.home, self.servers, self.wake)
+        log.info("supervising %s (%s), epoch %d, primary %s", self.desired.identifier, self.desired.resource_id,
+                 self.memory.epoch, self.memory.primary)  # fmt: skip
+
+    def _round(self) -> Step:
+        self._read_desired()
+        seen = self.observer.observe(self.memory)
+        step = decide(self.desired, seen, self.memory)
+        self.observer.say(step)
+        if step.phase is not Phase.DELETED:
+            self.relay.keep()
+        self.observer.publish(step, self.memory, relay_ready=self.relay.ready())
+        try:
+            self._perform(step)
+            self._backoff_s = 0.0
+        except (MultiazError, OSError, psycopg.Error) as error:
+            # what failed is decided anew next round, with what is seen then
+            self._backoff_s = min(2.0, max(0.05, self._backoff_s * 2))
+            log.warning("%s: %s: %s", step.rule, type(error).__name__, error)
+        return step
+
+    def _read_desired(self) -> None:
+        try:
+            mtime = self.home.desired.stat().st_mtime_ns
+            if mtime == self._desired_mtime:
+                return
+            wanted = DesiredInstance.model_validate_json(self.home.desired.read_bytes())
+        except (OSError, ValidationError) as error:
+            log.error("desired.json cannot be read, the last one stays in force: %s", error)
+            return
+        self._desired_mtime = mtime
+        self.desired = self.servers.desired = wanted
+        self.relay.write(wanted)
+
+    def wake(self) -> None:
+        """End the wait between two rounds; may be called from any thread."""
+        with contextlib.suppress(BlockingIOError):
+            os.write(self._wake_write, b"w")
+
+    def _wait(self) -> None:
+        """Wait for a death, a signal, a change, or the end of the calm."""
+        poll = select.poll()
+        poll.register(self._wake_read, select.POLLIN)
+        handles = []
+        if not self._backoff_s and not self.observer.acted:
+            for member in MEMBERS:
+                pid = self.servers[member].pid()
+                handle = None if pid is None else open_pidfd(pid)
+                if handle is not None:
+                    handles.append(handle)
+                    poll.register(handle, select.POLLIN)
+        pause = self._backoff_s or (0.0 if self.observer.acted else min(CALM_S, self.observer.next_look_s()))
+        self.observer.acted = False
+        try:
+            poll.poll(pause * 1000)
+        finally:
+            for handle in handles:
+                os.close(handle)
+        with contextlib.suppress(BlockingIOError):
+            while os.read(self._wake_read, 4096):
+                pass
+
+    def _shut_down(self) -> None:
+        """SIGTERM: stop the servers cleanly, end the relay, keep everything."""
+        log.info("stopping %s", self.desired.identifier)
+        self.relay.end()
+        self.observer.wait_for_jobs()
+        self._stop_all()
+        step = Step("shut_down", Phase.STOPPED, "the local cloud was stopped")
+        self.observer.observe(self.memory)
+        self.observer.publish(step, self.memory)
+
+    # -- acting ----------------------------------------------------------------------------------
+
+    def _perform(self, step: Step) -> None:
+        for action in step.actions:
+            self.observer.acted = True
+            match action:
+                case Record(memory):
+                    self._remember(memory)
+                case Fence(member):
+                    count = fence(self.servers[member].data)
+                    self.servers[member].remove_stale_pid()
+                    log.info("fenced %s: %d processes killed", member, count)
+                case Start(member, standby):
+                    self._start(member, standby=standby)
+                case StopAll():
+                    self._stop_all()
+                case Promote(member):
+                    self.servers[member].promote()
+                    wait_until_primary(self.servers[member])
+                    self.observer.forget(member)
+                case PointPrimary(member):
+                    switch_link(self.home.primary_link, member)
+                case PointUpstream(member):
+                    self.servers.point_upstream(member)
+                case Configure(member, synchronous):
+                    self.servers.configure(member, self.memory, synchronous=synchronous)
+                    self.observer.poke(member)
+                case SetMaster():
+                    assert self.memory.primary is not None
+                    self.servers.set_master(self.memory.primary)
+                case TakeSnapshot():
+                    self._take_snapshot()
+                case Begin(kind, member):
+                    self._begin(kind, member)
+                case Announce(code, message):
+                    self.events.append(code, message)
+
+    def _remember(self, memory: RoleRecord) -> None:
+        if memory.epoch < self.memory.epoch:
+            raise AssertionError("the epoch never falls")
+        write_atomically(self.home.role, memory.model_dump_json(indent=1))
+        self.memory = memory
+        self.observer.remembered(memory)
+
+    def _start(self, member: MemberName, *, standby: bool) -> None:
+        server = self.servers[member]
+        server.make_folders()
+        if standby:
+            server.mark_standby(True)
+        self.servers.configure(member, self.memory, synchronous=self._synchronous(member))
+        self.observer.started(member, server.start())
+
+    def _synchronous(self, member: MemberName) -> bool:
+        return member == self.memory.primary and self.memory.in_sync
+
+    def _stop_all(self) -> None:
+        """The primary first: a clean shutdown sends the standby its last WAL. The record stays as it is."""
+        first = self.memory.primary or "a"
+        for member in (first, other_member(first)):
+            if self.servers[member].exists():
+                self.servers[member].stop()
+                self.observer.stopped(member)
+
+    def _take_snapshot(self) -> None:
+        assert self.desired.final_snapshot is not None and self.memory.primary is not None
+        target = Path(self.desired.final_snapshot)
+        target.parent.mkdir(mode=0o711, parents=True, exist_ok=True)
+        self.servers[self.memory.primary].data.rename(target)
+        fsync_folder(target.parent)
+
+    def _begin(self, kind: JobKind, member: MemberName) -> None:
+        servers, memory, other = self.servers, self.memory, other_member(member)
+
+        def work() -> None:
+            match kind:
+                case JobKind.CREATE:
+                    servers.create(member)
+                case JobKind.CLONE:
+                    servers.clone(member, other)
+                case JobKind.REJOIN if memory.following:
+                    servers.recopy(member)
+                case JobKind.REJOIN:
+                    log.info("%s %s", member, servers.rejoin(member, other))
+                case JobKind.JOIN:
+                    servers.join(member, other, memory)
+                case JobKind.RESTART:
+                    servers.restart(member, memory, synchronous=self._synchronous(member))
+                case JobKind.REMOVE:
+                    servers[member].stop(immediate=True)
+                    servers[member].remove_data()
+
+        self.observer.begin(kind, member, memory.epoch, work)
+
+
+def _make_run_folders(home: Home, run: Path) -> None:
+    for folder in (home.run_folder, run):
+        folder.mkdir(mode=0o711, parents=True, exist_ok=True)
+        info = folder.stat()
+        if info.st_uid != os.geteuid() or info.st_mode & 0o022:
+            raise MultiazError(
+                f"Cannot use {folder}", "others own it or may write to it", "remove it, or use a shorter MULTIAZ_HOME"
+            )

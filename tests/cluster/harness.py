@@ -1,0 +1,151 @@
+"""Runs real supervisors without the cloud: writes desired.json and reads what they publish."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from multiaz.files import lock_holder, write_atomically
+from multiaz.home import Home, InstanceHome
+from multiaz.instance.records import (
+    DesiredInstance,
+    Endpoint,
+    MasterUser,
+    MemberName,
+    ObservedInstance,
+    Request,
+    RequestKind,
+    RunState,
+    Source,
+)
+from multiaz.postgres.installations import find_installation
+from multiaz.postgres.scram import verifier
+from multiaz.postgres.server import Server
+from multiaz.postgres.os_user import server_user
+
+PATIENCE = float(os.environ.get("MULTIAZ_TEST_PATIENCE", "1"))
+PASSWORD = "correct-horse-9"
+
+
+def eventually(what: str, holds: Callable[[], Any], within_s: float = 30.0) -> Any:
+    """The first true value of `holds`; fails naming `what` after the deadline."""
+    deadline = time.monotonic() + within_s * PATIENCE
+    while True:
+        value = holds()
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {within_s * PATIENCE} s: {what}")
+        time.sleep(0.02)
+
+
+class Instance:
+    """One DB instance under a real supervisor."""
+
+    def __init__(self, home: Home, name: str, port: int, *, multi_az: bool = True, source: Instance | None = None,
+                 parameters: dict[str, str] | None = None) -> None:
+        self.top = home
+        self.resource_id = f"db-{name.upper()}"
+        self.home: InstanceHome = home.instance(self.resource_id)
+        self.home.folder.mkdir(parents=True, mode=0o711)
+        for folder in (home.root, home.instances, self.home.folder):
+            folder.chmod(0o755)
+        self.home.logs.mkdir(mode=0o700)
+        self.processes: list[subprocess.Popen[bytes]] = []
+        installation = find_installation(home.postgres, 17)
+        self.desired = DesiredInstance(
+            resource_id=self.resource_id,
+            identifier=name,
+            bin_folder=str(installation.bin_folder),
+            major=17,
+            multi_az=multi_az,
+            zones={"a": "us-east-1a", "b": "us-east-1b"},
+            source=None if source is None else Source(
+                resource_id=source.resource_id, upstream=str(source.home.upstream_link)),
+            database="shop",
+            master=None if source else MasterUser(name="dbadmin", verifier=verifier(PASSWORD), number=1),
+            parameters={"shared_buffers": "16MB", "max_connections": "60", **(parameters or {})},
+            endpoint=Endpoint(address="127.0.0.1", port=port, force_ssl=False, iam_authentication=False),
+        )
+        self.write()
+
+    def write(self, **changes: object) -> None:
+        """Change what is wanted."""
+        self.desired = DesiredInstance.model_validate({**self.desired.model_dump(), **changes})
+        write_atomically(self.home.desired, self.desired.model_dump_json())
+        pid = lock_holder(self.home.lock)
+        if pid:
+            os.kill(pid, 1)
+
+    def start(self) -> None:
+        """Start a supervisor."""
+        with (self.home.logs / "instance.log").open("ab") as output:
+            self.processes.append(subprocess.Popen(
+                [sys.executable, "-m", "multiaz.instance", str(self.home.folder), "--home", str(self.top.root)],
+                stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True, cwd=self.home.folder,
+            ))
+
+    def seen(self) -> ObservedInstance | None:
+        """What the supervisor publishes; None while nobody does."""
+        if lock_holder(self.home.lock) is None or not self.home.observed.exists():
+            return None
+        return ObservedInstance.model_validate_json(self.home.observed.read_bytes())
+
+    def wait(self, what: str, holds: Callable[[ObservedInstance], object], within_s: float = 30.0) -> ObservedInstance:
+        """Wait for something to be published."""
+        def check() -> ObservedInstance | None:
+            seen = self.seen()
+            return seen if seen is not None and holds(seen) else None
+
+        try:
+            return eventually(f"{self.desired.identifier}: {what}", check, within_s)
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.log()}") from None
+
+    def wait_well(self) -> ObservedInstance:
+        """Wait until it takes clients and is redundant."""
+        return self.wait("well", lambda seen: seen.writable and seen.redundant and seen.phase == "running")
+
+    def request(self, kind: RequestKind) -> int:
+        """Make a one-shot request and return its number."""
+        seen = self.seen()
+        assert seen is not None
+        number = (self.desired.request.number if self.desired.request else 0) + 1
+        self.write(request=Request(number=number, kind=kind, epoch=seen.epoch).model_dump())
+        return number
+
+    def server(self, member: MemberName) -> Server:
+        """One of its servers."""
+        return Server(f"multiaz_{member}", Path(self.desired.bin_folder), self.home.member(member),
+                      self.home.socket_folder(member), server_user())
+
+    def connect(self, user: str = "dbadmin", dbname: str = "shop") -> psycopg.Connection[Any]:
+        """A client's connection, by way of the primary link."""
+        return psycopg.connect(host=str(self.home.primary_link), port=5432, user=user, password=PASSWORD,
+                               dbname=dbname, autocommit=True, connect_timeout=5)
+
+    def admin(self, member: MemberName | None = None) -> psycopg.Connection[Any]:
+        """The superuser's connection to a member (default: the primary)."""
+        host = self.home.primary_link if member is None else self.home.socket_folder(member)
+        return psycopg.connect(host=str(host), port=5432, user="rdsadmin", dbname="postgres", autocommit=True)
+
+    def log(self) -> str:
+        """The supervisor's log, for a failing test."""
+        path = self.home.logs / "instance.log"
+        return path.read_text(errors="replace")[-6000:] if path.exists() else "(no log)"
+
+    def end(self) -> None:
+        """Delete the instance and wait for everything of it to be gone."""
+        self.write(run=RunState.DELETED)
+        if lock_holder(self.home.lock) is None:
+            self.start()
+        eventually("supervisor gone", lambda: lock_holder(self.home.lock) is None)
+        for process in self.processes:
+            process.wait(10)
