@@ -1,0 +1,211 @@
+"""The endpoint process: accepts clients, follows `relay.json`, keeps the supervisor alive."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import json
+import logging
+import os
+import signal
+import socket
+import time
+from pathlib import Path
+from typing import Any
+
+from multiaz.relay import locks
+from multiaz.relay.config import BadConfig, RelayConfig, read_config
+from multiaz.relay.listener import CannotListen, listen, tune
+from multiaz.relay.session import Endpoint, Session
+from multiaz.relay.supervisor import SupervisorWatch
+from multiaz.relay.tls import BadCertificate, server_context
+
+LOOK_S = 0.25
+"""How often the configuration and the supervisor's lock are looked at."""
+AGAIN_S = 0.5
+"""How often what failed is tried again."""
+ACCEPT_AT_ONCE = 64
+ACCEPT_PAUSE_S = 0.1
+"""How long nothing is accepted after the process ran out of descriptors."""
+
+log = logging.getLogger("multiaz.relay")
+
+
+class Relay:
+    """The endpoint of the DB instance in `folder`; its lock is held by the caller."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._config_path = folder / "relay.json"
+        self._ready_path = folder / "relay.ready"
+        self._failed_path = folder / "relay.failed"
+        self._endpoint: Endpoint | None = None
+        self._listener: socket.socket | None = None
+        self._listening_on: tuple[str, int] | None = None
+        self._seen: tuple[object, ...] = ()
+        self._failure = ""
+        self._again_at = 0.0
+        self._sessions: set[asyncio.Task[None]] = set()
+        self._supervisor = SupervisorWatch(folder)
+        self._look_now = asyncio.Event()
+        self._stopping = False
+
+    async def run(self) -> None:
+        """Serve until told to stop or until `relay.json` is gone."""
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(_report)
+        loop.add_signal_handler(signal.SIGTERM, self._stop)
+        loop.add_signal_handler(signal.SIGINT, self._stop)
+        loop.add_signal_handler(signal.SIGHUP, self._reload)
+        self._ready_path.unlink(missing_ok=True)
+        self._failed_path.unlink(missing_ok=True)
+        try:
+            while not self._stopping and self._follow_config():
+                self._watch_others()
+                await self._pause(LOOK_S)
+        finally:
+            self._close()
+
+    def _stop(self) -> None:
+        log.info("told to stop")
+        self._stopping = True
+        self._look_now.set()
+
+    def _reload(self) -> None:
+        self._seen = ()
+        self._look_now.set()
+
+    async def _pause(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._look_now.wait()
+        except TimeoutError:
+            pass
+        self._look_now.clear()
+
+    def _watch_others(self) -> None:
+        if self._endpoint is None:
+            return
+        self._supervisor.look(self._endpoint.config)
+        if closed := self._endpoint.close_strays():
+            log.info("closed %d connections to a server that is no longer the primary", closed)
+
+    # Configuration
+
+    def _follow_config(self) -> bool:
+        """Bring the listener in line with the file; False if the file is gone."""
+        try:
+            seen = self._fingerprint()
+            if seen != self._seen or (self._failure and time.monotonic() > self._again_at):
+                self._seen = seen
+                self._apply(read_config(self._config_path))
+        except FileNotFoundError as error:
+            if not self._config_path.exists():
+                log.info("relay.json is gone: ending")
+                return False
+            self._fail(f"{error.filename} is missing")
+        except (BadConfig, BadCertificate, CannotListen, OSError) as error:
+            self._fail(str(error))
+        return True
+
+    def _fingerprint(self) -> tuple[object, ...]:
+        paths = [self._config_path]
+        if self._endpoint is not None:
+            paths += [self._endpoint.config.certificate, self._endpoint.config.key]
+        found = []
+        for path in paths:
+            info = path.stat()
+            found.append((str(path), info.st_mtime_ns, info.st_ino, info.st_size))
+        return tuple(found)
+
+    def _apply(self, config: RelayConfig) -> None:
+        context = server_context(config.certificate, config.key)
+        if (config.address, config.port) != self._listening_on:
+            self._rebind(config)
+        if self._endpoint is None:
+            self._endpoint = Endpoint(config, context)
+        else:
+            if config != self._endpoint.config:
+                log.info("relay.json changed")
+            self._endpoint.config, self._endpoint.context = config, context
+        self._failure = ""
+        self._failed_path.unlink(missing_ok=True)
+        ready = {"pid": os.getpid(), "address": config.address, "port": config.port}
+        locks.replace_file(self._ready_path, json.dumps(ready) + "\n")
+
+    def _fail(self, reason: str) -> None:
+        """Say what is wrong once, beside the lock and in the log; what worked before goes on."""
+        self._again_at = time.monotonic() + AGAIN_S
+        if reason != self._failure:
+            self._failure = reason
+            log.error("%s", reason)
+            locks.replace_file(self._failed_path, json.dumps({"reason": reason}) + "\n")
+
+    def _rebind(self, config: RelayConfig) -> None:
+        listener = listen(config.address, config.port)
+        self._close_listener()
+        self._listener = listener
+        self._listening_on = (config.address, config.port)
+        asyncio.get_running_loop().add_reader(listener, self._accept)
+        log.info("listening on %s:%d", config.address, config.port)
+
+    # Clients
+
+    def _accept(self) -> None:
+        """Take what waits in the backlog."""
+        for _ in range(ACCEPT_AT_ONCE):
+            if self._listener is None or self._endpoint is None:
+                return
+            try:
+                accepted, peer = self._listener.accept()
+            except BlockingIOError:
+                return
+            except OSError as error:
+                if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
+                    self._pause_accepting(error)
+                    return
+                continue
+            accepted.setblocking(False)
+            tune(accepted)
+            task = asyncio.get_running_loop().create_task(Session(self._endpoint, accepted, peer[0]).run())
+            self._sessions.add(task)
+            task.add_done_callback(self._sessions.discard)
+
+    def _pause_accepting(self, error: OSError) -> None:
+        log.warning("cannot accept for %g s: %s", ACCEPT_PAUSE_S, error.strerror)
+        loop, listener = asyncio.get_running_loop(), self._listener
+        assert listener is not None
+        loop.remove_reader(listener)
+
+        def again() -> None:
+            if self._listener is listener:
+                loop.add_reader(listener, self._accept)
+
+        loop.call_later(ACCEPT_PAUSE_S, again)
+
+    # The end
+
+    def _close_listener(self) -> None:
+        if self._listener is not None:
+            asyncio.get_running_loop().remove_reader(self._listener)
+            self._listener.close()
+            self._listener = None
+
+    def _close(self) -> None:
+        self._close_listener()
+        self._ready_path.unlink(missing_ok=True)
+        self._failed_path.unlink(missing_ok=True)
+        for task in list(self._sessions):
+            task.cancel()
+        if self._endpoint is not None:
+            for session in list(self._endpoint.passing):
+                session.end()
+
+
+def _report(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Log what uvloop could not tell anyone, without the objects it names."""
+    error = context.get("exception")
+    if isinstance(error, OSError):
+        log.info("%s: %s", context.get("message", ""), error)
+    else:
+        log.error("%s", context.get("message", ""), exc_info=error)

@@ -1,0 +1,330 @@
+"""One client from its startup packet to the hand-over, after which only bytes pass."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+import ssl
+from dataclasses import dataclass, field
+
+from multiaz.relay import iam, startup
+from multiaz.relay.config import RelayConfig
+from multiaz.relay.greeting import Client, greet
+from multiaz.relay.pipe import Dialogue, Gone, Pipe
+from multiaz.relay.startup import HEAD_SIZE, FirstReply, Kind, ProtocolViolation, Reply, Startup
+from multiaz.relay.turnstile import Turnstile
+
+LINGER_S = 5.0
+"""How long the last bytes may take to reach the side that is being closed."""
+LINK_LOOK_S = 0.25
+"""How often a client that waits for an answer looks whether the primary is another one now."""
+CANCEL_WITHIN_S = 5.0
+
+log = logging.getLogger("multiaz.relay")
+
+
+class Refused(Exception):
+    """The client is told no: `packet` is the ErrorResponse, the text is for the log."""
+
+    def __init__(self, sqlstate: str, message: str, *, detail: str = "", hint: str = "") -> None:
+        super().__init__(f"{message} ({detail})" if detail else message)
+        self.packet = startup.fatal(sqlstate, message, detail=detail, hint=hint)
+
+
+@dataclass
+class Endpoint:
+    """What all sessions of this endpoint share."""
+
+    config: RelayConfig
+    context: ssl.SSLContext
+    turnstile: Turnstile = field(default_factory=Turnstile)
+    passing: set[Passing] = field(default_factory=set)
+
+    def primary(self) -> str | None:
+        """The folder the primary link leads to now, or None if it leads nowhere."""
+        try:
+            return os.path.realpath(self.config.primary, strict=True)
+        except OSError:
+            return None
+
+    def close_strays(self) -> int:
+        """Close the sessions of a server that is no longer the primary; how many those were."""
+        current = self.primary()
+        strays = [session for session in self.passing if current is not None and session.primary != current]
+        for session in strays:
+            session.end()
+        return len(strays)
+
+
+class Passing:
+    """A session after the login: two pipes, and the end of both when one ends."""
+
+    def __init__(self, endpoint: Endpoint, client: Dialogue, server: Server) -> None:
+        self.primary = server.primary
+        self._endpoint = endpoint
+        self._client = client.transport
+        self._server = server.dialogue.transport
+        client.on_gone = None
+        plain = self._client.get_extra_info("ssl_object") is None  # TLS knows no half-closed connection
+        self._client.set_protocol(Pipe(self._server, self.end, pass_end=plain))
+        self._server.set_protocol(Pipe(self._client, self.end, pass_end=False))
+        endpoint.passing.add(self)
+        self._client.resume_reading()
+        self._server.resume_reading()
+        self._client.write(bytes(server.dialogue.buffer))
+        self._server.write(bytes(client.buffer))
+
+    def end(self) -> None:
+        """Close what is still open; what was sent already is still delivered."""
+        if self in self._endpoint.passing:
+            self._endpoint.passing.remove(self)
+            close_soon(self._client)
+            close_soon(self._server)
+
+
+def close_soon(transport: asyncio.Transport) -> None:
+    """Close `transport` after its last bytes, or without them if nobody takes them."""
+    transport.close()
+    if transport.get_write_buffer_size() or transport.get_extra_info("ssl_object") is not None:
+        asyncio.get_running_loop().call_later(LINGER_S, transport.abort)
+
+
+@dataclass(frozen=True)
+class Server:
+    """A connection to the server that was the primary when it was made."""
+
+    dialogue: Dialogue
+    primary: str
+    reply: FirstReply
+
+
+class _TimeIsUp(Exception):
+    """The client took too long to hand over its token."""
+
+
+class _NotNow(Exception):
+    """The primary cannot be reached or does not accept; the text says why."""
+
+
+class Session:
+    """The login of one client."""
+
+    def __init__(self, endpoint: Endpoint, accepted: socket.socket, host: str) -> None:
+        self._endpoint = endpoint
+        self._accepted = accepted
+        self._host = host
+        self._judged = False
+
+    async def run(self) -> None:
+        """Serve the client until it is handed over, refused or gone. Raises nothing of its own."""
+        client: Client | None = None
+        try:
+            async with asyncio.timeout(self._endpoint.config.startup_timeout_s):
+                client = await greet(self._accepted, self._host, self._endpoint.context)
+                task = asyncio.current_task()
+                assert task is not None
+                client.dialogue.on_gone = task.cancel
+                kind, packet = await _packet(client.dialogue)
+            if kind is Kind.CANCEL:
+                await self._cancel(packet)
+            else:
+                await self._log_in(client, startup.read_startup(packet))
+                client = None
+        except Refused as refusal:
+            log.info("refused %s: %s", self._host, _one_line(refusal))
+            if client is not None:
+                client.dialogue.transport.write(refusal.packet)
+        except startup.UnsupportedProtocol as error:
+            if client is not None:
+                client.dialogue.transport.write(startup.fatal("0A000", str(error)))
+        except ProtocolViolation as error:
+            log.info("closed %s: %s", self._host, error)
+            if client is not None:
+                client.dialogue.transport.write(startup.fatal("08P01", str(error)))
+        except (TimeoutError, _TimeIsUp):
+            log.info("closed %s: it did not finish its startup in time", self._host)
+        except ssl.SSLError as error:
+            log.info("closed %s: TLS handshake failed: %s", self._host, error.reason or error)
+        except (Gone, OSError):
+            pass
+        finally:
+            self._endpoint.turnstile.leave(self)
+            if client is not None:
+                client.dialogue.on_gone = None
+                close_soon(client.dialogue.transport)
+
+    async def _log_in(self, client: Client, asked: Startup) -> None:
+        """Try until the primary has given an answer the client should have, then hand over."""
+        self._admit(client, asked)
+        loop = asyncio.get_running_loop()
+        wait_s = self._endpoint.config.connect_wait_s
+        deadline = loop.time() + wait_s
+        tries, why = 0, "it does not answer"
+        while True:
+            try:
+                async with asyncio.timeout_at(deadline):
+                    if tries:
+                        await self._endpoint.turnstile.turn(self, tries)
+                    server = await self._reach(asked)
+                try:
+                    await self._attach(client, asked, server)
+                except BaseException:
+                    server.dialogue.transport.abort()
+                    raise
+                return
+            except _NotNow as reason:
+                why = str(reason)
+                self._endpoint.turnstile.note(why)
+            except TimeoutError:
+                pass
+            tries += 1
+            if loop.time() >= deadline:
+                raise Refused(
+                    "57P03",
+                    "the database system is not accepting connections",
+                    detail=f"No primary accepted this connection within {wait_s:g} s: {why}.",
+                    hint="A failover or a restart may be going on: try again.",
+                )
+
+    async def _attach(self, client: Client, asked: Startup, server: Server) -> None:
+        """Hand the client to `server`, after a token where the server leaves that to us. Raises _NotNow."""
+        if server.reply.meaning is Reply.UNCHALLENGED and not self._judged:
+            await self._demand_token(client, asked, server)
+        if server.dialogue.gone:
+            if server.reply.meaning is not Reply.FORWARD:
+                raise _NotNow("the primary closed the connection")
+            # Its answer was an error, and its last word.
+            client.dialogue.transport.write(bytes(server.dialogue.buffer))
+            client.dialogue.on_gone = None
+            close_soon(client.dialogue.transport)
+            return
+        if self._endpoint.primary() != server.primary:
+            raise _NotNow("another server became the primary")
+        if client.dialogue.gone:
+            raise Gone
+        Passing(self._endpoint, client.dialogue, server)
+
+    def _admit(self, client: Client, asked: Startup) -> None:
+        """Refuse who must not even reach the server."""
+        config = self._endpoint.config
+        encryption = "SSL encryption" if client.encrypted else "no encryption"
+        who = f'host "{client.host}", user "{asked.user}", database "{asked.database}", {encryption}'
+        if asked.user in config.reserved_users:
+            raise Refused("28000", f"pg_hba.conf rejects connection for {who}")
+        if config.force_ssl and not client.encrypted:
+            raise Refused("28000", f"no pg_hba.conf entry for {who}")
+        if asked.replication:
+            raise Refused(
+                "0A000",
+                "replication connections are not accepted through this endpoint",
+                detail="Read replicas stream inside the local cloud; clients cannot.",
+            )
+
+    async def _reach(self, asked: Startup) -> Server:
+        """A connection to the primary and its first answer. Raises _NotNow."""
+        primary = self._endpoint.primary()
+        if primary is None:
+            raise _NotNow("there is no primary")
+        dialogue = Dialogue()
+        loop = asyncio.get_running_loop()
+        try:
+            await loop.create_unix_connection(lambda: dialogue, self._endpoint.config.primary_socket)
+        except OSError as error:
+            raise _NotNow(f"the primary cannot be reached: {error.strerror or error}") from error
+        keep = False
+        try:
+            dialogue.transport.write(asked.raw)
+            reply = await self._first_reply(dialogue, primary)
+            if reply.meaning is Reply.NOT_READY:
+                raise _NotNow(reply.text or "the primary is not ready")
+            keep = True
+        finally:
+            if not keep:
+                dialogue.transport.abort()
+        self._endpoint.turnstile.opened()
+        return Server(dialogue, primary, reply)
+
+    async def _first_reply(self, server: Dialogue, primary: str) -> FirstReply:
+        while True:
+            reply = startup.judge_first_reply(server.buffer)
+            if reply.meaning is not Reply.INCOMPLETE:
+                return reply
+            if server.gone:
+                raise _NotNow("the primary closed the connection")
+            try:
+                async with asyncio.timeout(LINK_LOOK_S):
+                    await server.more()
+            except TimeoutError:
+                if self._endpoint.primary() != primary:
+                    raise _NotNow("another server became the primary") from None
+
+    async def _demand_token(self, client: Client, asked: Startup, server: Server) -> None:
+        """Let the client in only with a token the cloud accepts. Raises Refused.
+
+        What the server sent so far stays unsent, except a protocol version it negotiated.
+        """
+        config = self._endpoint.config
+        if not client.encrypted:
+            raise Refused(
+                "28000",
+                f'no pg_hba.conf entry for host "{client.host}", user "{asked.user}", '
+                f'database "{asked.database}", no encryption',
+            )
+        verdict = iam.Verdict(False, "IAM authentication is not enabled for this DB instance")
+        if config.iam is not None:
+            first = server.reply.at
+            client.dialogue.transport.write(bytes(server.dialogue.buffer[:first]))
+            del server.dialogue.buffer[:first]
+            client.dialogue.transport.write(startup.ASK_CLEARTEXT_PASSWORD)
+            try:
+                async with asyncio.timeout(config.startup_timeout_s):
+                    token = await _password(client.dialogue)
+            except TimeoutError:
+                raise _TimeIsUp from None
+            verdict = await iam.judge(config.iam, token=token, user=asked.user, host=config.address, port=config.port)
+        if not verdict.allowed:
+            raise Refused("28000", f'PAM authentication failed for user "{asked.user}"', detail=verdict.reason)
+        self._judged = True
+
+    async def _cancel(self, packet: bytes) -> None:
+        """Pass a cancel request to the primary; like the server, answer nothing."""
+        dialogue = Dialogue()
+        try:
+            await asyncio.get_running_loop().create_unix_connection(
+                lambda: dialogue, self._endpoint.config.primary_socket
+            )
+        except OSError as error:
+            log.info("a cancel request was dropped: %s", error.strerror or error)
+            return
+        try:
+            dialogue.transport.write(packet)
+            async with asyncio.timeout(CANCEL_WITHIN_S):
+                while not dialogue.gone:
+                    await dialogue.more()
+        finally:
+            dialogue.transport.abort()
+
+
+def _one_line(error: Exception) -> str:
+    return "".join(char if char.isprintable() else "?" for char in str(error))
+
+
+async def _packet(client: Dialogue) -> tuple[Kind, bytes]:
+    """The complete packet a client sends once encryption is settled."""
+    await client.at_least(HEAD_SIZE)
+    head = startup.read_head(bytes(client.buffer[:HEAD_SIZE]))
+    if head.kind in (Kind.SSL, Kind.GSS):
+        raise ProtocolViolation("encryption requested twice")
+    return head.kind, await client.take(head.length)
+
+
+async def _password(client: Dialogue) -> str:
+    """The text of the PasswordMessage the client sends next."""
+    await client.at_least(5)
+    length = int.from_bytes(client.buffer[1:5], "big")
+    if client.buffer[0:1] != b"p" or not 4 <= length <= startup.LARGEST_PASSWORD:
+        raise ProtocolViolation("expected a password message")
+    message = await client.take(1 + length)
+    return startup.read_password(message[5:])

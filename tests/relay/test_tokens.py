@@ -1,0 +1,183 @@
+"""IAM tokens: a login the server does not challenge passes only with a token the cloud accepts."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import psycopg
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from relay_harness import PASSWORD, Database, RunningRelay, wait_for
+
+from multiaz.relay import iam
+
+TOKEN = "endpoint:5432/?Action=connect&DBUser=token_user&X-Amz-Signature=abc"
+
+
+@dataclass
+class Judge:
+    """An HTTP server that judges as the cloud does; `answer` replaces its answer."""
+
+    url: str = ""
+    questions: list[dict[str, Any]] = field(default_factory=list)
+    answer: tuple[int, bytes] | None = None
+
+    def judge(self, question: dict[str, Any]) -> tuple[int, bytes]:
+        self.questions.append(question)
+        if self.answer is not None:
+            return self.answer
+        allowed = question["token"] == TOKEN and question["user"] == "token_user"
+        return 200, json.dumps({"allowed": allowed, "reason": "" if allowed else "the signature is wrong"}).encode()
+
+
+@pytest.fixture
+def judge() -> Iterator[Judge]:
+    made = Judge()
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            assert self.headers["Content-Type"] == "application/json"
+            status, body = made.judge(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    made.url = f"http://127.0.0.1:{server.server_port}/_multiaz/rds-db/authorize"
+    yield made
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture
+def gated(new_relay: Callable[..., RunningRelay], database: Database, judge: Judge) -> RunningRelay:
+    relay = new_relay(
+        database.socket_folder,
+        iam={"authorize_url": judge.url, "resource_id": "db-ABC", "region": "eu-central-1"},
+    )
+    relay.start()
+    return relay
+
+
+def test_a_good_token_lets_its_user_in(gated: RunningRelay, judge: Judge) -> None:
+    with gated.connect(user="token_user", password=TOKEN) as connection:
+        assert connection.execute("SELECT current_user").fetchone() == ("token_user",)
+    assert judge.questions == [
+        {
+            "token": TOKEN,
+            "user": "token_user",
+            "resource_id": "db-ABC",
+            "region": "eu-central-1",
+            "host": gated.address,
+            "port": gated.port,
+        }
+    ]
+    assert TOKEN not in gated.log
+
+
+def test_psql_sends_a_token_as_its_password(gated: RunningRelay, psql: str) -> None:
+    done = subprocess.run(
+        [psql, "-XAt", "-c", "SELECT current_user"],
+        env=gated.environment(user="token_user", password=TOKEN),
+        capture_output=True,
+        text=True,
+        timeout=20,
+    )
+    assert done.stdout == "token_user\n", done.stderr
+
+
+@pytest.mark.parametrize("secret", ["not-a-token", PASSWORD])
+def test_a_bad_token_and_the_real_password_are_refused(gated: RunningRelay, secret: str) -> None:
+    """Membership in rds_iam overrides the password, as on RDS."""
+    with pytest.raises(psycopg.OperationalError, match='PAM authentication failed for user "token_user"') as caught:
+        gated.connect(user="token_user", password=secret)
+    assert "the signature is wrong" in str(caught.value)
+    assert secret not in gated.log
+
+
+def test_others_keep_their_password_and_are_not_judged(gated: RunningRelay, judge: Judge) -> None:
+    with gated.connect() as connection:
+        assert connection.execute("SELECT current_user").fetchone() == ("app",)
+    assert judge.questions == []
+
+
+def test_a_token_is_never_asked_for_in_plain_text(gated: RunningRelay, judge: Judge) -> None:
+    with pytest.raises(psycopg.OperationalError, match=r"no pg_hba.conf entry .* no encryption"):
+        gated.connect(user="token_user", password=TOKEN, sslmode="disable")
+    assert judge.questions == []
+
+
+def test_without_iam_an_unchallenged_login_is_refused(relay: RunningRelay) -> None:
+    with pytest.raises(psycopg.OperationalError, match='PAM authentication failed for user "token_user"'):
+        relay.connect(user="token_user", password=TOKEN)
+
+
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        ((500, b"{}"), "HTTP status 500"),
+        ((200, b"yes"), "not JSON"),
+        ((200, b'{"allowed": "true"}'), "neither yes nor no"),
+        ((200, b'{"allowed": 1}'), "neither yes nor no"),
+        ((200, b"[true]"), "neither yes nor no"),
+    ],
+)
+def test_only_an_explicit_yes_is_a_yes(gated: RunningRelay, judge: Judge, answer: tuple[int, bytes], why: str) -> None:
+    judge.answer = answer
+    with pytest.raises(psycopg.OperationalError, match="PAM authentication failed") as caught:
+        gated.connect(user="token_user", password=TOKEN)
+    assert why in str(caught.value)
+
+
+def test_a_cloud_that_is_down_lets_nobody_in(new_relay: Callable[..., RunningRelay], database: Database) -> None:
+    relay = new_relay(
+        database.socket_folder,
+        iam={"authorize_url": "http://127.0.0.1:9/x", "resource_id": "db-ABC", "region": "eu-central-1"},
+    )
+    relay.start()
+    with pytest.raises(psycopg.OperationalError, match="PAM authentication failed") as caught:
+        relay.connect(user="token_user", password=TOKEN)
+    assert "cannot be reached" in str(caught.value)
+    with relay.connect() as connection:
+        assert connection.execute("SELECT 1").fetchone() == (1,)
+
+
+def test_a_refused_login_leaves_no_backend(gated: RunningRelay, database: Database) -> None:
+    with pytest.raises(psycopg.OperationalError):
+        gated.connect(user="token_user", password="wrong")
+    with database.server.connect() as admin:
+
+        def backends() -> int:
+            row = admin.execute("SELECT count(*) FROM pg_stat_activity WHERE usename = 'token_user'").fetchone()
+            assert row is not None
+            return int(str(row[0]))
+
+        wait_for("no backend is left", lambda: backends() == 0)
+
+
+@given(st.binary(max_size=300))
+def test_no_http_answer_crashes_the_relay(answer: bytes) -> None:
+    with contextlib.suppress(iam.BadAnswer):
+        iam.read_http(answer)
+
+
+@given(st.binary(max_size=100))
+def test_no_json_answer_is_a_yes_by_chance(body: bytes) -> None:
+    assert not iam.read_answer(body).allowed
