@@ -11,12 +11,11 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from multiaz.blueprint import CAPABILITIES
 from multiaz.errors import BadInput, Conflict, MultiazError, NoProgress, NotFound
 from multiaz.fleet.access import AwsClients, refusals
 from multiaz.fleet.events import StackEvent, event_of, first_failure, is_final, is_good
 
-CAPABILITIES = ("CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND")
-"""The stack makes named roles, and rotation is a macro."""
 TEMPLATE_LIMIT_BYTES = 51_200
 """Longest TemplateBody; longer ones travel through S3. Source: CloudFormation quotas."""
 
