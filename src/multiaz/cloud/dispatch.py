@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Protocol
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
 
 from multiaz.cloud import protocol
 from multiaz.cloud.models import known_services, model_name, operation_name, service_model
@@ -17,6 +17,10 @@ class Tail(Protocol):
         """The answer to `request`, which calls `operation`; never raises."""
 
 
+Guard = Callable[[AwsRequest, Mapping[str, Any]], None]
+"""Looks at a call before moto serves it; raises AwsFault to refuse it."""
+
+
 class Dispatcher:
     """Routes requests by service, and within a service by action: `register` names what is ours."""
 
@@ -25,6 +29,7 @@ class Dispatcher:
         self._tail_services = tail_services
         self._whole: dict[str, Mapping[str, Operation]] = {}
         self._overrides: dict[str, Mapping[str, Operation]] = {}
+        self._guards: dict[tuple[str, str], Guard] = {}
 
     def register(self, name: str, operations: Mapping[str, Operation]) -> None:
         """`operations` of the service `name` (botocore's name) are ours.
@@ -33,6 +38,10 @@ class Dispatcher:
         """
         kind = self._overrides if name in self._tail_services else self._whole
         kind[name] = {**kind.get(name, {}), **operations}
+
+    def guard(self, name: str, action: str, check: Guard) -> None:
+        """Let `check` see calls of moto's `action` of the service `name` first."""
+        self._guards[name, action] = check
 
     def dispatch(self, request: AwsRequest) -> AwsResponse:
         """The answer to `request`; never raises."""
@@ -43,6 +52,9 @@ class Dispatcher:
             return _refuse_service(name, request)
         try:
             action, _ = operation_name(service_model(name), request)
+            guard = self._guards.get((name, action))
+            if guard is not None:
+                guard(request, protocol.parse(name, request))
         except AwsFault as fault:
             return protocol.render_fault(name, fault, request)
         ours = self._overrides.get(name, {})

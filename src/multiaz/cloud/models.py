@@ -123,9 +123,9 @@ class _Route:
     headers: tuple[str, ...]
 
     def fits(self, fields: dict[str, str], headers: Any) -> bool:
-        return all(
-            key in fields and (value is None or fields[key] == value) for key, value in self.query
-        ) and all(name in headers for name in self.headers)
+        return all(key in fields and (value is None or fields[key] == value) for key, value in self.query) and all(
+            name in headers for name in self.headers
+        )
 
 
 @dataclass
@@ -144,9 +144,7 @@ class Router:
             if found and route.fits(fields, request.headers):
                 values = (unquote(value) for value in found.groups())
                 return route.name, dict(zip(route.labels, values, strict=True))
-        raise AwsFault(
-            "UnknownOperationException", f"No operation is {request.method} {request.path} here.", 404
-        )
+        raise AwsFault("UnknownOperationException", f"No operation is {request.method} {request.path} here.", 404)
 
 
 @lru_cache(maxsize=16)
@@ -193,8 +191,7 @@ def _route(operation: OperationModel) -> _Route:
 
     pieces = re.split(r"(\{[^}]+\})", path.rstrip("/"))
     pattern = "".join(
-        re.sub(r"\{([^}]+)\}", capture, piece) if piece.startswith("{") else re.escape(piece)
-        for piece in pieces
+        re.sub(r"\{([^}]+)\}", capture, piece) if piece.startswith("{") else re.escape(piece) for piece in pieces
     )
     return _Route(
         operation.name,

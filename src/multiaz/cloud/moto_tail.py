@@ -16,9 +16,7 @@ from multiaz.cloud.models import model_name
 from multiaz.cloud.protocol import internal_failure, not_available, render_fault, report_bug
 from multiaz.cloud.service import ACCOUNT_ID, AwsFault, AwsRequest, AwsResponse
 
-SERVED = frozenset(
-    ["ec2", "iam", "kms", "secretsmanager", "s3", "sns", "cloudwatch", "logs", "events", "ssm", "sts"]
-)
+SERVED = frozenset(["ec2", "iam", "kms", "secretsmanager", "s3", "sns", "cloudwatch", "logs", "events", "ssm", "sts"])
 """botocore names of the services moto serves here: those whose state is saved and tested.
 Any other service is refused by name."""
 
@@ -76,13 +74,16 @@ class MotoTail:
 
     def _handlers(self, service: str) -> list[tuple[re.Pattern[str], Callable[..., Any]]]:
         if service not in self._routes:
-            from moto import backends
-
-            find: Any = backends.get_backend
-            regions = find(service)[ACCOUNT_ID]
-            backend = regions["aws" if service in _GLOBAL else "us-east-1"]
+            backend = self.backend(service)
             self._routes[service] = [(re.compile(url), handler) for url, handler in backend.urls.items()]
         return self._routes[service]
+
+    def backend(self, service: str) -> Any:
+        """moto's backend of a service: of the partition if it is global, else of us-east-1."""
+        from moto import backends
+
+        find: Any = backends.get_backend
+        return find(service)[ACCOUNT_ID]["aws" if service in _GLOBAL else "us-east-1"]
 
 
 def _headers(request: AwsRequest) -> dict[str, str]:

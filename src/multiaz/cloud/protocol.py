@@ -38,28 +38,39 @@ def answer(service_name: str, operations: Mapping[str, Operation], request: AwsR
         return render_fault(service_name, internal_failure(request.request_id), request)
 
 
-def _answer(service_name: str, operations: Mapping[str, Operation], request: AwsRequest) -> AwsResponse:
+def parse(service_name: str, request: AwsRequest) -> dict[str, Any]:
+    """The parameters of `request`, by API name. Raises AwsFault for what the model has not.
+
+    EC2's own protocol and S3's XML are left to moto: AwsFault (UnsupportedProtocol).
+    """
     model = service_model(service_name)
     name, labels = operation_name(model, request)
+    operation = model.operation_model(name)
+    match protocol_of(model, request):
+        case "query":
+            return query.parse_form(operation, form_of(request).fields)
+        case "json":
+            return jsonform.parse_json(operation, request.body)
+        case "rest-json":
+            return jsonform.parse_rest(operation, request, labels)
+        case other:
+            raise AwsFault("UnsupportedProtocol", f"{other} is not spoken by {service_name} here.", 415)
+
+
+def _answer(service_name: str, operations: Mapping[str, Operation], request: AwsRequest) -> AwsResponse:
+    model = service_model(service_name)
+    name, _ = operation_name(model, request)
     perform = operations.get(name)
     if perform is None:
         raise not_available(service_name, name)
     operation = model.operation_model(name)
     protocol = protocol_of(model, request)
-    match protocol:
-        case "query" | "ec2":
-            parameters = query.parse_form(operation, form_of(request).fields)
-        case "json":
-            parameters = jsonform.parse_json(operation, request.body)
-        case "rest-json":
-            parameters = jsonform.parse_rest(operation, request, labels)
-        case _:
-            raise AwsFault("UnsupportedProtocol", f"{protocol} is not spoken by {service_name} here.", 415)
+    parameters = parse(service_name, request)
     shapes.check(service_name, operation.input_shape, parameters)
     result = perform(Context(request.region, request.caller, request.request_id), parameters)
     headers = {"x-amzn-requestid": request.request_id}
     match protocol:
-        case "query" | "ec2":
+        case "query":
             body = query.result_xml(operation, result, request.request_id)
             return AwsResponse(200, headers | {"content-type": "text/xml"}, body)
         case "json":
@@ -183,9 +194,7 @@ def report_bug(error: BaseException, request: AwsRequest) -> None:
     text = "".join(traceback.format_exception(error))
     for value in sorted(_values(request), key=len, reverse=True):
         text = text.replace(value, "…")
-    _log.error(
-        "bug in %s (request %s, %s bytes):\n%s", request.service, request.request_id, len(request.body), text
-    )
+    _log.error("bug in %s (request %s, %s bytes):\n%s", request.service, request.request_id, len(request.body), text)
 
 
 def _values(request: AwsRequest) -> set[str]:

@@ -27,9 +27,7 @@ def bad_value(service: str, path: str, value: object, kind: str) -> AwsFault:
     """The fault for a value that is not of the model's type."""
     shown = str(value) if len(str(value)) <= 40 else f"{str(value)[:40]}…"
     if service == "rds":
-        return AwsFault(
-            "InvalidParameterValue", f"Invalid value for {path}: '{shown}' is not of type {kind}."
-        )
+        return AwsFault("InvalidParameterValue", f"Invalid value for {path}: '{shown}' is not of type {kind}.")
     return AwsFault("MalformedInput", f"Value '{shown}' at '{path}' is not of type {kind}")
 
 
@@ -41,9 +39,7 @@ def check(service: str, shape: Shape | None, parameters: dict[str, Any]) -> None
     if service not in _CORAL:
         for path in _missing(shape, parameters, ""):
             if service == "rds":
-                raise AwsFault(
-                    "InvalidParameterValue", f"The parameter {path} must be provided and must not be blank."
-                )
+                raise AwsFault("InvalidParameterValue", f"The parameter {path} must be provided and must not be blank.")
             raise AwsFault("MissingParameter", f"The request must contain the parameter {path}.")
         return
     found = list(_violations(shape, parameters, ""))

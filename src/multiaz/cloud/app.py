@@ -1,0 +1,102 @@
+"""The parts of the AWS endpoint, assembled. What makes a process of them is in serving.py."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from multiaz.cloud.clients import InProcessClients
+from multiaz.cloud.dbauth import PATH as DBAUTH_PATH
+from multiaz.cloud.dbauth import DatabaseLogins
+from multiaz.cloud.dispatch import Dispatcher
+from multiaz.cloud.door import Door, HttpRequest
+from multiaz.cloud.frontdoor import LOOPBACK, FrontDoor, Own
+from multiaz.cloud.identity import Identity
+from multiaz.cloud.moto_tail import SERVED, MotoTail
+from multiaz.cloud.principals import Principals, load_or_create_administrator
+from multiaz.cloud.service import AwsResponse, ModelledService
+from multiaz.cloud.store import Store
+from multiaz.home import Home
+
+_log = logging.getLogger("multiaz.cloud")
+
+Maker = Callable[[Store, Home, InProcessClients, str], list[ModelledService]]
+"""Makes the services that are ours from what they need; the string is the endpoint's URL."""
+
+
+def our_services(store: Store, home: Home, clients: InProcessClients, endpoint_url: str) -> list[ModelledService]:
+    """The services of ours, in the order they start."""
+    from multiaz.cloud.lambda_ import LambdaService
+    from multiaz.cloud.rds.rotation import SecretRotation
+    from multiaz.cloud.rds.service import RdsService
+    from multiaz.cloud.stacks.service import CloudFormationService
+
+    rds = RdsService(store, home, clients, endpoint_url)
+    return [
+        LambdaService(store, clients),
+        rds,
+        SecretRotation(store, clients, rds),
+        CloudFormationService(store, clients),
+    ]
+
+
+class Cloud:
+    """The parts of one running endpoint."""
+
+    def __init__(self, home: Home, port: int, make_services: Maker = our_services) -> None:
+        self.home = home
+        self._started_at = time.monotonic()
+        self.port = port
+        self.url = f"http://{LOOPBACK}:{port}"
+        self.administrator = load_or_create_administrator(home.credentials)
+        self.store = Store(home.database)
+        self.tail = MotoTail()
+        principals = Principals(self.administrator, self.tail)
+        self.dispatcher = Dispatcher(self.tail, SERVED)
+        self.clients = InProcessClients(self.dispatcher.dispatch)
+        identity = Identity(principals)
+        self.dispatcher.register(identity.name, identity.operations)
+        self.dispatcher.guard("sts", "AssumeRole", identity.check_assume_role)
+        self.services = make_services(self.store, home, self.clients, self.url)
+        for service in self.services:
+            self.dispatcher.register(service.name, service.operations)
+        self.door = Door(principals, self.dispatcher.dispatch, self._secret_arn)
+        logins = DatabaseLogins(principals, self.door)
+        self.ready = threading.Event()
+        own: dict[tuple[str, str], Own] = {
+            ("GET", "/_multiaz/health"): self._health,
+            ("POST", DBAUTH_PATH): logins.answer,
+        }
+        self.app = FrontDoor(self.door, port, own)
+
+    def start(self) -> None:
+        """Let the services resume what they had begun; called once requests are accepted."""
+        for service in self.services:
+            service.start()
+        self.ready.set()
+        _log.info("ready on %s after %.2f s", self.url, time.monotonic() - self._started_at)
+
+    def stop(self) -> None:
+        """Stop background work and close what is open; the databases go on."""
+        self.ready.clear()
+        for service in reversed(self.services):
+            service.stop()
+        self.app.close()
+        self.store.close()
+        _log.info("stopped")
+
+    def _health(self, _: HttpRequest) -> AwsResponse:
+        body = {"ready": self.ready.is_set(), "pid": os.getpid(), "services": sorted(s.name for s in self.services)}
+        return AwsResponse(200, {"content-type": "application/json"}, json.dumps(body).encode())
+
+    def _secret_arn(self, region: str, name: str) -> str | None:
+        client: Any = self.clients.client("secretsmanager", region)
+        try:
+            return str(client.describe_secret(SecretId=name)["ARN"])
+        except client.exceptions.ResourceNotFoundException:
+            return None
