@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import datetime
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -11,6 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from multiaz.files import lock_holder, write_atomically
 from multiaz.home import Home, InstanceHome
@@ -26,11 +32,12 @@ from multiaz.instance.records import (
     Source,
 )
 from multiaz.postgres.installations import find_installation
+from multiaz.postgres.os_user import server_user
 from multiaz.postgres.scram import verifier
 from multiaz.postgres.server import Server
-from multiaz.postgres.os_user import server_user
 
 PATIENCE = float(os.environ.get("MULTIAZ_TEST_PATIENCE", "1"))
+MakeInstance = Callable[..., "Instance"]
 PASSWORD = "correct-horse-9"
 
 
@@ -49,8 +56,16 @@ def eventually(what: str, holds: Callable[[], Any], within_s: float = 30.0) -> A
 class Instance:
     """One DB instance under a real supervisor."""
 
-    def __init__(self, home: Home, name: str, port: int, *, multi_az: bool = True, source: Instance | None = None,
-                 parameters: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        home: Home,
+        name: str,
+        port: int,
+        *,
+        multi_az: bool = True,
+        source: Instance | None = None,
+        parameters: dict[str, str] | None = None,
+    ) -> None:
         self.top = home
         self.resource_id = f"db-{name.upper()}"
         self.home: InstanceHome = home.instance(self.resource_id)
@@ -67,14 +82,34 @@ class Instance:
             major=17,
             multi_az=multi_az,
             zones={"a": "us-east-1a", "b": "us-east-1b"},
-            source=None if source is None else Source(
-                resource_id=source.resource_id, upstream=str(source.home.upstream_link)),
+            source=None
+            if source is None
+            else Source(resource_id=source.resource_id, upstream=str(source.home.upstream_link)),
             database="shop",
             master=None if source else MasterUser(name="dbadmin", verifier=verifier(PASSWORD), number=1),
             parameters={"shared_buffers": "16MB", "max_connections": "60", **(parameters or {})},
             endpoint=Endpoint(address="127.0.0.1", port=port, force_ssl=False, iam_authentication=False),
         )
+        self._make_certificate()
         self.write()
+
+    def _make_certificate(self) -> None:
+        """A self-signed certificate for the relay; the cloud's own authority has tests of its own."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
+        now = datetime.datetime.now(datetime.UTC)
+        certificate = (
+            x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+            .serial_number(1).not_valid_before(now).not_valid_after(now + datetime.timedelta(days=1))
+            .sign(key, hashes.SHA256())
+        )  # fmt: skip
+        self.home.tls.mkdir(mode=0o700)
+        pem = serialization.Encoding.PEM
+        write_atomically(self.home.tls / "server.pem", certificate.public_bytes(pem))
+        write_atomically(
+            self.home.tls / "server.key",
+            key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()),
+        )
 
     def write(self, **changes: object) -> None:
         """Change what is wanted."""
@@ -82,15 +117,21 @@ class Instance:
         write_atomically(self.home.desired, self.desired.model_dump_json())
         pid = lock_holder(self.home.lock)
         if pid:
-            os.kill(pid, 1)
+            os.kill(pid, signal.SIGHUP)
 
     def start(self) -> None:
         """Start a supervisor."""
         with (self.home.logs / "instance.log").open("ab") as output:
-            self.processes.append(subprocess.Popen(
-                [sys.executable, "-m", "multiaz.instance", str(self.home.folder), "--home", str(self.top.root)],
-                stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True, cwd=self.home.folder,
-            ))
+            self.processes.append(
+                subprocess.Popen(
+                    [sys.executable, "-m", "multiaz.instance", str(self.home.folder), "--home", str(self.top.root)],
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=output,
+                    start_new_session=True,
+                    cwd=self.home.folder,
+                )
+            )
 
     def seen(self) -> ObservedInstance | None:
         """What the supervisor publishes; None while nobody does."""
@@ -100,6 +141,7 @@ class Instance:
 
     def wait(self, what: str, holds: Callable[[ObservedInstance], object], within_s: float = 30.0) -> ObservedInstance:
         """Wait for something to be published."""
+
         def check() -> ObservedInstance | None:
             seen = self.seen()
             return seen if seen is not None and holds(seen) else None
@@ -121,15 +163,43 @@ class Instance:
         self.write(request=Request(number=number, kind=kind, epoch=seen.epoch).model_dump())
         return number
 
+    def fail_over(self) -> ObservedInstance:
+        """Ask for a failover and wait until the instance is well again."""
+        number = self.request(RequestKind.FAILOVER)
+        self.wait("request answered", lambda seen: any(answer.number == number for answer in seen.answers))
+        return self.wait_well()
+
+    def kill_postmaster(self) -> ObservedInstance:
+        """kill -9 the primary's postmaster and wait until the instance is well again."""
+        before = self.wait_well()
+        assert before.primary is not None
+        pid = self.server(before.primary).pid()
+        assert pid is not None
+        os.kill(pid, signal.SIGKILL)
+        self.wait("taken over", lambda seen: seen.epoch > before.epoch)
+        return self.wait_well()
+
     def server(self, member: MemberName) -> Server:
         """One of its servers."""
-        return Server(f"multiaz_{member}", Path(self.desired.bin_folder), self.home.member(member),
-                      self.home.socket_folder(member), server_user())
+        return Server(
+            f"multiaz_{member}",
+            Path(self.desired.bin_folder),
+            self.home.member(member),
+            self.home.socket_folder(member),
+            server_user(),
+        )
 
     def connect(self, user: str = "dbadmin", dbname: str = "shop") -> psycopg.Connection[Any]:
         """A client's connection, by way of the primary link."""
-        return psycopg.connect(host=str(self.home.primary_link), port=5432, user=user, password=PASSWORD,
-                               dbname=dbname, autocommit=True, connect_timeout=5)
+        return psycopg.connect(
+            host=str(self.home.primary_link),
+            port=5432,
+            user=user,
+            password=PASSWORD,
+            dbname=dbname,
+            autocommit=True,
+            connect_timeout=5,
+        )
 
     def admin(self, member: MemberName | None = None) -> psycopg.Connection[Any]:
         """The superuser's connection to a member (default: the primary)."""

@@ -243,15 +243,20 @@ class Server:
         )  # fmt: skip
 
     def last_words(self) -> str:
-        """The last FATAL, PANIC or ERROR line the server wrote, else its last line."""
+        """The last FATAL, PANIC or ERROR line the server wrote (with its cause), else its last line."""
         files = [*sorted(self.log_folder.glob("postgresql.log.*")), self.output]
         lines: list[str] = []
         for path in files:
             with contextlib.suppress(OSError), path.open("rb") as stream:
                 stream.seek(max(0, path.stat().st_size - 16_384))
                 lines += stream.read().decode(errors="replace").splitlines()
-        grave = [line for line in lines if re.search(r"\b(FATAL|PANIC|ERROR):", line)]
-        return (grave or lines or ["it said nothing"])[-1].strip()
+        grave = [number for number, line in enumerate(lines) if re.search(r"\b(FATAL|PANIC|ERROR):", line)]
+        if not lines:
+            return "it said nothing"
+        last = grave[-1] if grave else len(lines) - 1
+        # "configuration file contains errors" is explained by the lines before (message and hint)
+        first = max(0, last - 2) if "contains errors" in lines[last] else last
+        return " / ".join(line.strip() for line in lines[first : last + 1])
 
     def control(self) -> dict[str, str]:
         """pg_controldata of this server, as label to value."""

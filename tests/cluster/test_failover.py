@@ -1,0 +1,164 @@
+"""Failover of a Multi-AZ instance on real servers: nothing acknowledged is lost, nobody answers twice."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import psycopg
+import pytest
+from harness import Instance, MakeInstance, eventually
+from ledger import Ledger
+
+from multiaz.files import lock_holder
+from multiaz.instance.records import RequestKind, RoleRecord
+from multiaz.postgres.processes import processes_in
+
+
+def role(instance: Instance) -> RoleRecord:
+    return RoleRecord.model_validate_json(instance.home.role.read_bytes())
+
+
+def test_no_acknowledged_row_is_lost_and_roles_swap_on_request_and_on_death(make_instance: MakeInstance) -> None:
+    instance = make_instance("one")
+    first = instance.wait_well()
+    with Ledger(instance) as ledger:
+        ledger.wait_for(50)
+        second = instance.fail_over()
+        ledger.wait_for(50)
+        third = instance.kill_postmaster()
+        ledger.wait_for(50)
+    ledger.check()
+    assert (first.primary, second.primary, third.primary) == ("a", "b", "a")
+    assert role(instance).in_sync
+    codes = [line.split('"code":"')[1][:14] for line in instance.home.events.read_text().splitlines()]
+    assert codes == ["RDS-EVENT-0013", "RDS-EVENT-0006", "RDS-EVENT-0049"] * 2
+
+
+def test_killed_backend_is_a_failure_and_the_standby_takes_over(make_instance: MakeInstance) -> None:
+    instance = make_instance("one")
+    before = instance.wait_well()
+    with instance.admin() as connection:
+        row = connection.execute("SELECT pg_backend_pid()").fetchone()
+        assert row is not None
+        os.kill(row[0], signal.SIGKILL)
+        with pytest.raises(psycopg.OperationalError):
+            connection.execute("SELECT 1")
+    after = instance.wait("taken over", lambda seen: seen.epoch > before.epoch and seen.redundant)
+    assert after.primary == "b"
+
+
+def test_commit_waits_for_the_standby_until_the_record_says_it_left(make_instance: MakeInstance) -> None:
+    """Never: an acknowledged commit that only the primary has while the record says in sync."""
+    instance = make_instance("one")
+    instance.wait_well()
+    with instance.connect() as connection:
+        connection.execute("CREATE TABLE t (x int)")
+        # the supervisor is stopped, so that it cannot strike the standby off
+        supervisor = lock_holder(instance.home.lock)
+        assert supervisor is not None
+        os.kill(supervisor, signal.SIGSTOP)
+        try:
+            standby = instance.server("b").pid()
+            assert standby is not None
+            for pid in processes_in(instance.home.data("b")):
+                os.kill(pid, signal.SIGSTOP)
+            connection.execute("SET statement_timeout = '700ms'")
+            notices: list[str] = []
+            connection.add_notice_handler(lambda said: notices.append(said.message_primary or ""))
+            with pytest.raises(psycopg.errors.QueryCanceled):
+                connection.execute("SELECT pg_sleep(5)")  # the timeout works
+            connection.execute("SET statement_timeout = 0")
+            with instance.admin() as admin:
+                waiting = psycopg.connect(connection.info.dsn, password="correct-horse-9", autocommit=True)
+                waiting.pgconn.send_query(b"INSERT INTO t VALUES (1)")
+                eventually(
+                    "the commit waits for the standby",
+                    lambda: admin.execute(
+                        "SELECT 1 FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND state = 'active'"
+                    ).fetchone(),
+                )
+                assert role(instance).in_sync
+                for pid in processes_in(instance.home.data("b")):
+                    os.kill(pid, signal.SIGCONT)
+                eventually(
+                    "the commit is acknowledged",
+                    lambda: not admin.execute("SELECT 1 FROM pg_stat_activity WHERE wait_event = 'SyncRep'").fetchone(),
+                )
+                waiting.close()
+        finally:
+            os.kill(supervisor, signal.SIGCONT)
+    instance.wait_well()
+
+
+def test_lost_standby_is_struck_off_and_redundancy_returns(make_instance: MakeInstance) -> None:
+    instance = make_instance("one")
+    instance.wait_well()
+    with Ledger(instance) as ledger:
+        ledger.wait_for(10)
+        pid = instance.server("b").pid()
+        assert pid is not None
+        os.kill(pid, signal.SIGKILL)
+        instance.wait("struck off", lambda seen: not seen.in_sync)
+        ledger.wait_for(10)
+        after = instance.wait_well()
+        ledger.wait_for(10)
+    ledger.check()
+    assert after.primary == "a"
+
+
+def test_failover_without_an_in_sync_standby_is_refused(make_instance: MakeInstance) -> None:
+    instance = make_instance("one", multi_az=False)
+    instance.wait_well()
+    number = instance.request(RequestKind.FAILOVER)
+    seen = instance.wait("answered", lambda seen: bool(seen.answers))
+    assert (seen.answers[-1].number, seen.answers[-1].outcome) == (number, "refused")
+    assert seen.primary == "a"
+
+
+def test_request_of_an_older_epoch_is_answered_stale_and_not_done(make_instance: MakeInstance) -> None:
+    instance = make_instance("one")
+    before = instance.wait_well()
+    after = instance.kill_postmaster()
+    stale = {"number": 7, "kind": RequestKind.FAILOVER, "epoch": before.epoch}
+    instance.write(request=stale)
+    seen = instance.wait("answered", lambda seen: bool(seen.answers))
+    assert seen.answers[-1].outcome == "stale"
+    assert (seen.primary, seen.epoch) == (after.primary, after.epoch)
+
+
+def test_fenced_server_answers_nobody(make_instance: MakeInstance) -> None:
+    """A client that was connected to the old primary is cut, and no process of it is left to answer."""
+    instance = make_instance("one")
+    instance.wait_well()
+    with instance.admin("a") as old:
+        killed = set(processes_in(instance.home.data("a")))
+        instance.fail_over()
+        with pytest.raises(psycopg.OperationalError):
+            old.execute("SELECT 1")
+        assert not killed & set(processes_in(instance.home.data("a")))
+    with instance.admin("a") as now:
+        assert now.execute("SELECT pg_is_in_recovery()").fetchone() == (True,)
+
+
+def test_single_az_instance_recovers_in_place(make_instance: MakeInstance) -> None:
+    instance = make_instance("one", multi_az=False)
+    instance.wait_well()
+    with Ledger(instance) as ledger:
+        ledger.wait_for(20)
+        pid = instance.server("a").pid()
+        assert pid is not None
+        os.kill(pid, signal.SIGKILL)
+        ledger.wait_for(20)
+    ledger.check()
+
+
+def test_multi_az_can_be_turned_off_and_on(make_instance: MakeInstance) -> None:
+    instance = make_instance("one")
+    instance.wait_well()
+    instance.write(multi_az=False)
+    eventually("the standby's data is gone", lambda: not instance.home.data("b").exists())
+    with instance.connect() as connection:
+        connection.execute("CREATE TABLE t ()")  # commits wait for nobody
+    instance.write(multi_az=True)
+    instance.wait("in sync", lambda seen: seen.in_sync)
