@@ -1,0 +1,250 @@
+"""The rules of a supervisor, one by one: `decide` is pure, so every case is a value."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from multiaz.instance.actions import (
+    Announce,
+    Begin,
+    Configure,
+    Fence,
+    JobKind,
+    PointPrimary,
+    PointUpstream,
+    Promote,
+    Record,
+    SetMaster,
+    Start,
+    StopAll,
+    TakeSnapshot,
+)
+from multiaz.instance.decide import LEAVE_AFTER_S, RULES, STRAY_AFTER_S, Seen, SeenMember, decide
+from multiaz.instance.records import (
+    DesiredInstance,
+    Endpoint,
+    MasterUser,
+    Phase,
+    Request,
+    RequestKind,
+    RoleRecord,
+    RunState,
+    Source,
+)
+
+DESIRED = DesiredInstance(
+    resource_id="db-X",
+    identifier="x",
+    bin_folder="/bin",
+    major=17,
+    multi_az=True,
+    zones={"a": "us-east-1a", "b": "us-east-1b"},
+    master=MasterUser(name="dbadmin", verifier="SCRAM", number=1),
+    endpoint=Endpoint(address="127.0.0.1", port=5432, force_ssl=True, iam_authentication=True),
+)
+PRIMARY = SeenMember(exists=True, alive=True, answering=True, in_recovery=False)
+STANDBY = SeenMember(exists=True, alive=True, answering=True, in_recovery=True, streaming=True)
+DEAD = SeenMember(exists=True)
+WELL = RoleRecord(epoch=3, primary="a", in_sync=True, initialised=True, master_number=1)
+
+
+def member(base: SeenMember, **changes: Any) -> SeenMember:
+    return SeenMember(**{**base.__dict__, **changes})
+
+
+def seen(a: SeenMember = PRIMARY, b: SeenMember = STANDBY, **others: Any) -> Seen:
+    return Seen(members={"a": a, "b": b}, **{"primary_link": "a", "upstream_link": "b", **others})
+
+
+def desired(**changes: Any) -> DesiredInstance:
+    return DESIRED.model_copy(update=changes)
+
+
+def memory(**changes: Any) -> RoleRecord:
+    return WELL.model_copy(update=changes)
+
+
+def request(kind: RequestKind, *, number: int = 1, epoch: int = 3) -> Request:
+    return Request(number=number, kind=kind, epoch=epoch)
+
+
+REPLICA = desired(multi_az=False, source=Source(resource_id="db-S", upstream="/run/s/upstream"), master=None)
+FOLLOWING = memory(in_sync=False, following=True)
+
+
+def test_a_well_instance_rests() -> None:
+    step = decide(DESIRED, seen(), WELL)
+    assert (step.rule, step.phase, step.actions) == ("rest", Phase.RUNNING, ())
+
+
+def test_failover_fences_then_records_then_promotes_then_leads_clients() -> None:
+    step = decide(DESIRED, seen(a=DEAD), WELL)
+    kinds = [type(action) for action in step.actions if not isinstance(action, Announce)]
+    assert kinds == [Fence, Record, Promote, PointPrimary, PointUpstream]
+    record = next(action.memory for action in step.actions if isinstance(action, Record))
+    assert (record.epoch, record.primary, record.in_sync, record.fenced) == (4, "b", False, "a")
+
+
+@pytest.mark.parametrize(
+    ("b", "remembered"),
+    [
+        (STANDBY, memory(in_sync=False)),
+        (DEAD, WELL),
+        (member(STANDBY, job=JobKind.RESTART), WELL),
+    ],
+    ids=["not in sync", "standby dead", "standby being restarted"],
+)
+def test_without_a_standby_that_has_everything_the_primary_is_restarted_not_replaced(
+    b: SeenMember, remembered: RoleRecord
+) -> None:
+    step = decide(DESIRED, seen(a=DEAD, b=b), remembered)
+    assert step.actions == (Start("a", standby=False),)
+
+
+def test_second_primary_is_fenced_before_anything_else() -> None:
+    step = decide(desired(run=RunState.STOPPED), seen(b=PRIMARY), memory(in_sync=False))
+    assert step.actions[0] == Fence("b")
+    assert isinstance(step.actions[1], Record)
+    assert step.actions[1].memory.fenced == "b"
+
+
+def test_fenced_member_that_runs_is_fenced_again() -> None:
+    step = decide(DESIRED, seen(), memory(in_sync=False, fenced="b"))
+    assert step.actions == (Fence("b"),)
+
+
+def test_begun_promotion_is_carried_on_after_a_crash() -> None:
+    step = decide(DESIRED, seen(a=DEAD, b=STANDBY), memory(epoch=4, primary="b", in_sync=False, fenced="a"))
+    assert step.actions == (Promote("b"), PointPrimary("b"), PointUpstream("b"))
+
+
+def test_replica_is_never_promoted_by_itself() -> None:
+    step = decide(REPLICA, seen(a=STANDBY, b=SeenMember(), upstream_link="a"), FOLLOWING)
+    assert step.rule == "rest"
+
+
+def test_standby_is_struck_off_the_record_before_commits_stop_waiting() -> None:
+    step = decide(DESIRED, seen(b=DEAD), WELL)
+    assert [type(action) for action in step.actions] == [Record, Configure, PointUpstream]
+    assert step.actions[1] == Configure("a", synchronous=False)
+
+
+@pytest.mark.parametrize(("stalled_s", "leaves"), [(LEAVE_AFTER_S / 2, False), (LEAVE_AFTER_S * 2, True)])
+def test_standby_that_runs_is_given_a_moment_to_stream_again(stalled_s: float, leaves: bool) -> None:
+    step = decide(DESIRED, seen(b=member(STANDBY, streaming=False, not_streaming_s=stalled_s)), WELL)
+    assert (step.rule == "leave") is leaves
+
+
+def test_standby_is_in_sync_only_once_its_join_finished_in_this_epoch() -> None:
+    apart = memory(in_sync=False)
+    assert decide(DESIRED, seen(upstream_link="a"), apart).actions == (Begin(JobKind.JOIN, "b"),)
+    assert decide(DESIRED, seen(joined_epoch=2), apart).actions == (Begin(JobKind.JOIN, "b"),)
+    step = decide(DESIRED, seen(joined_epoch=3), apart)
+    assert step.actions == (Record(WELL),)
+
+
+def test_fenced_member_rejoins_and_is_started_only_then() -> None:
+    fenced = memory(epoch=4, in_sync=False, fenced="b")
+    assert decide(DESIRED, seen(b=DEAD), fenced).actions == (Begin(JobKind.REJOIN, "b"),)
+    step = decide(DESIRED, seen(b=DEAD, rejoined=frozenset({"b"})), fenced)
+    assert step.actions == (Record(memory(epoch=4, in_sync=False)),)
+    assert decide(DESIRED, seen(b=DEAD), memory(in_sync=False)).actions == (Start("b", standby=True),)
+
+
+def test_standby_that_cannot_stream_is_rebuilt() -> None:
+    stray = member(STANDBY, streaming=False, not_streaming_s=STRAY_AFTER_S + 1)
+    step = decide(DESIRED, seen(b=stray, upstream_link="a"), memory(in_sync=False))
+    assert step.actions == (Record(memory(in_sync=False, fenced="b")),)
+
+
+def test_missing_standby_is_cloned() -> None:
+    step = decide(DESIRED, seen(b=SeenMember(), upstream_link="a"), memory(in_sync=False))
+    assert step.actions == (Begin(JobKind.CLONE, "b"),)
+
+
+def test_failed_attempt_is_not_repeated_before_its_pause_is_over() -> None:
+    waiting = SeenMember(failed="no space", wait_s=1.0)
+    step = decide(DESIRED, seen(b=waiting, upstream_link="a"), memory(in_sync=False))
+    assert (step.rule, step.reason) == ("rest", "no space")
+
+
+def test_requested_failover_is_recorded_as_answered_in_the_same_write() -> None:
+    wanted = desired(request=request(RequestKind.FAILOVER))
+    step = decide(wanted, seen(), WELL)
+    record = next(action.memory for action in step.actions if isinstance(action, Record))
+    assert (record.primary, record.answered, record.answers[-1].outcome) == ("b", 1, "done")
+    again = decide(wanted, Seen({"a": STANDBY, "b": PRIMARY}, primary_link="b", upstream_link="a"),
+                   record.model_copy(update={"in_sync": True, "fenced": None}))  # fmt: skip
+    assert again.rule == "rest"
+
+
+def test_request_made_for_an_older_epoch_is_stale() -> None:
+    step = decide(desired(request=request(RequestKind.FAILOVER, epoch=2)), seen(), WELL)
+    assert isinstance(step.actions[0], Record)
+    assert step.actions[0].memory.answers[-1].outcome == "stale"
+    assert len(step.actions) == 1
+
+
+def test_failover_is_refused_without_a_standby() -> None:
+    step = decide(desired(request=request(RequestKind.FAILOVER)), seen(b=DEAD), memory(in_sync=False))
+    assert isinstance(step.actions[0], Record)
+    assert step.actions[0].memory.answers[-1].outcome == "refused"
+
+
+def test_failover_is_possible_from_a_primary_that_does_not_answer() -> None:
+    step = decide(desired(request=request(RequestKind.FAILOVER)), seen(a=member(PRIMARY, answering=False)), WELL)
+    assert Fence("a") in step.actions
+
+
+def test_primary_that_is_down_for_a_requested_reboot_is_not_taken_over() -> None:
+    reboot = request(RequestKind.REBOOT)
+    step = decide(desired(request=reboot), seen(a=member(DEAD, job=JobKind.RESTART)), memory(request=reboot))
+    assert (step.rule, step.actions) == ("restarting", ())
+    step = decide(desired(request=reboot), seen(a=DEAD), memory(request=reboot))
+    assert step.actions == (Start("a", standby=False),)
+
+
+def test_promoted_replica_forgets_its_source_before_it_takes_writes() -> None:
+    wanted = REPLICA.model_copy(update={"request": request(RequestKind.PROMOTE)})
+    step = decide(wanted, seen(a=STANDBY, b=SeenMember(), upstream_link="a"), FOLLOWING)
+    assert [type(action) for action in step.actions] == [Record, Promote, PointPrimary]
+    assert isinstance(step.actions[0], Record)
+    assert not step.actions[0].memory.following
+
+
+def test_replicas_are_led_to_the_standby_only_while_it_is_in_sync() -> None:
+    assert decide(DESIRED, seen(upstream_link="a"), WELL).actions == (PointUpstream("b"),)
+    waiting = member(STANDBY, failed="x", wait_s=1.0)
+    assert decide(DESIRED, seen(b=waiting), memory(in_sync=False)).actions == (PointUpstream("a"),)
+
+
+def test_new_password_is_set_once() -> None:
+    master = MasterUser(name="dbadmin", verifier="SCRAM2", number=2)
+    step = decide(desired(master=master), seen(), WELL)
+    assert step.actions == (SetMaster(), Record(memory(master_number=2)))
+
+
+def test_outdated_configuration_keeps_commits_waiting() -> None:
+    step = decide(DESIRED, seen(outdated=("a", "b")), WELL)
+    assert step.actions == (Configure("a", synchronous=True), Configure("b", synchronous=False))
+
+
+def test_deletion_stops_then_keeps_the_snapshot_then_ends() -> None:
+    going = desired(run=RunState.DELETED, final_snapshot="/snapshots/x")
+    assert decide(going, seen(), WELL).actions == (StopAll(),)
+    assert decide(going, seen(a=DEAD, b=DEAD), WELL).actions == (TakeSnapshot(),)
+    assert decide(going, seen(a=DEAD, b=DEAD, snapshot_taken=True), WELL).phase is Phase.DELETED
+
+
+def test_replica_without_its_source_waits_and_is_not_copied_again() -> None:
+    stray = member(STANDBY, streaming=False, not_streaming_s=STRAY_AFTER_S * 10)
+    step = decide(REPLICA, seen(a=stray, b=SeenMember(), upstream_link="a", source_alive=False), FOLLOWING)
+    assert step.rule == "rest"
+    step = decide(REPLICA, seen(a=stray, b=SeenMember(), upstream_link="a", source_alive=True), FOLLOWING)
+    assert step.actions == (Begin(JobKind.REJOIN, "a"),)
+
+
+def test_every_rule_says_what_it_is_for() -> None:
+    assert all(rule.__doc__ for rule in RULES)

@@ -1,0 +1,66 @@
+"""The configuration of a server: what a parameter group may change, and what it may not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from multiaz.postgres.config import OURS, ServerSettings, pg_hba, pg_ident, postgresql_conf, quote
+
+
+def settings(**changes: object) -> ServerSettings:
+    return ServerSettings(**{  # type: ignore[arg-type]
+        "name": "multiaz_a", "socket_folder": Path("/run/x/a"), "log_folder": Path("/home/x/a/log"), **changes,
+    })  # fmt: skip
+
+
+def last_value(text: str, name: str) -> str:
+    lines = [line for line in text.splitlines() if line.startswith(f"{name} = ")]
+    return lines[-1].partition(" = ")[2]
+
+
+@pytest.mark.parametrize("name", sorted(OURS))
+def test_no_parameter_group_changes_what_the_instance_depends_on(name: str) -> None:
+    assert "intruder" not in postgresql_conf(settings(parameters={name: "intruder"}))
+
+
+@given(st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters="\0")))
+def test_hostile_value_cannot_begin_a_line_of_its_own(value: str) -> None:
+    quoted = quote(value)
+    assert "\n" not in quoted
+    assert "\r" not in quoted
+    inside = quoted[1:-1].replace("\\\\", "").replace("''", "")
+    assert "'" not in inside
+
+
+def test_commits_wait_only_for_a_named_standby() -> None:
+    assert last_value(postgresql_conf(settings()), "synchronous_standby_names") == "''"
+    text = postgresql_conf(settings(synchronous_standby="multiaz_b"))
+    assert last_value(text, "synchronous_standby_names") == "'\"multiaz_b\"'"
+
+
+def test_killed_backend_ends_the_server_and_nothing_listens_on_tcp() -> None:
+    text = postgresql_conf(settings(parameters={"restart_after_crash": "on", "listen_addresses": "*"}))
+    assert last_value(text, "restart_after_crash") == "'off'"
+    assert last_value(text, "listen_addresses") == "''"
+
+
+def test_wal_kept_for_a_returning_standby_may_be_raised_and_not_lowered() -> None:
+    assert last_value(postgresql_conf(settings(parameters={"wal_keep_size": "4096"})), "wal_keep_size") == "'4096'"
+    assert last_value(postgresql_conf(settings(parameters={"wal_keep_size": "16"})), "wal_keep_size") == "'512'"
+
+
+def test_master_user_with_admin_option_on_rds_iam_still_uses_its_password() -> None:
+    lines = pg_hba().splitlines()
+    assert lines.index("local all +rds_superuser scram-sha-256") < lines.index("local all +rds_iam peer map=iam")
+
+
+def test_only_our_own_users_become_the_superuser() -> None:
+    text = pg_ident("postgres", "root")
+    assert 'rds "postgres" rdsadmin' in text
+    assert 'rds "root" rdsadmin' in text
+    assert 'iam "root" all' in text
+    assert 'iam "postgres"' not in text
