@@ -1,0 +1,54 @@
+"""Pure: `Settings` in, CloudFormation template out.
+
+Importing this package is cheap: troposphere is loaded by the first synthesis, cfn-lint by the first `lint`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from multiaz.blueprint.presets import PRESET_ROWS, Preset
+from multiaz.blueprint.settings import Settings, settings_from
+
+if TYPE_CHECKING:
+    from multiaz.blueprint.checks import Finding
+    from multiaz.blueprint.synthesis import Blueprint
+
+__all__ = [
+    "CAPABILITIES",
+    "PRESET_ROWS",
+    "Preset",
+    "Settings",
+    "lint",
+    "settings_from",
+    "synthesize",
+    "to_json",
+    "to_yaml",
+]
+
+CAPABILITIES = ("CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND")
+"""What CreateStack must acknowledge: roles without names of ours, and the rotation transform."""
+
+
+def synthesize(settings: Settings) -> Blueprint:
+    """The whole stack: `.to_dict()`, `.to_yaml()`, `.to_json()`, and troposphere's `.template`."""
+    from multiaz.blueprint.synthesis import synthesize as build
+
+    return build(settings)
+
+
+def to_yaml(settings: Settings) -> str:
+    """The template as YAML, short enough to be given inline to CloudFormation."""
+    return synthesize(settings).to_yaml()
+
+
+def to_json(settings: Settings) -> str:
+    """The template as JSON."""
+    return synthesize(settings).to_json()
+
+
+def lint(text: str, regions: tuple[str, ...] = ("us-east-1",)) -> list[Finding]:
+    """What cfn-lint says of a template, YAML or JSON; also of a broken one. Takes a second or two."""
+    from multiaz.blueprint.checks import lint as check
+
+    return check(text, regions)

@@ -1,0 +1,37 @@
+"""CloudWatch log groups of everything in the stack that logs: they expire, and go when the stack goes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from troposphere import Sub, logs
+
+from multiaz.blueprint.expressions import MEMBERS, Member, key_arn
+from multiaz.blueprint.settings import Settings
+
+EXPORTED_LOGS = ("postgresql", "upgrade")
+"""Logs of an instance that RDS sends to CloudWatch."""
+
+
+def log_group_id(member: Member, log: str) -> str:
+    """Logical id of the log group of one log of one instance."""
+    return f"{member.logical_id}{log.capitalize()}Logs"
+
+
+def log_groups(s: Settings) -> list[Any]:
+    """Two for each instance, one for the password rotation function."""
+    groups = [
+        _group(s, log_group_id(member, log), f"/aws/rds/instance/{member.name}/{log}")
+        for member in MEMBERS
+        for log in EXPORTED_LOGS
+    ]
+    return [*groups, _group(s, "RotationLogs", "/aws/lambda/ecommerce-db-rotation-${EnvironmentSuffix}")]
+
+
+def _group(s: Settings, logical_id: str, name: str) -> Any:
+    return logs.LogGroup(
+        logical_id,
+        LogGroupName=Sub(name),
+        RetentionInDays=s.log_retention_days,
+        KmsKeyId=key_arn(),
+    )

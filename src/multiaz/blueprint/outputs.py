@@ -1,0 +1,156 @@
+"""Outputs in groups: what other stacks import, and commands ready to paste.
+
+CloudFormation has no groups of outputs and returns them in any order, so each description begins with
+the name of its group. The commands hold no password; they verify the server's certificate with the bundle
+PGSSLROOTCERT names.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from troposphere import Export, GetAtt, Join, Output, Ref, Sub
+
+from multiaz.blueprint import runbook
+from multiaz.blueprint.expressions import MEMBERS, key_arn
+from multiaz.blueprint.network import subnet_refs
+from multiaz.blueprint.settings import Settings
+
+
+@dataclass(frozen=True)
+class StackOutput:
+    """One output; `export` is the part of the export's name after the stack's name."""
+
+    name: str
+    description: str
+    value: Any
+    export: str | None = None
+    condition: str | None = None
+
+    def build(self, group: str) -> Any:
+        """The troposphere object."""
+        more: dict[str, Any] = {}
+        if self.export:
+            more["Export"] = Export(Sub(f"${{AWS::StackName}}-{self.export}"))
+        if self.condition:
+            more["Condition"] = self.condition
+        return Output(self.name, Description=f"{group}: {self.description}", Value=self.value, **more)
+
+
+def outputs(s: Settings) -> dict[str, list[Any]]:
+    """Outputs by group, in the order they are printed."""
+    groups = {
+        "Network": _network(s),
+        "Endpoints": _endpoints(),
+        "Credentials": _credentials(),
+        "Backups": _backups(),
+        "Keys and roles": _keys_and_roles(),
+        "Monitoring": _monitoring(),
+        "Runbook": [StackOutput(c.name, c.description, _command(c.command)) for c in runbook.COMMANDS],
+    }
+    return {group: [output.build(group) for output in members] for group, members in groups.items()}
+
+
+def _command(body: str) -> Any:
+    """The key may be the stack's or a given one: only there a variable is needed."""
+    return Sub(body, Key=key_arn()) if "${Key}" in body else Sub(body)
+
+
+def _network(s: Settings) -> list[StackOutput]:
+    return [
+        StackOutput("VPCId", "VPC of the databases", Ref("VPC"), "VPC"),
+        StackOutput("PrivateSubnetIds", "database subnets", Join(",", subnet_refs(s)), "PrivateSubnets"),
+        StackOutput(
+            "DBSecurityGroupId",
+            "security group of the instances",
+            GetAtt("DBSecurityGroup", "GroupId"),
+            "DBSecurityGroup",
+        ),
+    ]
+
+
+def _endpoints() -> list[StackOutput]:
+    found: list[StackOutput] = []
+    seed_words = ("Primary", "Replica1", "Replica2")
+    purposes = (
+        "Primary database endpoint for write operations",
+        *(f"Read {member.label} endpoint for read operations" for member in MEMBERS[1:]),
+    )
+    for member, word, purpose in zip(MEMBERS, seed_words, purposes, strict=True):
+        found += [
+            StackOutput(
+                f"{member.logical_id}Endpoint",
+                purpose,
+                GetAtt(member.logical_id, "Endpoint.Address"),
+                f"{word}Endpoint",
+            ),
+            StackOutput(
+                f"{member.logical_id}Port",
+                f"port of the {member.label}",
+                GetAtt(member.logical_id, "Endpoint.Port"),
+                f"{word}Port",
+            ),
+            StackOutput(
+                f"{member.logical_id}ResourceId",
+                f"resource id of the {member.label}, for policies and Performance Insights",
+                GetAtt(member.logical_id, "DbiResourceId"),
+                f"{word}ResourceId",
+            ),
+        ]
+    return found
+
+
+def _credentials() -> list[StackOutput]:
+    return [
+        StackOutput(
+            "DBSecretArn",
+            "secret of the master user: username, password, host, port, dbname",
+            Ref("DBPasswordSecret"),
+            "DBSecretArn",
+        ),
+        StackOutput("DatabaseName", "database made at creation", Ref("DBName"), "DatabaseName"),
+    ]
+
+
+def _backups() -> list[StackOutput]:
+    return [
+        StackOutput("BackupBucketName", "bucket of snapshot exports", Ref("BackupBucket"), "BackupBucket"),
+        StackOutput(
+            "SnapshotExportRoleArn",
+            "role RDS assumes to export a snapshot",
+            GetAtt("SnapshotExportRole", "Arn"),
+            "SnapshotExportRole",
+        ),
+    ]
+
+
+def _keys_and_roles() -> list[StackOutput]:
+    return [
+        StackOutput("KMSKeyArn", "key of database, backups, secret and logs", key_arn(), "KMSKey"),
+        StackOutput(
+            "EnhancedMonitoringRoleArn",
+            "role of Enhanced Monitoring",
+            GetAtt("EnhancedMonitoringRole", "Arn"),
+            condition="EnableEnhancedMonitoring",
+        ),
+        StackOutput(
+            "DBConnectPolicyArn",
+            "attach it to the application's role: login with an IAM token on all instances",
+            Ref("DBConnectPolicy"),
+            "DBConnectPolicy",
+        ),
+    ]
+
+
+def _monitoring() -> list[StackOutput]:
+    console = "https://${AWS::Region}.console.aws.amazon.com/cloudwatch/home?region=${AWS::Region}"
+    return [
+        StackOutput("AlarmTopicArn", "topic of all alarms and events", Ref("AlarmTopic"), "AlarmTopic"),
+        StackOutput("DashboardURL", "dashboard", Sub(f"{console}#dashboards/dashboard/${{Dashboard}}")),
+        StackOutput(
+            "PerformanceInsightsURL",
+            "Database Insights, where the Performance Insights console went",
+            Sub(f"{console}#database-insights:"),
+        ),
+    ]

@@ -1,0 +1,229 @@
+"""Parameters, conditions, mappings, and how the console groups them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from troposphere import Equals, Not, Parameter, Ref
+
+from multiaz.blueprint.engines import ENGINE_VERSION_PATTERN
+from multiaz.blueprint.instance_classes import INSTANCE_CLASSES, PRIMARY_CLASSES, REPLICA_CLASSES
+from multiaz.blueprint.settings import (
+    CIDR_PATTERN,
+    DATABASE_USER_PATTERN,
+    EMAIL_PATTERN,
+    KMS_KEY_ARN_PATTERN,
+    MONITORING_INTERVALS,
+    NAME_PATTERN,
+    SUFFIX_MAX_LENGTH,
+    SUFFIX_PATTERN,
+    Settings,
+)
+
+CLASS_MAP = "InstanceClass"
+"""The mapping of facts per DB instance class; its columns are the next three."""
+VCPU = "VCPU"
+CONNECTIONS_ALARM = "ConnectionsAlarm"
+MEMORY_ALARM = "MemoryAlarm"
+
+
+def parameters(s: Settings) -> list[Any]:
+    """The seed's parameters first, then ours; the settings are their defaults."""
+    return [
+        Parameter(
+            "EnvironmentSuffix",
+            Type="String",
+            Default=s.environment_suffix,
+            Description="Environment suffix for resource naming and tagging",
+            AllowedPattern=SUFFIX_PATTERN,
+            MaxLength=SUFFIX_MAX_LENGTH,
+            ConstraintDescription="lower-case letters, digits and single hyphens",
+        ),
+        Parameter(
+            "DBInstanceClass",
+            Type="String",
+            Default=s.db_instance_class,
+            Description="RDS instance class for primary database",
+            AllowedValues=list(PRIMARY_CLASSES),
+        ),
+        Parameter(
+            "ReadReplicaInstanceClass",
+            Type="String",
+            Default=s.read_replica_instance_class,
+            Description="RDS instance class for read replicas",
+            AllowedValues=list(REPLICA_CLASSES),
+        ),
+        Parameter(
+            "DBName",
+            Type="String",
+            Default=s.db_name,
+            Description="Database name",
+            MinLength=1,
+            MaxLength=63,
+            AllowedPattern=NAME_PATTERN,
+        ),
+        Parameter(
+            "DBMasterUsername",
+            Type="String",
+            Default=s.db_master_username,
+            Description="Master username for database",
+            MinLength=1,
+            MaxLength=16,
+            AllowedPattern=NAME_PATTERN,
+        ),
+        Parameter(
+            "BackupRetentionDays",
+            Type="Number",
+            Default=s.backup_retention_days,
+            MinValue=7,
+            MaxValue=35,
+            Description="Number of days to retain automated backups",
+        ),
+        Parameter(
+            "PreferredBackupWindow",
+            Type="String",
+            Default=s.preferred_backup_window,
+            Description="Daily backup window (UTC)",
+        ),
+        Parameter(
+            "PreferredMaintenanceWindow",
+            Type="String",
+            Default=s.preferred_maintenance_window,
+            Description="Weekly maintenance window (UTC)",
+        ),
+        Parameter(
+            "PerformanceInsightsRetention",
+            Type="Number",
+            Default=s.performance_insights_retention,
+            AllowedValues=list(s.insights_retention_choices),
+            Description="Performance Insights retention period in days "
+            f"({' or '.join(str(days) for days in s.insights_retention_choices)})",
+        ),
+        Parameter(
+            "EnhancedMonitoringInterval",
+            Type="Number",
+            Default=s.enhanced_monitoring_interval,
+            AllowedValues=list(MONITORING_INTERVALS),
+            Description="Enhanced Monitoring interval in seconds (0 to disable)",
+        ),
+        Parameter(
+            "ApplicationSubnetCIDR",
+            Type="String",
+            Default=s.application_subnet_cidr,
+            Description="CIDR block allowed to access database (application subnet)",
+            AllowedPattern=CIDR_PATTERN,
+        ),
+        Parameter(
+            "ManagementCIDR",
+            Type="String",
+            Default=s.management_cidr,
+            Description="CIDR block for management access",
+            AllowedPattern=CIDR_PATTERN,
+        ),
+        Parameter(
+            "AllocatedStorage",
+            Type="Number",
+            Default=s.allocated_storage,
+            MinValue=20,
+            MaxValue=65536,
+            Description="Allocated storage in GB",
+        ),
+        Parameter(
+            "MaxAllocatedStorage",
+            Type="Number",
+            Default=s.max_allocated_storage,
+            MinValue=100,
+            MaxValue=65536,
+            Description="Maximum storage for autoscaling in GB",
+        ),
+        Parameter(
+            "KMSKeyARN",
+            Type="String",
+            Default=s.kms_key_arn,
+            Description="Optional KMS Key ARN (leave empty to create new key); "
+            "its policy must admit CloudWatch, its logs and RDS events",
+            AllowedPattern=KMS_KEY_ARN_PATTERN,
+        ),
+        Parameter(
+            "EngineVersion",
+            Type="String",
+            Default=s.engine_version,
+            Description="PostgreSQL version of all instances",
+            AllowedPattern=ENGINE_VERSION_PATTERN,
+            ConstraintDescription="a minor version of PostgreSQL 16, 17 or 18",
+        ),
+        Parameter(
+            "DBPort",
+            Type="Number",
+            Default=s.db_port,
+            MinValue=1150,
+            MaxValue=65535,
+            Description="Port of all instances",
+        ),
+        Parameter(
+            "IAMDatabaseUsername",
+            Type="String",
+            Default=s.iam_database_username,
+            Description="Database user that may log in with an IAM token (see output GrantIAMUserCommand)",
+            AllowedPattern=DATABASE_USER_PATTERN,
+            MaxLength=63,
+        ),
+        Parameter(
+            "AlarmEmail",
+            Type="String",
+            Default=s.alarm_email,
+            Description="Address that gets every alarm and event (empty for none)",
+            AllowedPattern=EMAIL_PATTERN,
+        ),
+    ]
+
+
+def conditions() -> dict[str, Any]:
+    """Conditions by name."""
+    return {
+        "CreateKMSKey": Equals(Ref("KMSKeyARN"), ""),
+        "EnableEnhancedMonitoring": Not(Equals(Ref("EnhancedMonitoringInterval"), 0)),
+        "ManagementElsewhere": Not(Equals(Ref("ManagementCIDR"), Ref("ApplicationSubnetCIDR"))),
+        "NotifyByEmail": Not(Equals(Ref("AlarmEmail"), "")),
+    }
+
+
+def mappings() -> dict[str, dict[str, dict[str, int]]]:
+    """What the alarms must know of each class, so that they follow when the class parameter changes."""
+    return {
+        CLASS_MAP: {
+            name: {
+                VCPU: facts.vcpu,
+                CONNECTIONS_ALARM: facts.connections_alarm,
+                MEMORY_ALARM: facts.freeable_memory_alarm_bytes,
+            }
+            for name, facts in INSTANCE_CLASSES.items()
+        }
+    }
+
+
+PARAMETER_GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("Environment", ("EnvironmentSuffix",)),
+    (
+        "Database",
+        (
+            *("EngineVersion", "DBInstanceClass", "ReadReplicaInstanceClass", "DBName"),
+            *("DBMasterUsername", "IAMDatabaseUsername", "DBPort"),
+        ),
+    ),
+    ("Storage", ("AllocatedStorage", "MaxAllocatedStorage", "KMSKeyARN")),
+    ("Network", ("ApplicationSubnetCIDR", "ManagementCIDR")),
+    ("Backup", ("BackupRetentionDays", "PreferredBackupWindow", "PreferredMaintenanceWindow")),
+    ("Monitoring", ("EnhancedMonitoringInterval", "PerformanceInsightsRetention", "AlarmEmail")),
+)
+
+
+def interface() -> dict[str, Any]:
+    """Template metadata: how the console groups the parameters."""
+    return {
+        "AWS::CloudFormation::Interface": {
+            "ParameterGroups": [
+                {"Label": {"default": label}, "Parameters": list(names)} for label, names in PARAMETER_GROUPS
+            ]
+        }
+    }
