@@ -1,0 +1,33 @@
+"""Starts, stops and addresses the local cloud; it starts processes and imports none of them."""
+
+from multiaz.local.endpoint import EndpointFailed, LocalCloud, running_cloud, start
+from multiaz.local.environment import environment, shell_lines
+from multiaz.local.marker import DEFAULT_PORT, LAYOUT, Marker, read_marker
+from multiaz.local.processes import HomeProcess, HomeProcesses, processes
+from multiaz.local.status import EndpointStatus, InstanceStatus, LocalStatus, status
+from multiaz.local.stopping import Kept, Removed, Stopped, remove, stop
+
+__all__ = [
+    "DEFAULT_PORT",
+    "LAYOUT",
+    "EndpointFailed",
+    "EndpointStatus",
+    "HomeProcess",
+    "HomeProcesses",
+    "InstanceStatus",
+    "Kept",
+    "LocalCloud",
+    "LocalStatus",
+    "Marker",
+    "Removed",
+    "Stopped",
+    "environment",
+    "processes",
+    "read_marker",
+    "remove",
+    "running_cloud",
+    "shell_lines",
+    "start",
+    "status",
+    "stop",
+]

@@ -1,0 +1,114 @@
+"""What of a home runs now, seen from its locks; no request is made."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from multiaz.files import lock_holder
+from multiaz.home import Home, InstanceHome
+from multiaz.local.endpoint import running_cloud
+from multiaz.local.marker import require_marker
+from multiaz.local.processes import HomeProcesses, postmasters, processes
+from multiaz.local.stopping import instance_homes
+
+
+@dataclass(frozen=True)
+class EndpointStatus:
+    """The AWS endpoint."""
+
+    pid: int
+    url: str | None
+    """None while it starts."""
+    since: float | None
+    """Unix time at which it began to accept requests."""
+
+
+@dataclass(frozen=True)
+class InstanceStatus:
+    """The processes of one DB instance."""
+
+    resource_id: str
+    identifier: str | None
+    supervisor: int | None
+    """Pid of who holds its lock."""
+    relay: int | None
+    address: str | None
+    """Where clients connect, as host:port; None if the relay does not listen."""
+    problem: str | None
+    """Why the relay does not listen."""
+    servers: tuple[int, ...]
+    """Pids of its postmasters."""
+
+
+@dataclass(frozen=True)
+class LocalStatus:
+    """Everything of a home that runs."""
+
+    home: Home
+    port: int
+    port_base: int | None
+    endpoint: EndpointStatus | None
+    instances: tuple[InstanceStatus, ...]
+    processes: HomeProcesses
+
+    def as_dict(self) -> dict[str, object]:
+        """For JSON."""
+        return {
+            "home": str(self.home.root),
+            "port": self.port,
+            "port_base": self.port_base,
+            "endpoint": None if self.endpoint is None else asdict(self.endpoint),
+            "instances": [asdict(instance) for instance in self.instances],
+            "processes": [process.as_dict() for process in self.processes.found],
+            "processes_complete": self.processes.complete,
+        }
+
+
+def status(home: Home) -> LocalStatus:
+    """What runs. Raises NotFound if `home` is no local cloud, Conflict if it is another version's."""
+    marker = require_marker(home)
+    servers: dict[str, list[int]] = {}
+    for pid, data in postmasters(home).items():
+        servers.setdefault(data.parent.parent.name, []).append(pid)
+    instances = tuple(
+        _instance(instance, tuple(sorted(servers.get(instance.folder.name, ())))) for instance in instance_homes(home)
+    )
+    return LocalStatus(home, marker.port, marker.port_base, _endpoint(home), instances, processes(home))
+
+
+def _endpoint(home: Home) -> EndpointStatus | None:
+    pid = lock_holder(home.cloud_lock)
+    if pid is None:
+        return None
+    running = running_cloud(home)
+    if running is None:
+        return EndpointStatus(pid, None, None)
+    return EndpointStatus(pid, running.url, home.cloud_ready.stat().st_mtime)
+
+
+def _instance(instance: InstanceHome, servers: tuple[int, ...]) -> InstanceStatus:
+    relay = lock_holder(instance.relay_lock)
+    ready = _read(instance.folder / "relay.ready")
+    listens = relay is not None and ready.get("pid") == relay
+    failed = _read(instance.folder / "relay.failed").get("reason") if relay is not None else None
+    identifier = _read(instance.desired).get("identifier")
+    return InstanceStatus(
+        resource_id=instance.folder.name,
+        identifier=None if identifier is None else str(identifier),
+        supervisor=lock_holder(instance.lock),
+        relay=relay,
+        address=f"{ready.get('address')}:{ready.get('port')}" if listens else None,
+        problem=None if failed is None else str(failed),
+        servers=servers,
+    )
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        values = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    return values if isinstance(values, dict) else {}
