@@ -1,0 +1,5 @@
+"""`python -m multiaz.cli` is `multiaz`."""
+
+from multiaz.cli.main import run
+
+run()

@@ -1,0 +1,29 @@
+"""`failover`."""
+
+from __future__ import annotations
+
+from multiaz.cli.localcloud import fleet_of
+from multiaz.cli.output import Output
+from multiaz.cli.requests import stack_name
+from multiaz.fleet.failover import FailoverReport
+
+
+def failover(output: Output, *, stack: str | None, suffix: str | None) -> None:
+    """Fail over and tell the zones before and after, and how long writes stopped."""
+    fleet = fleet_of(stack_name(stack, suffix))
+    with output.waiting(f"Failing over the primary of {fleet.stack_name}") as say:
+        report = fleet.failover(say)
+    output.result(report.as_dict(), lambda: show_report(output, report))
+
+
+def show_report(output: Output, report: FailoverReport) -> None:
+    """The report in words."""
+    output.line(f"{report.identifier} failed over.")
+    output.line(f"  before: primary in {report.zone_before}, standby in {report.standby_zone_before}")
+    output.line(f"  after:  primary in {report.zone_after}, standby in {report.standby_zone_after}")
+    output.line(f"  writes stopped for {report.write_outage_s:.3f} s")
+    output.line(f"  {report.acknowledged} rows acknowledged meanwhile, all there; {report.unknown} of unknown fate")
+    if report.in_sync_after_s is None:
+        output.line("  the new standby is not in sync yet: `multiaz status` shows when it is")
+    else:
+        output.line(f"  the new standby was in sync {report.in_sync_after_s:.1f} s after the request")

@@ -1,0 +1,130 @@
+"""`local start|stop|status`, and how every other command finds the local cloud. Loads no AWS library."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from multiaz import local
+from multiaz.cli.output import Output
+from multiaz.errors import NotFound
+from multiaz.home import Home
+
+if TYPE_CHECKING:
+    from multiaz.fleet.fleet import Fleet
+
+QUIET_LIMIT_S = 180.0
+"""A local stack that tells nothing for so long is stuck: its slowest step takes seconds."""
+
+
+def home() -> Home:
+    """The home this command works in."""
+    return Home.default()
+
+
+def require_cloud() -> None:
+    """Raise NotFound if nothing of a local cloud is there, running or not.
+
+    A home that `down` has emptied keeps its ports and PostgreSQL's programs: that is nothing.
+    """
+    root = home()
+    there = local.read_marker(root) is not None and (root.credentials.exists() or local.running_cloud(root) is not None)
+    if not there:
+        raise NotFound(
+            "There is no local cloud",
+            f"nothing is up in {root.root}",
+            "start one with `multiaz up`, or name its folder by MULTIAZ_HOME",
+        )
+
+
+def ensure_started(output: Output, *, port: int | None = None, port_base: int | None = None) -> local.LocalCloud:
+    """The running local cloud, started if it was not."""
+    return local.start(home(), port, port_base=port_base, progress=output.note)
+
+
+def fleet_of(stack: str) -> Fleet:
+    """The stack in the local cloud. Raises NotFound if there is no local cloud."""
+    from multiaz.fleet.access import Access
+    from multiaz.fleet.fleet import Fleet
+
+    require_cloud()
+    found = local.environment(home())
+    access = Access(
+        region=found["AWS_REGION"],
+        endpoint_url=found["AWS_ENDPOINT_URL"],
+        access_key_id=found["AWS_ACCESS_KEY_ID"],
+        secret_access_key=found["AWS_SECRET_ACCESS_KEY"],
+        root_certificate=home().pki / "ca.pem",
+    )
+    return Fleet(access, stack, quiet_limit_s=QUIET_LIMIT_S)
+
+
+def start(output: Output, *, port: int | None, port_base: int | None) -> None:
+    """Start the local cloud, or say that it runs."""
+    with output.waiting("Starting the local cloud") as say:
+        cloud = local.start(home(), port, port_base=port_base, progress=say)
+
+    def show() -> None:
+        what = f"started in {cloud.seconds:.1f} s" if cloud.started else "runs already; nothing was changed"
+        output.line(f"Local cloud {what}: {cloud.url} (process {cloud.pid})")
+
+    output.result(cloud.as_dict(), show)
+
+
+def stop(output: Output, *, endpoint_only: bool) -> None:
+    """Stop the local cloud; its data stay."""
+    require_cloud()
+    with output.waiting("Stopping the local cloud") as say:
+        stopped = local.stop(home(), databases=not endpoint_only, progress=say)
+
+    def show() -> None:
+        ended = "" if stopped.endpoint is None else f"the AWS endpoint (process {stopped.endpoint})"
+        count = len(stopped.instances)
+        databases = f"{count} DB instance{'s' if count != 1 else ''}" if count else ""
+        what = " and ".join(filter(None, (ended, databases)))
+        output.line(f"Stopped {what}. Everything is kept in {home().root}." if what else "Nothing was running.")
+        if stopped.running:
+            output.line(f"Still serving: {', '.join(stopped.running)}")
+        for process in stopped.others:
+            output.line(f"Left alone, not ours: {process.as_text()} (works in {process.working_directory})")
+
+    output.result(stopped.as_dict(), show)
+
+
+def status(output: Output) -> None:
+    """Say what of the local cloud runs."""
+    require_cloud()
+    found = local.status(home())
+
+    def show() -> None:
+        endpoint = found.endpoint
+        if endpoint is None:
+            output.line("AWS endpoint: stopped (start it with `multiaz local start`)")
+        else:
+            output.line(f"AWS endpoint: {endpoint.url or 'starting'} (process {endpoint.pid})")
+        output.line(f"Home: {found.home.root}")
+        if found.instances:
+            output.table(
+                ("INSTANCE", "ENDPOINT", "SUPERVISOR", "RELAY", "SERVERS"),
+                [
+                    (
+                        instance.identifier or instance.resource_id,
+                        instance.address or "-",
+                        str(instance.supervisor or "-"),
+                        str(instance.relay or "-"),
+                        " ".join(map(str, instance.servers)) or "-",
+                    )
+                    for instance in found.instances
+                ],
+            )
+        for instance in found.instances:
+            if instance.problem:
+                output.line(f"{instance.identifier or instance.resource_id}: {instance.problem}")
+
+    output.result(found.as_dict(), show)
+
+
+def env(output: Output) -> None:
+    """Print what a shell must set to talk to the local cloud."""
+    require_cloud()
+    variables = local.environment(home())
+    output.result(variables, lambda: output.line(local.shell_lines(variables).rstrip("\n")))

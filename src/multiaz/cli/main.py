@@ -1,0 +1,245 @@
+"""The commands of `multiaz`: what each takes. The work is in modules imported when it is asked for,
+so that `multiaz --help` need not wait for boto3, psycopg or troposphere."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+
+from multiaz.cli import options
+from multiaz.cli.bugs import INTERRUPTED_CODE, Interrupted, bug
+from multiaz.cli.output import Output
+from multiaz.cli.requests import split_passthrough, wants_json
+from multiaz.errors import ExitCode, MultiazError
+
+app = typer.Typer(
+    name="multiaz",
+    help="Highly available PostgreSQL on Amazon RDS; the same stack runs unmodified on this machine.",
+    epilog="MULTIAZ_HOME names the folder that holds everything of the local cloud.",
+    add_completion=False,
+    no_args_is_help=False,
+    pretty_exceptions_enable=False,
+    # Drawing help with rich costs as much again as all the rest: only where a person looks.
+    rich_markup_mode="rich" if sys.stdout.isatty() else None,
+)
+local_app = typer.Typer(help="The local cloud itself: an AWS endpoint on this machine.")
+app.add_typer(local_app, name="local")
+
+
+class UsageRefused(MultiazError):
+    """The command line itself is wrong."""
+
+    exit_code = ExitCode.USAGE
+
+
+@app.command()
+def up(
+    preset: Annotated[
+        options.PresetName, typer.Option("--preset", help="test: all of it goes with `down`; prod: protected.")
+    ] = options.PresetName.TEST,
+    stack: options.Stack = None,
+    suffix: options.Suffix = None,
+    parameter: options.Parameters = None,
+    set_: options.Sets = None,
+    port: options.Port = None,
+    port_base: options.PortBase = None,
+    json: options.Json = False,
+) -> None:
+    """Start the local cloud if needed, deploy the stack, print how to connect.
+
+    A stack that is there already is left as it is.
+    """
+    from multiaz.cli import starting
+
+    starting.up(
+        Output(json),
+        preset=preset.value,
+        stack=stack,
+        suffix=suffix,
+        parameters=parameter or (),
+        settings=set_ or (),
+        port=port,
+        port_base=port_base,
+    )
+
+
+@app.command()
+def down(
+    stack: options.Stack = None,
+    suffix: options.Suffix = None,
+    everything: Annotated[
+        bool,
+        typer.Option("--all", help="Remove the whole home, every stack in it, without asking CloudFormation."),
+    ] = False,
+    yes: options.Yes = False,
+    json: options.Json = False,
+) -> None:
+    """Remove the stack, then all data and processes of the local cloud; say what is kept.
+
+    With other stacks in the local cloud only this one goes.
+    """
+    from multiaz.cli import deploying
+
+    deploying.down(Output(json), stack=stack, suffix=suffix, everything=everything, yes=yes)
+
+
+@app.command()
+def synth(
+    preset: Annotated[
+        options.PresetName, typer.Option("--preset", help="Which kind of environment the stack is for.")
+    ] = options.PresetName.PROD,
+    format_: Annotated[
+        options.Format, typer.Option("--format", help="Notation of the template.")
+    ] = options.Format.YAML,
+    set_: options.Sets = None,
+    json: options.Json = False,
+) -> None:
+    """Print the CloudFormation template. --json is short for --format json."""
+    from multiaz.cli import synthesising
+
+    synthesising.synth(Output(json), preset=preset.value, settings=set_ or (), as_json=json or format_ == "json")
+
+
+@app.command()
+def status(stack: options.Stack = None, suffix: options.Suffix = None, json: options.Json = False) -> None:
+    """Show the instances: role, zone, status, endpoint, lag, whether the standby is in sync."""
+    from multiaz.cli import looking
+
+    looking.status(Output(json), stack=stack, suffix=suffix)
+
+
+@app.command()
+def psql(
+    context: typer.Context,
+    instance: Annotated[str, typer.Argument(help="primary, replica-1, replica-2 or an identifier.")] = "primary",
+    stack: options.Stack = None,
+    suffix: options.Suffix = None,
+    json: options.Json = False,
+) -> None:
+    """Open psql as the master user, certificate verified. What follows -- goes to psql.
+
+    With --json it prints where and how to connect (not the password) instead.
+    """
+    from multiaz.cli import connecting
+
+    code = connecting.psql(Output(json), instance=instance, stack=stack, suffix=suffix, arguments=context.obj or ())
+    raise typer.Exit(code)
+
+
+@app.command()
+def failover(stack: options.Stack = None, suffix: options.Suffix = None, json: options.Json = False) -> None:
+    """Reboot the primary with failover, and measure for how long writes stop."""
+    from multiaz.cli import failing
+
+    failing.failover(Output(json), stack=stack, suffix=suffix)
+
+
+@app.command()
+def env(json: options.Json = False) -> None:
+    """Print shell lines that point the aws CLI, boto3 and friends at the local cloud.
+
+    Use it as: eval "$(multiaz env)"
+    """
+    from multiaz.cli import localcloud
+
+    localcloud.env(Output(json))
+
+
+@app.command()
+def version(json: options.Json = False) -> None:
+    """Print the version of multiaz, of Python and of the PostgreSQL driver."""
+    from multiaz.cli import looking
+
+    looking.version(Output(json))
+
+
+@local_app.command("start")
+def local_start(port: options.Port = None, port_base: options.PortBase = None, json: options.Json = False) -> None:
+    """Start the local cloud; everything is found as it was. Running already: says so."""
+    from multiaz.cli import localcloud
+
+    localcloud.start(Output(json), port=port, port_base=port_base)
+
+
+@local_app.command("stop")
+def local_stop(
+    endpoint_only: Annotated[
+        bool, typer.Option("--endpoint-only", help="Stop the AWS endpoint; the databases go on serving.")
+    ] = False,
+    json: options.Json = False,
+) -> None:
+    """Stop the local cloud, its databases too. Nothing is lost."""
+    from multiaz.cli import localcloud
+
+    localcloud.stop(Output(json), endpoint_only=endpoint_only)
+
+
+@local_app.command("status")
+def local_status(json: options.Json = False) -> None:
+    """Say whether the local cloud runs, where, and with which processes."""
+    from multiaz.cli import localcloud
+
+    localcloud.status(Output(json))
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run one command and return its exit code. Every error is told here and nowhere else."""
+    own, passed = split_passthrough(arguments)
+    output = Output(wants_json(arguments))
+    try:
+        if passed is not None and own[:1] != ["psql"]:
+            raise UsageRefused("Cannot use --", "only `multiaz psql` passes arguments on", "leave -- away")
+        result: Any = app(args=own or ["--help"], prog_name="multiaz", standalone_mode=False, obj=tuple(passed or ()))
+    except MultiazError as error:
+        output.error(error)
+        return int(error.exit_code)
+    except typer.TyperException as error:
+        refused = UsageRefused("Cannot read the command line", error.format_message(), f"multiaz {_command(own)}--help")
+        output.error(refused)
+        return int(refused.exit_code)
+    except (KeyboardInterrupt, typer.Abort):
+        return _interrupted(output)
+    except BrokenPipeError:
+        # The reader of our output went away: not an error worth words, and nobody to hear them.
+        sys.stderr.close()
+        return int(ExitCode.FAILED)
+    except Exception as error:  # noqa: BLE001 - the one place where unforeseen errors end
+        found = bug(error, own)
+        output.error(found)
+        return int(found.exit_code)
+    if result == INTERRUPTED_CODE:
+        return _interrupted(output)
+    return result if isinstance(result, int) else int(ExitCode.OK)
+
+
+def _interrupted(output: Output) -> int:
+    output.error(
+        Interrupted(
+            "Interrupted",
+            "what was asked of the cloud may go on without you",
+            "`multiaz status` shows where it is; repeating the command watches it on",
+        )
+    )
+    return INTERRUPTED_CODE
+
+
+def _command(own: Sequence[str]) -> str:
+    """The command among the arguments, for pointing at its help."""
+    words = [word for word in own if not word.startswith("-")]
+    if words[:1] == ["local"]:
+        known = [command.name for command in local_app.registered_commands]
+        return "local " + (f"{words[1]} " if words[1:] and words[1] in known else "")
+    known = [command.callback.__name__ for command in app.registered_commands if command.callback]
+    return f"{words[0]} " if words and words[0] in known else ""
+
+
+def run() -> None:
+    """The program `multiaz`."""
+    sys.exit(main(sys.argv[1:]))
+
+
+if __name__ == "__main__":
+    run()

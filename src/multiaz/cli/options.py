@@ -1,0 +1,50 @@
+"""Options that several commands share, described once."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout, errors included.")]
+Stack = Annotated[str | None, typer.Option("--stack", metavar="NAME", help="Stack name; by default ecommerce-SUFFIX.")]
+Suffix = Annotated[
+    str | None, typer.Option("--suffix", metavar="SUFFIX", help="EnvironmentSuffix of the stack; by default dev.")
+]
+Port = Annotated[
+    int | None,
+    typer.Option("--port", min=1, max=65535, help="Port of the AWS endpoint; by default 4566, then as before."),
+]
+PortBase = Annotated[
+    int | None,
+    typer.Option(
+        "--port-base",
+        min=1024,
+        max=65000,
+        help="Databases listen on 127.0.0.1 from this port on, instead of port 5432 of addresses of their own.",
+    ),
+]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+Parameters = Annotated[
+    list[str] | None,
+    typer.Option("--parameter", "-p", metavar="KEY=VALUE", help="Parameter of the template; repeat for more."),
+]
+Sets = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="NAME=VALUE", help="Setting of the blueprint; repeat for more."),
+]
+
+
+class PresetName(StrEnum):
+    """The blueprint's presets; listed here so that --help need not import the blueprint."""
+
+    PROD = "prod"
+    TEST = "test"
+
+
+class Format(StrEnum):
+    """Notations of a template."""
+
+    YAML = "yaml"
+    JSON = "json"

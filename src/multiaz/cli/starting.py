@@ -1,0 +1,34 @@
+"""`up`: what it asks for is checked, then the cloud starts while the AWS libraries load."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from multiaz.cli import localcloud
+from multiaz.cli.output import Output
+from multiaz.cli.synthesising import check_request, stack_request
+
+
+def up(
+    output: Output,
+    *,
+    preset: str,
+    stack: str | None,
+    suffix: str | None,
+    parameters: Sequence[str],
+    settings: Sequence[str],
+    port: int | None,
+    port_base: int | None,
+) -> None:
+    """Start the local cloud if it is not running, deploy the stack, say how to connect."""
+    began = time.monotonic()
+    asked = check_request(preset=preset, stack=stack, suffix=suffix, parameters=parameters, settings=settings)
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        started = pool.submit(localcloud.ensure_started, output, port=port, port_base=port_base)
+        from multiaz.cli import deploying  # boto3 and psycopg take as long to load as the cloud to start
+
+        request = stack_request(asked)
+        started.result()
+    deploying.deploy(output, request, began)
