@@ -227,6 +227,9 @@ def recover(view: View) -> Step | None:
     if view.p.job is not None:
         return _step(view, "recover", Phase.RECOVERING, f"the {view.p.job} of the server is under way")
     phase = Phase.REBOOTING if _reboot_in_progress(view) else Phase.RECOVERING
+    if view.p.failed and view.memory.in_sync and view.o.exists and not view.o.alive and not view.o.wait_s:
+        return _step(view, "recover", phase, "the primary does not start; the standby has everything and is started",
+                     Start(view.other, standby=True))  # fmt: skip
     if view.p.wait_s > 0:
         return _step(view, "recover", Phase.FAILED, view.p.failed or "the server does not start")
     if not view.p.exists and view.memory.following:

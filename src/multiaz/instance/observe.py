@@ -8,7 +8,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from multiaz.errors import MultiazError
@@ -43,8 +43,8 @@ class _Member:
     probe: Probe
     child: subprocess.Popen[bytes] | None = None
     starting: bool = False
-    streaming_at: float = 0.0
-    """When it was last seen streaming, or began to answer."""
+    streaming_at: float = field(default_factory=time.monotonic)
+    """When it was last seen streaming, or began to answer, or we began to look."""
     answered: int | None = None
     """Postmaster pid that has answered."""
     job: JobKind | None = None

@@ -103,6 +103,14 @@ def test_without_a_standby_that_has_everything_the_primary_is_restarted_not_repl
     assert step.actions == (Start("a", standby=False),)
 
 
+def test_standby_that_has_everything_is_started_when_the_primary_does_not_start() -> None:
+    """After a crash of the machine both are down, and the primary's disk may be the broken one."""
+    broken = member(DEAD, failed="could not read control file", wait_s=1.0)
+    assert decide(DESIRED, seen(a=broken, b=DEAD), WELL).actions == (Start("b", standby=True),)
+    assert decide(DESIRED, seen(a=broken, b=STANDBY), WELL).rule == "take_over"
+    assert decide(DESIRED, seen(a=broken, b=DEAD), memory(in_sync=False)).phase is Phase.FAILED
+
+
 def test_second_primary_is_fenced_before_anything_else() -> None:
     step = decide(desired(run=RunState.STOPPED), seen(b=PRIMARY), memory(in_sync=False))
     assert step.actions[0] == Fence("b")

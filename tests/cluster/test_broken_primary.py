@@ -1,0 +1,34 @@
+"""After a crash of the whole machine, the member whose disk still works serves."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+from harness import MakeInstance
+from ledger import Ledger
+
+from multiaz.files import lock_holder
+from multiaz.postgres.processes import fence
+
+
+def test_standby_takes_over_when_the_primary_cannot_start_again(make_instance: MakeInstance) -> None:
+    instance = make_instance("one")
+    instance.wait("well, with its relay", lambda seen: seen.redundant and seen.relay_ready)
+    with Ledger(instance) as ledger:
+        ledger.wait_for(20)
+        for lock in (instance.home.relay_lock, instance.home.lock):
+            pid = lock_holder(lock)
+            assert pid is not None
+            os.kill(pid, signal.SIGKILL)
+        for process in instance.processes:
+            process.wait()
+        for member in ("a", "b"):
+            fence(instance.home.data(member))
+        ledger.stop()
+    control = instance.home.data("a") / "global" / "pg_control"
+    control.write_bytes(b"\0" * control.stat().st_size)
+    instance.start()
+    seen = instance.wait_well()
+    assert seen.primary == "b"
+    ledger.check()
