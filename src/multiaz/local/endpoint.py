@@ -17,7 +17,7 @@ from multiaz.errors import BadInput, Conflict, ExitCode, MultiazError, NoProgres
 from multiaz.files import lock_holder
 from multiaz.home import Home
 from multiaz.local import ports
-from multiaz.local.marker import Marker, make_home, starting
+from multiaz.local.marker import plan_marker, prepare_folder, read_marker, record_marker, starting
 from multiaz.local.processes import processor_ticks, send
 
 STARTING_WITHOUT_PROGRESS_S = 30.0
@@ -81,11 +81,11 @@ def start(
     `port_base` (or MULTIAZ_PORT_BASE) puts DB instances on 127.0.0.1 at ports from there on.
     Raises Conflict if the port is taken or another one was asked for than the running cloud has,
     EndpointFailed if its process ends, NoProgress if it does nothing for half a minute, and what
-    `make_home` raises.
+    `prepare_folder` and `plan_marker` raise.
     """
     began = time.monotonic()
     port_base = _port_base_from_environment() if port_base is None else port_base
-    marker = make_home(home, port=None, port_base=None)
+    prepare_folder(home, port=port, port_base=port_base)
     with starting(home):
         pid = lock_holder(home.cloud_lock)
         if pid is not None:
@@ -98,10 +98,11 @@ def start(
                     f"process {pid} served it a moment ago and is gone",
                     "start it again",
                 )
-            _refuse_other_ports(running, marker, port, port_base)
+            _refuse_other_ports(running, port, port_base)
             return LocalCloud(home, running.pid, running.host, running.port, False, time.monotonic() - began)
-        marker = make_home(home, port=port, port_base=port_base)
+        marker = plan_marker(home, port=port, port_base=port_base)
         _refuse_taken_port(marker.port)
+        record_marker(home, marker)
         progress(f"starting the AWS endpoint on port {marker.port}")
         process = _spawn(home, command(home, marker.port))
         _wait_until_ready(home, process.pid, process, progress)
@@ -134,7 +135,7 @@ def stop_endpoint(home: Home, progress: Progress = lambda _: None) -> int | None
         number = signal.SIGTERM if time.monotonic() < deadline else signal.SIGKILL
         if pid > 0 and (pid, number) not in told:
             told.add((pid, number))
-            send(pid, number)
+            send(home, pid, number)
         if time.monotonic() > deadline + STOPPING_S:
             raise NoProgress(
                 "Cannot stop the AWS endpoint",
@@ -173,17 +174,19 @@ def _port_base_from_environment() -> int | None:
     return int(text)
 
 
-def _refuse_other_ports(running: LocalCloud, marker: Marker, port: int | None, port_base: int | None) -> None:
+def _refuse_other_ports(running: LocalCloud, port: int | None, port_base: int | None) -> None:
     if port is not None and port != running.port:
         raise Conflict(
             f"Cannot start the local cloud on port {port}",
             f"it runs already, on port {running.port} (process {running.pid})",
             "leave --port out, or stop it first with `multiaz local stop`",
         )
-    if port_base is not None and port_base != marker.port_base:
+    marker = read_marker(running.home)
+    known = None if marker is None else marker.port_base
+    if port_base is not None and port_base != known:
         raise Conflict(
             f"Cannot set the port base to {port_base}",
-            f"the local cloud runs already with {marker.port_base or 'loopback addresses'} (process {running.pid})",
+            f"the local cloud runs already with {known or 'loopback addresses'} (process {running.pid})",
             "leave --port-base out, or stop it first with `multiaz local stop`",
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pwd
@@ -18,6 +19,7 @@ from multiaz.home import Home
 LAYOUT = 1
 """Version of the folder layout in `multiaz.home`; a home of another version is left untouched."""
 DEFAULT_PORT = 4566
+START_LOCK = "start.lock"
 STARTING_PATIENCE_S = 60.0
 """How long one `start` waits for another one to come to its end."""
 
@@ -81,36 +83,48 @@ def require_marker(home: Home) -> Marker:
     return marker
 
 
-def make_home(home: Home, *, port: int | None, port_base: int | None) -> Marker:
-    """Make the folder a home, or find that it is one, and record the ports; the marker is returned.
+def prepare_folder(home: Home, *, port: int | None, port_base: int | None) -> None:
+    """Make the folder of `home` if it is not there, or find that it can be a home; nothing is recorded yet.
 
     Raises BadInput for impossible ports, Missing if PostgreSQL's user cannot reach the folder,
     Conflict if the folder holds something else.
     """
     _check_ports(port, port_base)
-    known = read_marker(home)
-    if known is None:
+    if read_marker(home) is None:
         _refuse_foreign_folder(home)
     if not home.root.exists():
         _check_reachable(home.root.parent)
-        home.root.mkdir(parents=True)
-        home.root.chmod(0o711 if os.geteuid() == 0 else 0o700)
+        home.root.parent.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileExistsError):  # another start may be as far as we are
+            home.root.mkdir()
+            home.root.chmod(0o711 if os.geteuid() == 0 else 0o700)
     _check_reachable(home.root)
+
+
+def plan_marker(home: Home, *, port: int | None, port_base: int | None) -> Marker:
+    """What `home.json` is to say: what it says already, but for the ports that were asked for.
+
+    Raises Conflict if DB instances have addresses that another port base would not give.
+    """
+    known = read_marker(home)
     if known is None:
-        marker = Marker(LAYOUT, port or DEFAULT_PORT, port_base, time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
-    else:
-        base = known.port_base if port_base is None else port_base
-        if base != known.port_base and home.instances.is_dir() and any(home.instances.iterdir()):
-            raise Conflict(
-                f"Cannot change the port base of {home.root} to {base}",
-                f"its DB instances have addresses already ({_base_words(known.port_base)})",
-                "remove them first, or use another MULTIAZ_HOME",
-            )
-        marker = Marker(LAYOUT, port or known.port, base, known.created)
-    if marker != known:
+        created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        return Marker(LAYOUT, port or DEFAULT_PORT, port_base, created)
+    base = known.port_base if port_base is None else port_base
+    if base != known.port_base and home.instances.is_dir() and any(home.instances.iterdir()):
+        raise Conflict(
+            f"Cannot change the port base of {home.root} to {base}",
+            f"its DB instances have addresses already ({_base_words(known.port_base)})",
+            "remove them first, or use another MULTIAZ_HOME",
+        )
+    return Marker(LAYOUT, port or known.port, base, known.created)
+
+
+def record_marker(home: Home, marker: Marker) -> None:
+    """Write `home.json` durably; the folder is a home from now on."""
+    if marker != read_marker(home):
         write_atomically(home.marker, json.dumps(asdict(marker), indent=1) + "\n", mode=0o644)
     home.logs.mkdir(mode=0o700, exist_ok=True)
-    return marker
 
 
 def _base_words(port_base: int | None) -> str:
@@ -127,7 +141,7 @@ def _check_ports(port: int | None, port_base: int | None) -> None:
 
 def _refuse_foreign_folder(home: Home) -> None:
     try:
-        inside = sorted(path.name for path in home.root.iterdir())
+        inside = sorted(path.name for path in home.root.iterdir() if not _is_of_a_start(home, path))
     except FileNotFoundError:
         return
     except NotADirectoryError as error:
@@ -143,10 +157,15 @@ def _refuse_foreign_folder(home: Home) -> None:
         )
 
 
+def _is_of_a_start(home: Home, path: Path) -> bool:
+    """Left by a start that makes the home at this moment, or died while it did."""
+    return path.name == START_LOCK or path.name.startswith(f".{home.marker.name}.")
+
+
 @contextmanager
 def starting(home: Home) -> Iterator[None]:
     """Hold the right to start this home's cloud: two starts at once become one after the other."""
-    lock = ProcessLock(home.root / "start.lock")
+    lock = ProcessLock(home.root / START_LOCK)
     deadline = time.monotonic() + STARTING_PATIENCE_S
     while not lock.acquire():
         if time.monotonic() > deadline:

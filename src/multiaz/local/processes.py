@@ -105,8 +105,13 @@ def _role(pid: int, arguments: list[str]) -> str:
     return program if program in _SERVER_PROGRAMS else ""
 
 
-def send(pid: int, number: signal.Signals) -> None:
-    """Signal `pid` if it still lives."""
+def send(home: Home, pid: int, number: signal.Signals) -> None:
+    """Signal `pid` if it lives and is of `home`: a lock's file holds an old pid for a moment, when it is taken."""
+    where = working_directory(pid)
+    below = where is not None and Path(where).is_relative_to(home.root.resolve())
+    known = below or any("multiaz" in argument for argument in _arguments(pid))
+    if not known and (_PROC / "self" / "cwd").exists():
+        return
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, number)
 

@@ -10,7 +10,7 @@ from typing import Any
 from multiaz.files import lock_holder
 from multiaz.home import Home, InstanceHome
 from multiaz.local.endpoint import running_cloud
-from multiaz.local.marker import require_marker
+from multiaz.local.marker import DEFAULT_PORT, read_marker
 from multiaz.local.processes import HomeProcesses, postmasters, processes
 from multiaz.local.stopping import instance_homes
 
@@ -48,16 +48,25 @@ class LocalStatus:
     """Everything of a home that runs."""
 
     home: Home
+    exists: bool
+    """False: there is no local cloud in this folder; everything else is empty."""
     port: int
     port_base: int | None
     endpoint: EndpointStatus | None
     instances: tuple[InstanceStatus, ...]
     processes: HomeProcesses
 
+    @property
+    def running(self) -> bool:
+        """The AWS endpoint accepts requests."""
+        return self.endpoint is not None and self.endpoint.url is not None
+
     def as_dict(self) -> dict[str, object]:
         """For JSON."""
         return {
             "home": str(self.home.root),
+            "exists": self.exists,
+            "running": self.running,
             "port": self.port,
             "port_base": self.port_base,
             "endpoint": None if self.endpoint is None else asdict(self.endpoint),
@@ -68,15 +77,17 @@ class LocalStatus:
 
 
 def status(home: Home) -> LocalStatus:
-    """What runs. Raises NotFound if `home` is no local cloud, Conflict if it is another version's."""
-    marker = require_marker(home)
+    """What runs. Raises Conflict if the home is another version's."""
+    marker = read_marker(home)
+    if marker is None:
+        return LocalStatus(home, False, DEFAULT_PORT, None, None, (), processes(home))
     servers: dict[str, list[int]] = {}
     for pid, data in postmasters(home).items():
         servers.setdefault(data.parent.parent.name, []).append(pid)
     instances = tuple(
         _instance(instance, tuple(sorted(servers.get(instance.folder.name, ())))) for instance in instance_homes(home)
     )
-    return LocalStatus(home, marker.port, marker.port_base, _endpoint(home), instances, processes(home))
+    return LocalStatus(home, True, marker.port, marker.port_base, _endpoint(home), instances, processes(home))
 
 
 def _endpoint(home: Home) -> EndpointStatus | None:

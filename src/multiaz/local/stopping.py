@@ -12,7 +12,7 @@ from multiaz.errors import Conflict, NoProgress
 from multiaz.files import lock_holder
 from multiaz.home import Home, InstanceHome
 from multiaz.local.endpoint import Progress, stop_endpoint
-from multiaz.local.marker import require_marker, starting
+from multiaz.local.marker import START_LOCK, require_marker, starting
 from multiaz.local.processes import HomeProcess, postmasters, processes, send, written_bytes
 
 STOPPING_WITHOUT_PROGRESS_S = 60.0
@@ -92,13 +92,13 @@ def remove(home: Home, *, everything: bool = False, progress: Progress = lambda 
         progress(f"deleting the data in {home.root}")
         # The marker goes last: an interrupted removal can be repeated.
         for path in sorted(home.root.iterdir()):
-            if path not in keep and path not in (home.marker, home.root / "start.lock"):
+            if path not in keep and path not in (home.marker, home.root / START_LOCK):
                 _delete(path)
         if not run_folder.is_relative_to(home.root):
             _delete(run_folder)
         if everything:
             _delete(home.marker)
-        _delete(home.root / "start.lock")
+        _delete(home.root / START_LOCK)
     if everything:
         home.root.rmdir()
     left = processes(home).ours
@@ -159,7 +159,7 @@ def _stop_instances(home: Home, progress: Progress) -> None:
     def tell(pid: int, number: signal.Signals) -> None:
         if pid > 0 and (pid, number) not in told:
             told.add((pid, number))
-            send(pid, number)
+            send(home, pid, number)
 
     seen: object = None
     deadline = 0.0
