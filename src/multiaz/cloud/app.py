@@ -55,7 +55,7 @@ class Cloud:
         self.url = f"http://{LOOPBACK}:{port}"
         self.administrator = load_or_create_administrator(home.credentials)
         self.store = Store(home.database)
-        self.tail = MotoTail()
+        self.tail = MotoTail(home.moto, home.s3)
         principals = Principals(self.administrator, self.tail)
         self.dispatcher = Dispatcher(self.tail, SERVED)
         self.clients = InProcessClients(self.dispatcher.dispatch)
@@ -74,8 +74,21 @@ class Cloud:
         }
         self.app = FrontDoor(self.door, port, own)
 
-    def start(self) -> None:
-        """Let the services resume what they had begun; called once requests are accepted."""
+    def start(self, failed: Callable[[Exception], None]) -> None:
+        """Let the services resume what they had begun; called once requests are accepted.
+
+        moto's saved state is restored meanwhile, and calls that need it wait for it; `failed` is told
+        if it cannot be.
+        """
+
+        def warm() -> None:
+            try:
+                self.tail.warm()
+            except Exception as error:  # noqa: BLE001 - logged, and ends the process
+                _log.exception("could not restore what moto serves")
+                failed(error)
+
+        threading.Thread(target=warm, name="warm", daemon=True).start()
         for service in self.services:
             service.start()
         self.ready.set()

@@ -10,9 +10,13 @@ import logging
 import re
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+from multiaz.cloud import moto_patches
+from multiaz.cloud.bodies import Bodies
 from multiaz.cloud.models import model_name
+from multiaz.cloud.moto_state import MotoState
 from multiaz.cloud.protocol import internal_failure, not_available, render_fault, report_bug
 from multiaz.cloud.service import ACCOUNT_ID, AwsFault, AwsRequest, AwsResponse
 
@@ -22,6 +26,14 @@ Any other service is refused by name."""
 
 _GLOBAL = frozenset({"iam", "sts", "s3"})
 
+_READS = ("Describe", "List", "Get", "Head", "Lookup", "Search", "Filter", "Test", "Validate", "Simulate")
+"""Prefixes of actions that change nothing, except in the services below."""
+_CHANGED_BY_READS = frozenset({"kms", "secretsmanager", "sts", "sns"})
+"""Here a read makes or notes something (a default key, the day a secret was read); saving is cheap."""
+_ALSO_CHANGED = {"sts": ("iam",), "s3": ("sns", "events"), "events": ("logs", "secretsmanager"), "ec2": ("logs",)}
+"""Services into which another one's models write."""
+_WARM = ("iam", "ec2", "kms", "secretsmanager", "s3", "sns", "cloudwatch", "logs")
+
 _log = logging.getLogger("multiaz.cloud")
 
 
@@ -29,19 +41,40 @@ class MotoTail:
     """moto's services. One lock: moto's backends are not made for threads, and their state is
     saved as a whole. It is never held while PostgreSQL works."""
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path, s3_folder: Path) -> None:
         self.lock = threading.RLock()
         self._routes: dict[str, list[tuple[re.Pattern[str], Callable[..., Any]]]] = {}
+        self._bodies = Bodies(s3_folder)
+        self._state = MotoState(folder, self._bodies)
+        self._state.check()
+        self._loaded = False
+        self._regions: dict[str, int] = {}
+
+    def load(self) -> None:
+        """Import moto and restore what is saved; called by the first use, or earlier to be ready."""
+        with self.lock:
+            if not self._loaded:
+                moto_patches.apply(self._bodies)
+                self._state.restore()
+                self._loaded = True
+
+    def warm(self) -> None:
+        """Import what a first call would wait for; the lock is free between services."""
+        for service in _WARM:
+            self.backend(service)
 
     def call(self, request: AwsRequest, operation: str) -> AwsResponse:
-        """moto's answer to `request`, which calls `operation`.
+        """moto's answer to `request`, which calls `operation`; what it changed is on disk.
 
         Never raises: an action moto lacks is a fault naming it, a traceback in moto is our bug.
         """
         service = model_name(request.service)
         try:
             with self.lock:
-                return self._call(service, request, operation)
+                self.load()
+                answer = self._call(service, request, operation)
+                self._save(service, operation, answer)
+                return answer
         except AwsFault as fault:
             return render_fault(service, fault, request)
         except NotImplementedError:
@@ -50,6 +83,19 @@ class MotoTail:
         except Exception as error:  # noqa: BLE001 - logged by report_bug, without the values
             report_bug(error, request)
             return render_fault(service, internal_failure(request.request_id), request)
+
+    def _save(self, service: str, operation: str, answer: AwsResponse) -> None:
+        """Save what the call may have changed. A call that failed may have changed things too."""
+        regions = self._count_regions(service)
+        is_new = regions != self._regions.get(service)  # the first look at a region makes its default VPC
+        self._regions[service] = regions
+        if not is_new and operation.startswith(_READS) and service not in _CHANGED_BY_READS:
+            return
+        for name in (*_ALSO_CHANGED.get(service, ()), service):
+            self._state.save(name)
+
+    def _count_regions(self, service: str) -> int:
+        return sum(1 for _ in self._find(service).iter_backends())
 
     def _call(self, service: str, request: AwsRequest, operation: str) -> AwsResponse:
         from moto.core.request import Request
@@ -80,10 +126,16 @@ class MotoTail:
 
     def backend(self, service: str) -> Any:
         """moto's backend of a service: of the partition if it is global, else of us-east-1."""
+        with self.lock:
+            self.load()
+            return self._find(service)[ACCOUNT_ID]["aws" if service in _GLOBAL else "us-east-1"]
+
+    @staticmethod
+    def _find(service: str) -> Any:
         from moto import backends
 
         find: Any = backends.get_backend
-        return find(service)[ACCOUNT_ID]["aws" if service in _GLOBAL else "us-east-1"]
+        return find(service)
 
 
 def _headers(request: AwsRequest) -> dict[str, str]:

@@ -99,10 +99,13 @@ class _Server(uvicorn.Server):
     def _announce(self) -> None:
         cloud = self._cloud
         try:
-            cloud.start()
+            cloud.start(self._fail)
             record = {"pid": os.getpid(), "host": LOOPBACK, "port": cloud.port}
             write_atomically(cloud.home.cloud_ready, json.dumps(record) + "\n")
         except Exception as error:  # noqa: BLE001 - logged, and raised again by serve
             _log.exception("could not start")
-            self.failure = error
-            self.should_exit = True
+            self._fail(error)
+
+    def _fail(self, error: Exception) -> None:
+        self.failure = error
+        self.should_exit = True

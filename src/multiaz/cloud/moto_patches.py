@@ -1,0 +1,105 @@
+"""What we change in moto. Every change is here, applied once, and pinned by a contract test.
+
+moto is pinned exactly; a new version is taken by running that test first.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from importlib.metadata import version
+from typing import Any
+
+from multiaz.cloud.bodies import Bodies
+from multiaz.cloud.service import ACCOUNT_ID
+
+SETTINGS = {
+    "MOTO_ACCOUNT_ID": ACCOUNT_ID,
+    "MOTO_IAM_LOAD_MANAGED_POLICIES": "true",  # else arn:aws:iam::aws:policy/... do not exist
+    "MOTO_EC2_LOAD_DEFAULT_AMIS": "false",  # 0.9 MB of state that no database needs
+    "S3_IGNORE_SUBDOMAIN_BUCKETNAME": "true",  # the front door turns every request into path style
+}
+"""moto reads these from the environment when it is imported."""
+
+_applied = threading.Lock()
+_bodies: Bodies | None = None
+
+
+def moto_version() -> str:
+    """The version of moto that is installed, without importing it."""
+    return version("moto")
+
+
+def apply(bodies: Bodies) -> None:
+    """Import moto's core and change it; again, only to say where S3's bodies are from now on."""
+    global _bodies
+    with _applied:
+        first = _bodies is None
+        _bodies = bodies
+        if first:
+            os.environ.update(SETTINGS)
+            _stop_tracking()
+            _s3_bodies_are_files()
+            _no_rsa_key_for_symmetric_keys()
+
+
+def _stop_tracking() -> None:
+    """moto keeps every instance of every model for ever, for its dashboard: a leak."""
+    from moto.core.common_models import BaseModel
+
+    def new(cls: type, *_: Any, **__: Any) -> Any:
+        return object.__new__(cls)
+
+    model: Any = BaseModel
+    model.__new__ = new
+
+
+def _s3_bodies_are_files() -> None:
+    """moto keeps bodies in memory or unlinked temporary files, and copies them to list versions."""
+    from moto.s3 import models
+
+    class Files:
+        """Stands for the module `tempfile` in moto.s3.models."""
+
+        @staticmethod
+        def SpooledTemporaryFile(_max_size: int = 0, **__: Any) -> Any:  # noqa: N802 - tempfile's name
+            if _bodies is None:
+                raise RuntimeError("moto was imported before it was changed")
+            return _bodies.new()
+
+    def getstate(self: Any) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "lock"}
+
+    def setstate(self: Any, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self.lock = threading.Lock()
+
+    module: Any = models
+    module.tempfile = Files
+    module.FakeKey.__getstate__ = getstate
+    module.FakeKey.__setstate__ = setstate
+    module.FakeKey.__del__ = lambda self: None  # bodies are swept when metadata is saved
+
+
+class NoPrivateKey:
+    """The private key of a symmetric KMS key: it has none, and what would use one is refused."""
+
+    def _refuse(self, *_: Any) -> bytes:
+        from moto.core.exceptions import JsonRESTError
+
+        raise JsonRESTError("UnsupportedOperationException", "The key is symmetric: it has no public key.")
+
+    sign = verify = public_key = _refuse
+
+
+def _no_rsa_key_for_symmetric_keys() -> None:
+    """moto makes an RSA key, 0.1 s of work, for each symmetric key too, and never uses it."""
+    from moto.kms import models
+    from moto.kms.utils import KeySpec, generate_private_key
+
+    def generate(key_spec: str) -> Any:
+        asymmetric = key_spec in KeySpec.rsa_key_specs() or key_spec in KeySpec.ecc_key_specs()
+        return generate_private_key(key_spec) if asymmetric else NoPrivateKey()
+
+    module: Any = models
+    module.generate_private_key = generate
