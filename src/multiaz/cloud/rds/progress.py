@@ -1,0 +1,164 @@
+"""Ends operations that are seen to be done, says so in events, and begins what is due."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+
+from multiaz.cloud.rds.changes import apply_pending
+from multiaz.cloud.rds.core import Core
+from multiaz.cloud.rds.describe import STOP_DAYS
+from multiaz.cloud.rds.model import Instance, Operation, OperationKind
+from multiaz.cloud.rds.requests import begin_promotion, with_request
+from multiaz.cloud.rds.rules import in_maintenance_window
+from multiaz.cloud.rds.status import Seen, answer_to, is_finished
+from multiaz.cloud.rds.wanted import snapshot_folder
+from multiaz.instance.records import Answer, RequestKind, RunState
+
+_REQUESTS = {
+    OperationKind.REBOOT: RequestKind.REBOOT,
+    OperationKind.MODIFY: RequestKind.REBOOT,
+    OperationKind.FAILOVER: RequestKind.FAILOVER,
+    OperationKind.PROMOTE: RequestKind.PROMOTE,
+}
+
+
+def advance(core: Core, instance: Instance, seen: Seen) -> bool:
+    """Carry an instance's operation on by what is seen; True if the record changed."""
+    operation, observed = instance.operation, seen.valid
+    if operation is None:
+        return _begin_due(core, instance, seen)
+    if operation.kind is OperationKind.DELETE:
+        return _promote_replicas(core, instance)
+    if observed is None:
+        return False
+    answer = answer_to(observed, operation.request)
+    if answer is not None and answer.outcome == "stale" and operation.kind in _REQUESTS:
+        return _repeat(core, instance, operation, seen)
+    if not is_finished(instance, operation, observed):
+        return False
+    return _finish(core, instance, operation, seen, answer)
+
+
+def _repeat(core: Core, instance: Instance, operation: Operation, seen: Seen) -> bool:
+    """The request was made for an epoch that is over.
+
+    A failover has then happened by itself, which is what a forced one asked for; anything else is asked again.
+    """
+    repository = core.repository
+    with repository.transaction():
+        fresh = repository.instances.get(instance.region, instance.identifier)
+        if fresh is None or fresh.operation != operation:
+            return False
+        if operation.kind is OperationKind.FAILOVER:
+            repository.save(fresh.but(operation=None))
+            return True
+        again = with_request(fresh, _REQUESTS[operation.kind], seen)
+        repository.save(again.but(operation=operation.but(request=again.requests)))
+    return True
+
+
+def _finish(core: Core, instance: Instance, operation: Operation, seen: Seen, answer: Answer | None) -> bool:
+    repository, observed = core.repository, seen.valid
+    with repository.transaction():
+        fresh = repository.instances.get(instance.region, instance.identifier)
+        # A newer call may have changed the record since it was compared: then the next round decides.
+        if fresh is None or fresh.operation != operation or not is_finished(fresh, operation, observed):
+            return False
+        if operation.kind is OperationKind.FAILOVER and operation.detail == "restart":
+            again = with_request(fresh, RequestKind.REBOOT, seen)
+            reboot = operation.but(kind=OperationKind.REBOOT, request=again.requests, detail="")
+            repository.save(again.but(operation=reboot))
+            return True
+        done = fresh.but(operation=None)
+        match operation.kind:
+            case OperationKind.CREATE:
+                done = done.but(created=True, created_at=time.time())
+                core.tell(fresh, "0005", "DB instance created")
+                if fresh.is_replica:
+                    core.tell(fresh, "0046", "Replication for the Read Replica resumed")
+            case OperationKind.PASSWORD:
+                core.tell(fresh, "0016", "Reset master credentials")
+            case OperationKind.FAILOVER if answer is not None and answer.outcome == "refused":
+                core.tell(fresh, "0034", f"Abandoning user requested failover: {answer.reason}")
+            case OperationKind.PROMOTE:
+                if answer is not None and answer.outcome == "done":
+                    done = done.but(source=None)
+                    core.tell(fresh, "0054", "Promoted the read replica to a stand-alone DB instance")
+                else:
+                    core.tell(fresh, "0054", f"The promotion was refused: {answer.reason if answer else ''}")
+            case OperationKind.STOP:
+                done = done.but(stopped_at=time.time())
+                core.tell(fresh, "0087", "DB instance stopped")
+            case OperationKind.START:
+                done = done.but(stopped_at=None)
+                core.tell(fresh, "0088", "DB instance started")
+            case OperationKind.MODIFY if operation.detail:
+                for line in operation.detail.splitlines():
+                    core.tell(fresh, *line.split(" ", 1))  # type: ignore[arg-type]
+            case _:
+                pass
+        repository.save(done)
+    return True
+
+
+def waiting_replicas(core: Core, instance: Instance) -> list[Instance]:
+    """Read replicas a deleted source waits for; a failed one cannot be promoted and is left behind."""
+    replicas = core.repository.replicas_of(instance.resource_id)
+    return [one for one in replicas if core.status(one) not in ("failed", "deleting")]
+
+
+def _promote_replicas(core: Core, instance: Instance) -> bool:
+    """A source is deleted: as on RDS its read replicas become instances of their own, and then it goes."""
+    changed = False
+    for replica in waiting_replicas(core, instance):
+        seen = core.seen(replica)
+        with core.repository.transaction():
+            fresh = core.repository.instances.get(replica.region, replica.identifier)
+            if fresh is None or fresh.operation is not None or seen.valid is None:
+                continue
+            core.repository.save(begin_promotion(fresh, seen))
+            changed = True
+    return changed
+
+
+def _begin_due(core: Core, instance: Instance, seen: Seen) -> bool:
+    """Pending changes in the maintenance window, and the end of a week's stop."""
+    now = time.time()
+    if instance.run is RunState.STOPPED and instance.stopped_at is not None:
+        if now < instance.stopped_at + STOP_DAYS * 86400:
+            return False
+        with core.repository.transaction():
+            fresh = core.repository.instances.get(instance.region, instance.identifier)
+            if fresh is None or fresh.operation is not None:
+                return False
+            operation = Operation(kind=OperationKind.START, started_at=now)
+            core.repository.save(fresh.but(run=RunState.RUNNING, operation=operation))
+            core.tell(fresh, "0154", "DB instance is being started due to it exceeding the maximum allowed time "
+                      "being stopped.")  # fmt: skip
+        return True
+    if not instance.pending or seen.valid is None or core.status(instance) != "available":
+        return False
+    if not in_maintenance_window(instance.maintenance_window, datetime.now(UTC)):
+        return False
+    return apply_pending(core, instance)
+
+
+def forget(core: Core, instance: Instance) -> None:
+    """The files of a deleted instance are gone: so is its record, and its final snapshot is complete."""
+    repository = core.repository
+    with repository.transaction():
+        if instance.final_snapshot is not None:
+            snapshot = repository.snapshots.get(instance.region, instance.final_snapshot)
+            if snapshot is not None and snapshot_folder(core.home, instance.resource_id).is_dir():
+                finished = snapshot.but(ready=True, created_at=time.time())
+                repository.snapshots.put(instance.region, snapshot.identifier, finished)
+                core.events.add(
+                    instance.region, "db-snapshot", snapshot.identifier, "RDS-EVENT-0042",
+                    "Manual snapshot created",
+                )  # fmt: skip
+            elif snapshot is not None:
+                repository.snapshots.remove(instance.region, snapshot.identifier)
+                core.tell(instance, "0058", "The final snapshot could not be made: there was no data to keep")
+        core.tell(instance, "0003", "DB instance deleted")
+        repository.instances.remove(instance.region, instance.identifier)

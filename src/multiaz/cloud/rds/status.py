@@ -1,0 +1,149 @@
+"""DBInstanceStatus, computed purely from what is recorded and what is observed.
+
+Nothing here advances because somebody looks: the same record and observation give the same word.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from multiaz.cloud.rds.model import Instance, Operation, OperationKind
+from multiaz.instance.records import Answer, MemberName, ObservedInstance, Phase, RunState
+
+GRACE_S = 3.0
+"""How long the last observation is still believed after its writer's lock was found free: the supervisor
+is being restarted, and the servers go on without it."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What is known of an instance's supervisor now."""
+
+    observed: ObservedInstance | None = None
+    """The last observation, whoever wrote it."""
+    supervised: bool = False
+    """The supervisor's lock is held: the observation is valid."""
+    unsupervised_s: float = 0.0
+    """Seconds since the lock was last seen held."""
+    given_up: str = ""
+    """Why the supervisor is not started again for now; empty while it is."""
+
+    @property
+    def valid(self) -> ObservedInstance | None:
+        """The observation, if it can be believed."""
+        return self.observed if self.supervised or self.unsupervised_s < GRACE_S else None
+
+    @property
+    def primary(self) -> MemberName | None:
+        """The member last seen as primary; it outlives the supervisor."""
+        return self.observed.primary if self.observed else None
+
+
+_WORDS = {
+    OperationKind.CREATE: "creating",
+    OperationKind.MODIFY: "modifying",
+    OperationKind.PASSWORD: "resetting-master-credentials",
+    OperationKind.REBOOT: "rebooting",
+    OperationKind.FAILOVER: "rebooting",
+    OperationKind.PROMOTE: "modifying",
+    OperationKind.START: "starting",
+    OperationKind.STOP: "stopping",
+    OperationKind.DELETE: "deleting",
+}
+
+
+def answer_to(observed: ObservedInstance, number: int | None) -> Answer | None:
+    """The supervisor's answer to a request, if it has given one."""
+    return next((answer for answer in observed.answers if answer.number == number), None)
+
+
+def serving(observed: ObservedInstance) -> bool:
+    """Clients are served at the endpoint."""
+    return observed.phase is Phase.RUNNING and observed.writable and observed.relay_ready
+
+
+def is_finished(instance: Instance, operation: Operation, observed: ObservedInstance | None) -> bool:
+    """True if what was asked is seen to be done (DELETE never is: the record goes instead)."""
+    if observed is None:
+        return False
+    match operation.kind:
+        case OperationKind.DELETE:
+            return False
+        case OperationKind.STOP:
+            return observed.phase is Phase.STOPPED
+        case OperationKind.PASSWORD:
+            return observed.master_number >= instance.master_number
+        case OperationKind.REBOOT | OperationKind.FAILOVER | OperationKind.PROMOTE:
+            return answer_to(observed, operation.request) is not None and serving(observed)
+        case OperationKind.CREATE | OperationKind.START:
+            return (
+                serving(observed)
+                and observed.in_sync == instance.multi_az
+                and (instance.is_replica or observed.master_number >= instance.master_number)
+            )
+        case OperationKind.MODIFY:
+            answered = operation.request is None or answer_to(observed, operation.request) is not None
+            return (
+                answered
+                and serving(observed)
+                # not `redundant`: until the supervisor has read the change, that speaks of what was wanted before
+                and observed.in_sync == instance.multi_az
+                and (instance.is_replica or observed.master_number >= instance.master_number)
+                and not _unapplied(instance, observed)
+            )
+
+
+def status_of(instance: Instance, seen: Seen) -> str:
+    """DBInstanceStatus."""
+    observed = seen.valid
+    operation = instance.operation
+    if operation is not None and operation.kind is OperationKind.DELETE:
+        return "deleting"
+    if seen.given_up or (observed is not None and observed.phase is Phase.FAILED):
+        return "failed"
+    if operation is not None and not is_finished(instance, operation, observed):
+        return _WORDS[operation.kind]
+    if instance.run is RunState.STOPPED:
+        return "stopped"
+    # A failover or a recovery shows as "rebooting": RDS has no word of its own for either.
+    return "available" if observed is not None and serving(observed) else "rebooting"
+
+
+def _unapplied(instance: Instance, observed: ObservedInstance) -> bool:
+    """A value that is to be in effect has not reached the servers' configuration."""
+    return any(observed.applied.get(name) != value for name, value in instance.parameters.items())
+
+
+def parameter_apply_status(
+    instance: Instance, target: dict[str, str], seen: Seen
+) -> Literal["in-sync", "applying", "pending-reboot"]:
+    """DBParameterGroups[0].ParameterApplyStatus; `target` is what the group comes to now."""
+    if target != instance.parameters:
+        return "pending-reboot"
+    if seen.observed is None or instance.run is not RunState.RUNNING:
+        return "in-sync"
+    if seen.observed.pending_restart:
+        return "pending-reboot"
+    return "applying" if _unapplied(instance, seen.observed) else "in-sync"
+
+
+@dataclass(frozen=True)
+class Replication:
+    """`StatusInfos` of a read replica."""
+
+    normal: bool
+    status: str
+    message: str = ""
+
+
+def replication_of(instance: Instance, seen: Seen) -> Replication | None:
+    """How a read replica's replication goes; None if the instance is none, or is still being made."""
+    observed = seen.observed
+    if not instance.is_replica or not instance.created or observed is None:
+        return None
+    if observed.replication_error:
+        return Replication(False, "error", observed.replication_error)
+    if any(member.streaming for member in observed.members):
+        return Replication(True, "replicating")
+    return Replication(False, "stopped" if instance.run is not RunState.RUNNING else "connecting")

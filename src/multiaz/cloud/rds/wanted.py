@@ -1,0 +1,68 @@
+"""From a record to `desired.json`: what the supervisor is to bring about. Pure."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from multiaz.cloud.rds.classes import INSTANCE_CLASSES
+from multiaz.cloud.rds.formulas import Variables
+from multiaz.cloud.rds.model import Instance, OperationKind
+from multiaz.home import Home
+from multiaz.instance.records import DesiredInstance, Endpoint, MasterUser, RunState, Source
+
+AUTHORIZE_PATH = "/_multiaz/rds-db/authorize"
+
+
+def variables_of(instance_class: str, allocated_gib: int, port: int) -> Variables:
+    """What a formula in a parameter group may name, for one instance."""
+    one = INSTANCE_CLASSES[instance_class]
+    return Variables(one.memory_bytes, one.vcpus, allocated_gib * 1024**3, port)
+
+
+def desired_of(
+    instance: Instance, home: Home, bin_folder: str, endpoint_url: str, *, ready_to_go: bool = True
+) -> DesiredInstance:
+    """The record as the supervisor reads it.
+
+    `ready_to_go` is false while a deleted instance's read replicas are still being promoted.
+    """
+    source = None
+    if instance.source is not None:
+        upstream = home.instance(instance.source).upstream_link
+        source = Source(resource_id=instance.source, upstream=str(upstream))
+    master = None
+    if instance.master_verifier is not None and instance.master_number and not instance.is_replica:
+        master = MasterUser(
+            name=instance.master_username, verifier=instance.master_verifier, number=instance.master_number
+        )
+    deleting = instance.operation is not None and instance.operation.kind is OperationKind.DELETE
+    snapshot = None
+    if deleting and instance.final_snapshot is not None:
+        snapshot = str(snapshot_folder(home, instance.resource_id))
+    return DesiredInstance(
+        resource_id=instance.resource_id,
+        identifier=instance.identifier,
+        run=RunState.DELETED if deleting and ready_to_go else instance.run,
+        bin_folder=bin_folder,
+        major=instance.major,
+        multi_az=instance.multi_az,
+        zones=instance.network.zones,
+        source=source,
+        database=instance.database,
+        master=master,
+        parameters=instance.parameters,
+        endpoint=Endpoint(
+            address=instance.network.address,
+            port=instance.network.port,
+            force_ssl=instance.parameters.get("rds.force_ssl") == "1",
+            iam_authentication=instance.iam_authentication,
+            authorize_url=endpoint_url.rstrip("/") + AUTHORIZE_PATH if instance.iam_authentication else None,
+        ),
+        request=instance.request,
+        final_snapshot=snapshot,
+    )
+
+
+def snapshot_folder(home: Home, resource_id: str) -> Path:
+    """Where the final snapshot of an instance is kept."""
+    return home.snapshots / f"final-{resource_id}"

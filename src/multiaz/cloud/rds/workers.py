@@ -1,0 +1,207 @@
+"""The watcher: makes what was recorded come true, and turns what is seen into events.
+
+One thread looks at every instance, often while something is in progress and about once a second
+otherwise. It holds nothing in memory that matters: after a crash the next one finds all in the Store and in
+the instances' folders.
+"""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from multiaz.cloud.rds import folders
+from multiaz.cloud.rds.core import Core
+from multiaz.cloud.rds.model import Instance, OperationKind
+from multiaz.cloud.rds.progress import advance, forget, waiting_replicas
+from multiaz.cloud.rds.status import Seen
+from multiaz.cloud.rds.wanted import desired_of
+from multiaz.errors import MultiazError
+from multiaz.files import lock_holder
+from multiaz.instance.records import Phase
+
+BUSY_S = 0.05
+CALM_S = 1.0
+MOST_STARTS = 5
+STARTS_WITHIN_S = 300.0
+"""A supervisor that had to be started this often in this time is given up, by name, for the rest of it."""
+
+_log = logging.getLogger("multiaz.cloud.rds")
+
+
+@dataclass
+class Watched:
+    """What the watcher remembers of one instance between two rounds."""
+
+    sight: folders.Sight
+    child: subprocess.Popen[bytes] | None = None
+    supervised: bool = False
+    supervised_at: float = -1e9
+    """Monotonic time the lock was last seen held."""
+    starts: list[float] = field(default_factory=list)
+    prepared: bool = False
+    given_up: str = ""
+    event_bytes: int = -1
+
+
+class Watcher:
+    """Watches all instances from one thread."""
+
+    def __init__(self, supervisor: Sequence[str] | None = None) -> None:
+        self._command = list(supervisor or (sys.executable, "-m", "multiaz.instance"))
+        self._watched: dict[str, Watched] = {}
+        self._lock = threading.Lock()
+        self._bell = threading.Event()
+        self._ending = False
+        self._thread: threading.Thread | None = None
+        self.core: Core
+
+    def start(self) -> None:
+        """Begin to watch."""
+        self._ending = False
+        self._thread = threading.Thread(target=self._run, name="rds-watcher", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop watching; supervisors and servers go on."""
+        self._ending = True
+        self.wake()
+        if self._thread is not None:
+            self._thread.join(timeout=30)
+            self._thread = None
+
+    def wake(self) -> None:
+        """Look at once."""
+        self._bell.set()
+
+    def seen(self, instance: Instance) -> Seen:
+        """What is known of an instance: its last observation, and whether that can be believed."""
+        watched = self._of(instance)
+        return Seen(
+            watched.sight.look(),
+            watched.supervised,
+            time.monotonic() - watched.supervised_at,
+            watched.given_up,
+        )
+
+    def _of(self, instance: Instance) -> Watched:
+        with self._lock:
+            if instance.resource_id not in self._watched:
+                place = self.core.home.instance(instance.resource_id)
+                self._watched[instance.resource_id] = Watched(folders.Sight(place.observed))
+            return self._watched[instance.resource_id]
+
+    def _run(self) -> None:
+        while not self._ending:
+            self._bell.clear()
+            busy = False
+            for instance in self.core.repository.instances.all():
+                busy = self._tend_safely(instance) or busy
+            self._bell.wait(BUSY_S if busy else CALM_S)
+
+    def _tend_safely(self, instance: Instance) -> bool:
+        try:
+            return self.tend(instance)
+        except (MultiazError, OSError, ValueError) as error:
+            _log.warning("%s: %s: %s", instance.identifier, type(error).__name__, error)
+            return True
+        except Exception:  # noqa: BLE001 - logged with its traceback, and looked at again
+            # A bug of ours with one instance must not end the watch over the others.
+            _log.exception("%s: unexpected", instance.identifier)
+            return True
+
+    def tend(self, instance: Instance) -> bool:
+        """One round for one instance; True if something is in progress."""
+        watched = self._of(instance)
+        core, place = self.core, self.core.home.instance(instance.resource_id)
+        deleting = instance.operation is not None and instance.operation.kind is OperationKind.DELETE
+        if watched.child is not None and watched.child.poll() is not None:
+            watched.child = None
+        holder = lock_holder(place.lock)
+        watched.supervised = holder is not None
+        if watched.supervised:
+            watched.supervised_at = time.monotonic()
+        observed = watched.sight.look()
+        if deleting and not watched.supervised and self._is_gone(instance, watched):
+            self._remove(instance)
+            return True
+        if not watched.prepared:
+            folders.prepare(core.home, instance.resource_id, instance.network.address, instance.identifier)
+            watched.prepared = True
+        engine = core.engines.of(instance.major)
+        ready_to_go = not deleting or not waiting_replicas(core, instance)
+        desired = desired_of(
+            instance, core.home, str(engine.installation.bin_folder), core.endpoint_url, ready_to_go=ready_to_go
+        )
+        changed = folders.write_desired(place, desired)
+        if not watched.supervised and watched.child is None:
+            self._start_supervisor(instance, watched)
+        self._ingest(instance, watched)
+        seen = Seen(observed, watched.supervised, time.monotonic() - watched.supervised_at, watched.given_up)
+        progressed = advance(core, instance, seen)
+        settled = watched.supervised and observed is not None and observed.phase in (Phase.RUNNING, Phase.STOPPED)
+        return changed or progressed or instance.operation is not None or not settled
+
+    def _is_gone(self, instance: Instance, watched: Watched) -> bool:
+        """The supervisor has stopped everything and said so; or there never was anything."""
+        place = self.core.home.instance(instance.resource_id)
+        if watched.child is not None:
+            return False
+        if not place.folder.exists():
+            return True
+        observed = watched.sight.look()
+        return observed is not None and observed.phase is Phase.DELETED
+
+    def _remove(self, instance: Instance) -> None:
+        folders.remove(self.core.home, instance.resource_id)
+        forget(self.core, instance)
+        with self._lock:
+            self._watched.pop(instance.resource_id, None)
+
+    def _start_supervisor(self, instance: Instance, watched: Watched) -> None:
+        now = time.monotonic()
+        watched.starts = [at for at in watched.starts if now - at < STARTS_WITHIN_S]
+        if len(watched.starts) >= MOST_STARTS:
+            if not watched.given_up:
+                log = self.core.home.instance(instance.resource_id).logs / "instance.log"
+                watched.given_up = f"its supervisor ended {MOST_STARTS} times; see {log}"
+                _log.error("%s: %s", instance.identifier, watched.given_up)
+            return
+        watched.given_up = ""
+        watched.starts.append(now)
+        place = self.core.home.instance(instance.resource_id)
+        with (place.logs / "instance.log").open("ab") as output:
+            watched.child = subprocess.Popen(
+                [*self._command, str(place.folder), "--home", str(self.core.home.root)],
+                cwd=place.folder,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+
+    def _ingest(self, instance: Instance, watched: Watched) -> None:
+        """Turn new lines of the instance's own list into RDS events."""
+        place = self.core.home.instance(instance.resource_id)
+        try:
+            size = place.events.stat().st_size
+        except FileNotFoundError:
+            return
+        if size == watched.event_bytes:
+            return
+        repository = self.core.repository
+        with repository.transaction():
+            fresh = repository.instances.get(instance.region, instance.identifier)
+            if fresh is None:
+                return
+            arrived = folders.new_events(place, fresh.events_seen)
+            for event in arrived:
+                self.core.tell(fresh, event.code, event.message, event.at)
+            if arrived:
+                repository.save(fresh.but(events_seen=arrived[-1].number))
+        watched.event_bytes = size

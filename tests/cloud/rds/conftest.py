@@ -1,0 +1,190 @@
+"""A home, an RDS API with or without a real supervisor behind it, and moto for the services it asks."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from moto import mock_aws
+
+from multiaz.cloud.rds.service import RdsService
+from multiaz.cloud.service import Caller, Context
+from multiaz.cloud.store import Store
+from multiaz.files import lock_holder
+from multiaz.home import Home
+
+REGION = "us-east-1"
+FAKE = [sys.executable, str(Path(__file__).with_name("fake_supervisor.py"))]
+PATIENCE = float(os.environ.get("MULTIAZ_TEST_PATIENCE", "1"))
+
+
+@dataclass
+class MotoClients:
+    """`Clients` as moto's own interception of botocore serves them."""
+
+    made: dict[tuple[str, str], Any] = field(default_factory=dict)
+
+    def client(self, service: str, region: str) -> Any:
+        key = (service, region)
+        if key not in self.made:
+            self.made[key] = boto3.client(service, region_name=region, aws_access_key_id="x", aws_secret_access_key="x")
+        return self.made[key]
+
+
+@dataclass
+class Cloud:
+    """The RDS API under test, with short ways to call it."""
+
+    home: Home
+    clients: MotoClients
+    store: Store
+    rds: RdsService
+    supervisor: list[str] | None
+
+    def call(self, action: str, *, internal: bool = False, **params: Any) -> dict[str, Any]:
+        caller = Caller("arn:aws:iam::123456789012:root", "AKIATEST", internal=internal, administrator=True)
+        return dict(self.rds.operations[action](Context(REGION, caller, "request"), params))
+
+    def instance(self, name: str) -> dict[str, Any]:
+        return dict(self.call("DescribeDBInstances", DBInstanceIdentifier=name)["DBInstances"][0])
+
+    def until(self, condition: Callable[[], Any], seconds: float = 30, what: str = "") -> Any:
+        deadline = time.monotonic() + seconds * PATIENCE
+        while time.monotonic() < deadline:
+            result = condition()
+            if result:
+                return result
+            time.sleep(0.02)
+        raise AssertionError(f"not in {seconds} s: {what}\n{self.logs()}")
+
+    def until_status(self, name: str, status: str, seconds: float = 30) -> dict[str, Any]:
+        self.until(lambda: self.instance(name)["DBInstanceStatus"] == status, seconds, f"{name} {status}")
+        return self.instance(name)
+
+    def until_gone(self, name: str, seconds: float = 30) -> None:
+        self.until(
+            lambda: all(one["DBInstanceIdentifier"] != name for one in self.call("DescribeDBInstances")["DBInstances"]),
+            seconds,
+            f"{name} gone",
+        )
+
+    def events(self, name: str) -> list[str]:
+        found = self.call("DescribeEvents", SourceIdentifier=name, SourceType="db-instance")["Events"]
+        return [event["Message"] for event in found]
+
+    def restart(self) -> None:
+        """The cloud's process dies and another one starts: only the home remains."""
+        self.rds.stop()
+        self.store.close()
+        self.store = Store(self.home.database)
+        self.rds = RdsService(self.store, self.home, self.clients, "http://127.0.0.1:4566", supervisor=self.supervisor)
+        self.rds.start()
+
+    def folder(self, name: str) -> Path:
+        return self.home.instances / str(self.instance(name)["DbiResourceId"])
+
+    def logs(self) -> str:
+        texts = []
+        for path in self.home.instances.glob("*/logs/instance.log"):
+            texts.append(f"--- {path}\n" + path.read_text()[-3000:])
+        for path in self.home.instances.glob("*/observed.json"):
+            texts.append(f"--- {path}\n" + path.read_text()[-3000:])
+        return "\n".join(texts)
+
+    def network(self) -> tuple[list[str], str]:
+        """Subnets in three zones, and a security group."""
+        ec2 = self.clients.client("ec2", REGION)
+        vpc = ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
+        subnets = [
+            ec2.create_subnet(VpcId=vpc, CidrBlock=f"10.0.{number}.0/24", AvailabilityZone=f"{REGION}{letter}")[
+                "Subnet"
+            ]["SubnetId"]
+            for number, letter in enumerate("abc")
+        ]
+        group = ec2.create_security_group(GroupName="db", Description="db", VpcId=vpc)["GroupId"]
+        return subnets, group
+
+    def prepare(self) -> dict[str, Any]:
+        """A subnet group; the parameters every test's CreateDBInstance shares."""
+        subnets, group = self.network()
+        self.call("CreateDBSubnetGroup", DBSubnetGroupName="nets", DBSubnetGroupDescription="nets", SubnetIds=subnets)
+        return {
+            "DBInstanceClass": "db.t3.micro",
+            "Engine": "postgres",
+            "AllocatedStorage": 20,
+            "MasterUsername": "shop",
+            "MasterUserPassword": "correct-horse-battery",
+            "DBSubnetGroupName": "nets",
+            "VpcSecurityGroupIds": [group],
+        }
+
+
+def end_supervisors(home: Home) -> None:
+    """SIGTERM to every supervisor below the home, then wait for their locks."""
+    locks = list(home.instances.glob("*/instance.lock"))
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        holders = [holder for lock in locks if (holder := lock_holder(lock))]
+        if not holders:
+            return
+        for holder in holders:
+            try:
+                os.kill(holder, signal.SIGTERM)
+            except ProcessLookupError:
+                continue
+        time.sleep(0.05)
+    raise AssertionError(f"supervisors are still there: {locks}")
+
+
+def make_cloud(supervisor: list[str] | None) -> Iterator[Cloud]:
+    root = Path(tempfile.mkdtemp(prefix="mz", dir="/tmp"))
+    root.chmod(0o755)
+    home = Home(root)
+    with mock_aws():
+        store = Store(home.database)
+        clients = MotoClients()
+        rds = RdsService(store, home, clients, "http://127.0.0.1:4566", supervisor=supervisor)
+        cloud = Cloud(home, clients, store, rds, supervisor)
+        rds.start()
+        try:
+            yield cloud
+        finally:
+            cloud.rds.stop()
+            end_supervisors(home)
+            cloud.store.close()
+            shutil.rmtree(root)
+            shutil.rmtree(home.run_folder, ignore_errors=True)
+
+
+@pytest.fixture
+def cloud() -> Iterator[Cloud]:
+    """The RDS API over the small fake supervisor."""
+    yield from make_cloud(FAKE)
+
+
+@pytest.fixture(params=["fake", "real"])
+def any_cloud(request: pytest.FixtureRequest) -> Iterator[Cloud]:
+    """The same cases against the fake supervisor and the real one."""
+    yield from make_cloud(FAKE if request.param == "fake" else None)
+
+
+@pytest.fixture
+def real_cloud() -> Iterator[Cloud]:
+    """The RDS API over real servers."""
+    yield from make_cloud(None)
+
+
+def faults_of(error: pytest.ExceptionInfo[Any]) -> str:
+    """The code of the fault that was raised."""
+    return json.dumps(error.value.code)[1:-1]

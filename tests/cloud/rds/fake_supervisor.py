@@ -1,0 +1,131 @@
+"""A supervisor without servers: it writes `observed.json` as the real one does, from `desired.json` alone.
+
+It has no test of its own: the contract cases in test_instances.py run against it and against the real one.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+from multiaz.files import ProcessLock, write_atomically
+from multiaz.home import Home
+from multiaz.instance.events import EventLog
+from multiaz.instance.records import (
+    Answer,
+    DesiredInstance,
+    ObservedInstance,
+    ObservedMember,
+    Phase,
+    RequestKind,
+    RoleRecord,
+    RunState,
+)
+
+
+class Fake:
+    """One instance's pretended servers."""
+
+    def __init__(self, home: Home, folder: Path) -> None:
+        self.place = home.instance(folder.name)
+        self.lock = ProcessLock(self.place.lock)
+        self.bell = threading.Event()
+        self.ending = False
+
+    def run(self) -> None:
+        if not self.lock.acquire():
+            return
+        signal.signal(signal.SIGHUP, lambda *_: self.bell.set())
+        signal.signal(signal.SIGTERM, self.end)
+        self.events = EventLog(self.place.events)
+        self.role = RoleRecord()
+        if self.place.role.exists():
+            self.role = RoleRecord.model_validate_json(self.place.role.read_bytes())
+        while not self.ending:
+            desired = DesiredInstance.model_validate_json(self.place.desired.read_bytes())
+            phase = self.step(desired)
+            self.publish(desired, phase)
+            if phase is Phase.DELETED:
+                return
+            self.bell.wait(0.05)
+            self.bell.clear()
+
+    def end(self, *_: object) -> None:
+        self.ending = True
+        self.bell.set()
+
+    def remember(self, **changes: object) -> None:
+        self.role = self.role.model_copy(update=changes)
+        write_atomically(self.place.role, self.role.model_dump_json())
+
+    def step(self, desired: DesiredInstance) -> Phase:
+        if desired.run is RunState.DELETED:
+            if desired.final_snapshot and self.place.data("a").exists():
+                target = Path(desired.final_snapshot)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                self.place.data("a").rename(target)
+            return Phase.DELETED
+        if desired.run is RunState.STOPPED:
+            return Phase.STOPPED
+        if self.role.primary is None:
+            self.publish(desired, Phase.CREATING)
+            self.place.data("a").mkdir(parents=True)
+            self.place.server_logs("a").mkdir()
+            (self.place.server_logs("a") / "postgresql.log.2026-01-01-00").write_text("one\ntwo\nthree\n")
+            number = desired.master.number if desired.master else 0
+            self.remember(
+                primary="a", epoch=1, initialised=True, following=desired.source is not None, master_number=number
+            )
+        self.remember(in_sync=desired.multi_az)
+        if desired.master and desired.master.number > self.role.master_number:
+            self.remember(master_number=desired.master.number)
+        request = desired.request
+        if request and all(answer.number < request.number for answer in self.role.answers):
+            outcome = "stale" if request.epoch < self.role.epoch else "done"
+            if outcome == "done" and request.kind is RequestKind.FAILOVER:
+                self.remember(primary="b" if self.role.primary == "a" else "a", epoch=self.role.epoch + 1)
+                self.events.append("RDS-EVENT-0013", "Multi-AZ instance failover started.")
+                self.events.append("RDS-EVENT-0049", "Multi-AZ instance failover completed")
+            elif outcome == "done" and request.kind is RequestKind.PROMOTE:
+                self.remember(following=False, epoch=self.role.epoch + 1)
+            elif outcome == "done":
+                self.events.append("RDS-EVENT-0006", "DB instance restarted")
+            answer = Answer(number=request.number, outcome=outcome, reason=outcome)  # type: ignore[arg-type]
+            self.remember(answers=(*self.role.answers, answer)[-16:])
+        return Phase.RUNNING
+
+    def publish(self, desired: DesiredInstance, phase: Phase) -> None:
+        running = phase is Phase.RUNNING
+        observed = ObservedInstance(
+            resource_id=desired.resource_id,
+            written_at=time.time(),
+            pid=0,
+            phase=phase,
+            reason="pretended",
+            epoch=self.role.epoch,
+            primary=self.role.primary,
+            in_sync=self.role.in_sync,
+            writable=running,
+            redundant=self.role.in_sync or not desired.multi_az,
+            members=tuple(
+                ObservedMember(
+                    name=name,
+                    zone=zone,
+                    state="primary" if name == self.role.primary else "absent",  # type: ignore[arg-type]
+                    streaming=self.role.following and running and name == self.role.primary,
+                )
+                for name, zone in desired.zones.items()
+            ),
+            answers=self.role.answers,
+            master_number=self.role.master_number,
+            applied=desired.parameters if running else {},
+            relay_ready=running,
+        )
+        write_atomically(self.place.observed, observed.model_dump_json(), durable=False)
+
+
+if __name__ == "__main__":
+    Fake(Home(Path(sys.argv[3])), Path(sys.argv[1])).run()
