@@ -151,4 +151,7 @@ def main(tier, stamp):
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2])
+    try:
+        main(sys.argv[1], sys.argv[2])
+    except OSError as error:
+        fail(str(error), "see to that file (does .venv belong to another user?), then repeat the command")

@@ -14,7 +14,7 @@ from multiaz.cli.program import program
 from multiaz.cli.requests import StackRequest, stack_name
 from multiaz.errors import NotFound
 from multiaz.fleet.databases import Credentials
-from multiaz.fleet.fleet import Fleet
+from multiaz.fleet.fleet import Fleet, Kept
 from multiaz.fleet.instances import FleetStatus
 from multiaz.fleet.stacks import Deployed
 
@@ -86,7 +86,7 @@ def down(output: Output, *, stack: str | None, suffix: str | None, everything: b
     output.confirm(f"Remove the stack {name} with all its data?", yes)
     localcloud.ensure_started(output)
     fleet = localcloud.fleet_of(name)
-    kept: list[str] = []
+    kept: Sequence[Kept] = ()
     there = fleet.stacks.find(name) is not None
     others = [other for other in fleet.stacks.names() if other != name]
     if not there and (others or stack is not None or suffix is not None):
@@ -97,12 +97,14 @@ def down(output: Output, *, stack: str | None, suffix: str | None, everything: b
         )
     if there:
         with output.stack_progress(f"Removing the stack {name}") as on_event:
-            kept = list(fleet.destroy(on_event=on_event).kept)
+            kept = fleet.destroy(on_event=on_event).kept
     living = [f"the stack {other}" for other in others]
     if not others:
         living = [f"the DB instance {identifier}" for identifier in fleet.instances.all_identifiers()]
+    living += [thing.what for thing in kept if thing.holds_data]
     if living:
-        _show_removed(output, name if there else None, None, kept, living)
+        passing = [thing.what for thing in kept if not thing.holds_data]
+        _show_removed(output, name if there else None, None, passing, living)
         return
     with output.waiting("Removing the local cloud") as say:
         removed = local.remove(home, progress=say)

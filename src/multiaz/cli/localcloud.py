@@ -42,11 +42,17 @@ def ensure_started(output: Output, *, port: int | None = None, port_base: int | 
 
 
 def fleet_of(stack: str) -> Fleet:
-    """The stack in the local cloud. Raises NotFound if there is no local cloud."""
+    """The stack in the local cloud. Raises NotFound if that does not run."""
     from multiaz.fleet.access import Access
     from multiaz.fleet.fleet import Fleet
 
     require_cloud()
+    if local.running_cloud(home()) is None:
+        raise NotFound(
+            "The local cloud does not run",
+            f"nothing serves AWS's APIs for {home().root}; its databases may run",
+            "start it with `multiaz local start`; everything will be as it was",
+        )
     found = local.environment(home())
     access = Access(
         region=found["AWS_REGION"],

@@ -11,9 +11,19 @@ from multiaz.errors import Conflict, NotFound
 from multiaz.fleet.access import Access, AwsClients, AwsRefused, refusals
 from multiaz.fleet.databases import Credentials, Databases
 from multiaz.fleet.failover import FailoverReport, Say, fail_over
-from multiaz.fleet.instances import FleetStatus, Instance, Instances, InstanceStatus, ask_all
+from multiaz.fleet.instances import INSTANCE_TYPE, FleetStatus, Instance, Instances, InstanceStatus, ask_all
 from multiaz.fleet.secrets import read_credentials
 from multiaz.fleet.stacks import Deployed, OnEvent, StackResource, Stacks, ignore_event
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Something a deleted stack left behind."""
+
+    what: str
+    """For people: type, name, and why it is there."""
+    holds_data: bool
+    """Removing it would lose something; False for what AWS itself takes away in time."""
 
 
 @dataclass(frozen=True)
@@ -22,8 +32,7 @@ class Destroyed:
 
     stack: str
     stack_id: str
-    kept: tuple[str, ...]
-    """What is still there, one sentence each."""
+    kept: tuple[Kept, ...]
 
 
 class Fleet:
@@ -107,25 +116,26 @@ class Fleet:
     def _resources(self) -> list[StackResource]:
         return self.stacks.resources(self.stacks.get(self.stack_name).stack_id)
 
-    def _kept(self, stack_id: str, before: list[StackResource]) -> list[str]:
+    def _kept(self, stack_id: str, before: list[StackResource]) -> list[Kept]:
         """What the deletion left behind: retained resources, final snapshots, keys that wait."""
         kept = [
-            f"{r.resource_type} {r.physical_id} (DeletionPolicy: Retain)"
+            Kept(f"{r.resource_type} {r.physical_id} (DeletionPolicy: Retain)", holds_data=True)
             for r in self.stacks.resources(stack_id)
             if r.status == "DELETE_SKIPPED"
         ]
         rds: Any = self.clients.client("rds")
         kms: Any = self.clients.client("kms")
         for resource in before:
-            if resource.resource_type == "AWS::RDS::DBInstance":
+            if resource.resource_type == INSTANCE_TYPE:
                 with refusals("Cannot look for final snapshots"):
                     told = rds.describe_db_snapshots(DBInstanceIdentifier=resource.physical_id, SnapshotType="manual")
-                kept += [f"DB snapshot {s['DBSnapshotIdentifier']}" for s in told["DBSnapshots"]]
+                kept += [Kept(f"DB snapshot {s['DBSnapshotIdentifier']}", True) for s in told["DBSnapshots"]]
             elif resource.resource_type == "AWS::KMS::Key":
                 with refusals("Cannot look at the keys"):
                     key = kms.describe_key(KeyId=resource.physical_id)["KeyMetadata"]
                 if key.get("KeyState") == "PendingDeletion":
-                    kept.append(f"KMS key {key['KeyId']} until {key['DeletionDate']:%Y-%m-%d} (PendingDeletion)")
+                    until = f"{key['DeletionDate']:%Y-%m-%d}"
+                    kept.append(Kept(f"KMS key {key['KeyId']}, pending deletion until {until}", holds_data=False))
         return kept
 
 

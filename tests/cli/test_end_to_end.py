@@ -1,0 +1,336 @@
+"""The commands a person types, one after the other, against a real local cloud and real servers."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from multiaz.errors import ExitCode
+
+pytestmark = pytest.mark.xdist_group("end-to-end")
+
+
+@dataclass
+class Person:
+    """Somebody at a shell with MULTIAZ_HOME set."""
+
+    home: Path
+    port: int
+
+    @property
+    def environment(self) -> dict[str, str]:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "PG", "MULTIAZ_"))}
+        return kept | {"MULTIAZ_HOME": str(self.home)}
+
+    def run(self, *arguments: str, timeout_s: float = 180) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "multiaz.cli", *arguments],
+            capture_output=True,
+            text=True,
+            env=self.environment,
+            timeout=timeout_s,
+            check=False,
+            stdin=subprocess.DEVNULL,
+        )
+
+    def ask(self, *arguments: str, code: int = ExitCode.OK) -> dict[str, Any]:
+        """The JSON a command prints; fails unless it ends with `code`."""
+        done = self.run(*arguments, "--json")
+        assert done.returncode == code, done.stdout + done.stderr
+        found = json.loads(done.stdout)
+        assert isinstance(found, dict)
+        return found
+
+    def sql(self, instance: str, text: str, *more: str) -> subprocess.CompletedProcess[str]:
+        return self.run("psql", instance, "--", "-X", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-c", text, *more)
+
+    def value(self, instance: str, text: str) -> str:
+        done = self.sql(instance, text)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    def instances(self) -> dict[str, dict[str, Any]]:
+        return {told["name"]: told for told in self.ask("status")["instances"]}
+
+
+@pytest.fixture(scope="module")
+def person(module_home_folder: Path, free_port: Callable[[], int]) -> Iterator[Person]:
+    """Somebody who has typed `multiaz up`."""
+    somebody = Person(module_home_folder / "home", free_port())
+    done = somebody.run("up", "--port", str(somebody.port))
+    try:
+        assert done.returncode == 0, done.stdout + done.stderr + logs(somebody.home)
+        assert "created in" in done.stdout
+        yield somebody
+    finally:
+        somebody.run("down", "--all", "--yes")
+
+
+def logs(home: Path) -> str:
+    """The ends of all logs of a home, for a failed test."""
+    parts = [
+        f"\n== {path.relative_to(home)}\n" + "\n".join(path.read_text(errors="replace").splitlines()[-15:])
+        for path in sorted([*home.glob("logs/*"), *home.glob("instances/*/logs/*")])
+        if path.is_file()
+    ]
+    return "".join(parts)
+
+
+def below(folder: Path) -> list[int]:
+    """Pids of processes that work below `folder`."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            where = (entry / "cwd").readlink()
+        except OSError:
+            continue
+        if folder in (where, *where.parents):
+            found.append(int(entry.name))
+    return found
+
+
+def test_three_instances_are_up_in_zones_of_their_own_and_the_standby_is_in_sync(person: Person) -> None:
+    found = person.instances()
+    assert list(found) == ["primary", "replica-1", "replica-2"]
+    assert all(told["status"] == "available" and told["sql_error"] is None for told in found.values())
+    primary = found["primary"]
+    assert primary["standby_sync"] in ("sync", "quorum")
+    assert primary["standby_zone"] not in (None, primary["zone"])
+    assert found["replica-1"]["zone"] != found["replica-2"]["zone"]
+    assert all(found[name]["streaming"] for name in ("replica-1", "replica-2"))
+    assert len({(told["address"], told["port"]) for told in found.values()}) == 3
+
+
+def test_a_second_up_says_it_is_there_and_changes_nothing(person: Person) -> None:
+    before = person.ask("status")
+    again = person.run("up")
+    assert again.returncode == 0
+    assert "already there" in again.stdout
+    assert person.ask("up")["created"] is False
+    after = person.ask("status")
+    steady = ("identifier", "resource_id", "address", "port", "status")
+    for old, new in zip(before["instances"], after["instances"], strict=True):
+        assert [old[key] for key in steady] == [new[key] for key in steady]
+
+
+def test_an_up_that_asks_for_something_else_is_refused_with_the_difference(person: Person) -> None:
+    told = person.ask("up", "--parameter", "DBName=other", code=ExitCode.CONFLICT)
+    assert "DBName is ecommercedb, not other" in told["why"]
+
+
+def test_an_up_on_another_port_is_refused(person: Person) -> None:
+    told = person.ask("up", "--port", str(person.port + 1), code=ExitCode.CONFLICT)
+    assert str(person.port) in told["why"]
+
+
+def test_what_is_written_on_the_primary_is_read_on_both_replicas(
+    person: Person, eventually: Callable[..., object]
+) -> None:
+    person.value("primary", "create table if not exists seen (n int primary key)")
+    person.value("primary", "insert into seen values (1) on conflict do nothing")
+    for name in ("replica-1", "replica-2"):
+        eventually(
+            lambda name=name: person.sql(name, "select count(*) from seen").stdout.strip() == "1",
+            f"the row on {name}",
+        )
+
+
+def test_a_write_on_a_replica_is_refused_and_psql_says_so_by_its_code(person: Person) -> None:
+    done = person.sql("replica-1", "create table refused (n int)")
+    assert done.returncode == 1
+    assert "read-only transaction" in done.stderr
+
+
+def test_psql_gets_the_arguments_after_the_dashes(person: Person) -> None:
+    done = person.run("psql", "--", "-X", "-c", "select 40 + 2 as answer", "--csv")
+    assert done.stdout.split() == ["answer", "42"]
+
+
+def test_the_password_is_nowhere_while_psql_runs(person: Person) -> None:
+    """Not in the arguments of any process, not in psql's environment."""
+    secret = json.loads(
+        aws(person, "secretsmanager", "get-secret-value", "--secret-id", person.ask("psql")["secret_arn"])[
+            "SecretString"
+        ]
+    )
+    with tempfile.TemporaryFile() as out:
+        running = subprocess.Popen(
+            [sys.executable, "-m", "multiaz.cli", "psql", "--", "-X", "-c", "select pg_sleep(30)"],
+            env=person.environment,
+            stdout=out,
+            stderr=out,
+        )
+        try:
+            seen = child_of(running.pid)
+            for pid in (running.pid, seen):
+                told = Path(f"/proc/{pid}/cmdline").read_bytes() + Path(f"/proc/{pid}/environ").read_bytes()
+                assert secret["password"].encode() not in told
+        finally:
+            running.send_signal(signal.SIGTERM)
+            assert running.wait(20) != 0
+
+
+def child_of(parent: int) -> int:
+    """The psql that `parent` has started."""
+    import time
+
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        for entry in Path("/proc").glob("[0-9]*"):
+            try:
+                stat = (entry / "stat").read_text()
+            except OSError:
+                continue
+            name, _, rest = stat.partition(" (")[2].rpartition(") ")
+            if name == "psql" and int(rest.split()[1]) == parent:
+                return int(entry.name)
+        time.sleep(0.02)
+    pytest.fail("psql was not started")
+
+
+def test_plain_text_connections_are_refused(person: Person) -> None:
+    done = person.sql("primary", "select 1", "-d", "sslmode=disable")
+    assert done.returncode == 2
+
+
+def test_an_unknown_instance_is_answered_with_those_there_are(person: Person) -> None:
+    told = person.ask("psql", "replica-9", code=ExitCode.NOT_FOUND)
+    assert "primary, replica-1, replica-2" in told["why"]
+
+
+def test_an_unknown_stack_is_not_found(person: Person) -> None:
+    for command in ("status", "psql", "failover"):
+        assert person.ask(command, "--stack", "nope", code=ExitCode.NOT_FOUND)["error"] == "NotFound"
+
+
+def aws(person: Person, *arguments: str) -> dict[str, Any]:
+    """What the aws CLI answers with the variables `multiaz env` prints."""
+    lines = person.run("env").stdout
+    program = Path(sys.executable).with_name("aws")
+    done = subprocess.run(
+        ["sh", "-c", f'eval "$LINES_OF_ENV"; exec "{program}" "$@"', "sh", *arguments, "--output", "json"],
+        env={**person.environment, "LINES_OF_ENV": lines, "AWS_PROFILE": "of-somebody-else"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert isinstance(found, dict)
+    return found
+
+
+def test_env_points_the_aws_cli_at_the_local_cloud(person: Person) -> None:
+    told = aws(person, "rds", "describe-db-instances")
+    assert len(told["DBInstances"]) == 3
+
+
+def test_failover_swaps_the_zones_loses_nothing_and_says_for_how_long_writes_stopped(person: Person) -> None:
+    before = person.instances()["primary"]
+    report = person.ask("failover")
+    assert (report["zone_before"], report["standby_zone_before"]) == (before["zone"], before["standby_zone"])
+    assert (report["zone_after"], report["standby_zone_after"]) == (before["standby_zone"], before["zone"])
+    assert report["rows_lost"] == 0
+    assert report["rows_acknowledged"] > 40
+    assert 0 < report["write_outage_s"] < 30
+    assert report["in_sync_after_s"] is not None
+    after = person.instances()["primary"]
+    assert after["zone"] == before["standby_zone"]
+    assert after["standby_sync"] in ("sync", "quorum")
+    assert (after["address"], after["port"]) == (before["address"], before["port"])
+
+
+def test_down_asks_and_where_nobody_can_answer_nothing_happens(person: Person) -> None:
+    assert person.ask("down", code=ExitCode.CONFIRM)["error"] == "NotConfirmed"
+    assert person.ask("status")["stack_status"] == "CREATE_COMPLETE"
+
+
+def test_after_everything_was_killed_at_once_start_finds_it_all_again(
+    person: Person, eventually: Callable[..., object]
+) -> None:
+    person.value("primary", "create table if not exists kept (n int primary key)")
+    person.value("primary", "insert into kept values (7) on conflict do nothing")
+    before = person.ask("psql")
+    while pids := below(person.home):
+        for pid in pids:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+        eventually(lambda killed=pids: not set(killed) & set(living(person.home)), "killed processes are gone")
+    told = person.ask("status", code=ExitCode.NOT_FOUND)
+    assert "multiaz local start" in told["next"]
+    assert person.ask("local", "start")["started"] is True
+    eventually(lambda: person.sql("primary", "select n from kept").stdout.strip() == "7", "the row", within_s=60)
+    assert person.ask("psql") == before
+
+    def well() -> bool:
+        found = person.instances()
+        return (
+            all(told["status"] == "available" for told in found.values())
+            and found["primary"]["standby_sync"] in ("sync", "quorum")
+            and all(found[name]["streaming"] for name in ("replica-1", "replica-2"))
+        )
+
+    eventually(well, "all is well again", within_s=60, pause_s=0.5)
+
+
+def living(folder: Path) -> list[int]:
+    """As `below`, zombies left out."""
+    found = []
+    for pid in below(folder):
+        try:
+            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        except OSError:
+            continue
+        if state not in "ZX":
+            found.append(pid)
+    return found
+
+
+def test_stopped_and_started_it_is_as_before(person: Person, eventually: Callable[..., object]) -> None:
+    before = person.ask("psql")
+    stopped = person.ask("local", "stop")
+    assert len(stopped["instances"]) == 3
+    assert living(person.home) == []
+    assert person.ask("local", "status")["endpoint"] is None
+    person.ask("local", "start")
+    assert person.ask("psql") == before
+    eventually(lambda: person.sql("primary", "select 1").returncode == 0, "the primary answers", within_s=60)
+
+
+def test_down_leaves_no_process_and_no_data(home_folder: Path, free_port: Callable[[], int]) -> None:
+    somebody = Person(home_folder / "home", free_port())
+    made = somebody.ask("up", "--port", str(somebody.port), "--suffix", "gone")
+    assert made["created"]
+    assert made["stack"] == "ecommerce-gone"
+    told = somebody.ask("down", "--suffix", "gone", "--yes")
+    assert told["stack"] == "ecommerce-gone"
+    assert told["home_removed"] == str(somebody.home)
+    assert living(somebody.home) == []
+    left = {path.name for path in somebody.home.iterdir()}
+    assert left <= {"home.json", "postgres"}
+    assert somebody.ask("down", "--suffix", "gone", "--yes", code=ExitCode.NOT_FOUND)["error"] == "NotFound"
+
+
+def test_a_port_somebody_else_holds_is_named(home_folder: Path, free_port: Callable[[], int]) -> None:
+    import socket
+
+    somebody = Person(home_folder / "home", free_port())
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", somebody.port))
+        other.listen()
+        told = somebody.ask("up", "--port", str(somebody.port), code=ExitCode.CONFLICT)
+    assert str(somebody.port) in told["why"]
+    assert "--port" in told["next"]
+    assert living(somebody.home) == []
