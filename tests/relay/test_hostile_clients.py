@@ -129,7 +129,9 @@ def test_old_tls_versions_are_refused(relay: RunningRelay) -> None:
             context.wrap_socket(client, server_hostname=relay.address)
 
 
-@pytest.mark.parametrize("first", [b"", b"\0\0", SSL_REQUEST[:7], b"\x16", struct.pack("!II", 40, 3 << 16)])
+@pytest.mark.parametrize(
+    "first", [b"", b"\0\0", SSL_REQUEST[:7], SSL_REQUEST, b"\x16", struct.pack("!II", 40, 3 << 16)]
+)
 def test_a_slow_startup_is_closed_in_time(
     new_relay: Callable[..., RunningRelay], database: Database, first: bytes
 ) -> None:
@@ -138,7 +140,7 @@ def test_a_slow_startup_is_closed_in_time(
     with dial(relay) as client:
         started = time.monotonic()
         client.sendall(first)
-        assert everything(client) == b""
+        assert everything(client) in (b"", b"S")
         assert 0.3 < time.monotonic() - started < 5
 
 

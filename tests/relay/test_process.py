@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import logging
 import os
 import signal
 import socket
@@ -21,6 +22,7 @@ from relay_harness import Authority, Database, RunningRelay, free_address, wait_
 
 from multiaz.relay.config import BadConfig, parse_config
 from multiaz.relay.listener import holders_of
+from multiaz.relay.logs import LINES_A_SECOND, Brake
 
 
 def test_a_second_process_leaves_the_first_alone(relay: RunningRelay) -> None:
@@ -218,3 +220,17 @@ def test_wrong_values_are_refused_by_name(name: str, value: object) -> None:
 def test_unknown_fields_are_refused_by_name() -> None:
     with pytest.raises(BadConfig, match="'colour'"):
         parse_config({**GOOD, "colour": 1})
+
+
+def test_no_client_fills_the_disk_with_log_lines() -> None:
+    now = [100.0]
+    brake = Brake(lambda: now[0])
+
+    def line(level: int = logging.INFO) -> tuple[bool, str]:
+        record = logging.LogRecord("multiaz.relay", level, "", 0, "refused %s", ("x",), None)
+        return brake.filter(record), record.getMessage()
+
+    assert [line()[0] for _ in range(LINES_A_SECOND + 5)] == [True] * LINES_A_SECOND + [False] * 5
+    assert line(logging.ERROR) == (True, "refused x [5 lines before this one were not written]")
+    now[0] += 1
+    assert line() == (True, "refused x")

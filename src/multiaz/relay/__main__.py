@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import resource
 import sys
-import time
 from pathlib import Path
 
 import uvloop
 
 from multiaz.relay import locks
+from multiaz.relay.logs import log_to_stdout
 from multiaz.relay.server import Relay
 
 USAGE = 2
+MANY = 65_536
 
 
 def main(arguments: list[str]) -> int:
@@ -23,7 +25,7 @@ def main(arguments: list[str]) -> int:
         sys.stderr.write("usage: python -m multiaz.relay <instance folder>\n")
         return USAGE
     folder = Path(arguments[0]).absolute()
-    _log_to_stdout()
+    log_to_stdout()
     log = logging.getLogger("multiaz.relay")
     try:
         os.chdir(folder)
@@ -42,21 +44,12 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def _log_to_stdout() -> None:
-    handler = logging.StreamHandler(sys.stdout)
-    formatter = logging.Formatter("%(asctime)s.%(msecs)03dZ [%(process)d] %(levelname)s %(message)s")
-    formatter.converter = time.gmtime
-    formatter.default_msec_format = ""
-    formatter.datefmt = "%Y-%m-%dT%H:%M:%S"
-    handler.setFormatter(formatter)
-    logging.basicConfig(level=logging.INFO, handlers=[handler])
-
-
 def _allow_many_descriptors() -> None:
     """Each session takes two descriptors; the usual soft limit of 1024 is too low for a pool."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MANY if hard == resource.RLIM_INFINITY else min(hard, MANY)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 if __name__ == "__main__":
