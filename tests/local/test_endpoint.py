@@ -84,6 +84,12 @@ def test_start_returns_when_requests_are_answered(cloud: LocalCloud, home: Home,
     assert Path(f"/proc/{cloud.pid}/cwd").resolve() == home.root.resolve()
 
 
+def test_progress_is_told_once_for_each_step(home: Home, port: int) -> None:
+    told: list[str] = []
+    start(home, port, command=stand_in("slow"), progress=told.append)
+    assert told == [f"starting the AWS endpoint on port {port}", "waiting for the AWS endpoint"]
+
+
 def test_settings_of_the_caller_do_not_reach_the_endpoint(
     home: Home, port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -225,6 +225,7 @@ def _wait_until_ready(home: Home, pid: int, process: subprocess.Popen[bytes] | N
     """Wait until process `pid` accepts requests, as long as it gets on. Raises EndpointFailed, NoProgress."""
     seen: object = None
     deadline = 0.0
+    progress("waiting for the AWS endpoint")
     while True:
         ready = _read_ready(home)
         if (
@@ -249,7 +250,6 @@ def _wait_until_ready(home: Home, pid: int, process: subprocess.Popen[bytes] | N
                 f"{last_words(home)}",
                 f"read {home.logs / 'cloud.log'}, then `multiaz local stop` and start again",
             )
-        progress("waiting for the AWS endpoint")
         time.sleep(0.01)
 
 
