@@ -17,14 +17,14 @@ s3 = boto3.resource("s3")
 
 def empty(name, context):
     bucket = s3.Bucket(name)
-    for page in bucket.object_versions.pages():
+    while versions := list(bucket.object_versions.limit(1000)):
         if context.get_remaining_time_in_millis() < 15000:
             raise TimeoutError("objects remain: delete the stack again")
-        keys = [{"Key": v.object_key, "VersionId": v.id} for v in page]
-        answer = bucket.delete_objects(Delete={"Objects": keys, "Quiet": True}) if keys else {}
+        keys = [{"Key": v.object_key, "VersionId": v.id} for v in versions]
+        answer = bucket.delete_objects(Delete={"Objects": keys, "Quiet": True})
         if answer.get("Errors"):
             raise RuntimeError(str(answer["Errors"][0]))
-    for upload in bucket.multipart_uploads.all():
+    for upload in list(bucket.multipart_uploads.all()):
         upload.abort()
 
 

@@ -37,7 +37,7 @@ def _token(member: Member) -> str:
     )
 
 
-_READ_SECRET = (
+_READ_CREDENTIALS = (
     "aws secretsmanager --region ${AWS::Region} get-secret-value --secret-id ${DBPasswordSecret} "
     "--query SecretString --output text"
 )
@@ -47,7 +47,7 @@ COMMANDS: tuple[Command, ...] = (
     Command(
         "PasswordCommand",
         "put the master password into PGPASSWORD, for psql and friends",
-        f"export PGPASSWORD=$({_READ_SECRET} | python3 -c 'import json, sys; "
+        f"export PGPASSWORD=$({_READ_CREDENTIALS} | python3 -c 'import json, sys; "
         """print(json.load(sys.stdin)["password"])')""",
     ),
     Command("ConnectPrimaryCommand", "psql to the primary as master user", _psql(MEMBERS[0], _MASTER)),

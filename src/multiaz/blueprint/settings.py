@@ -43,7 +43,7 @@ LOG_RETENTION_DAYS = (
     *(1096, 1827, 2192, 2557, 2922, 3288, 3653),
 )
 """Source: CloudWatch Logs API, PutRetentionPolicy."""
-AUTOSCALING_MIN_RATIO = 1.10
+AUTOSCALING_MIN_PERCENT = 110
 """Source: Amazon RDS user guide, "Managing capacity automatically with storage autoscaling"."""
 RESERVED_USERNAMES = frozenset({"admin", "postgres", "rdsadmin", "rdsrepladmin", "rdstopmgr", "public", "none", "user"})
 RESERVED_DATABASES = frozenset({"rdsadmin", "template0", "template1"})
@@ -212,7 +212,7 @@ class Settings(BaseModel):
     @model_validator(mode="after")
     def _cross_field_rules(self) -> Self:
         """Rules that two settings make together; each says which."""
-        if self.max_allocated_storage < self.allocated_storage * AUTOSCALING_MIN_RATIO:
+        if self.max_allocated_storage * 100 < self.allocated_storage * AUTOSCALING_MIN_PERCENT:
             raise ValueError(
                 f"max_allocated_storage={self.max_allocated_storage} must be at least 10 % above "
                 f"allocated_storage={self.allocated_storage} (rule of RDS storage autoscaling)"

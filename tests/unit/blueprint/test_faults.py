@@ -1,0 +1,535 @@
+"""One test for each fault of the seed and of published templates of this stack."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from multiaz.blueprint import settings_from, synthesize
+
+INSTANCES = ("PrimaryDB", "ReadReplica1", "ReadReplica2")
+REPLICAS = INSTANCES[1:]
+KEY = {"Fn::If": ["CreateKMSKey", {"Fn::GetAtt": ["DBEncryptionKey", "Arn"]}, {"Ref": "KMSKeyARN"}]}
+
+
+def properties(document: dict[str, Any], logical_id: str) -> Any:
+    return document["Resources"][logical_id]["Properties"]
+
+
+def of_type(document: dict[str, Any], kind: str) -> dict[str, Any]:
+    return {name: r for name, r in document["Resources"].items() if r["Type"] == kind}
+
+
+def statements(document: dict[str, Any], logical_id: str) -> list[dict[str, Any]]:
+    found = properties(document, logical_id)
+    document_of_policy = found.get("PolicyDocument") or found.get("KeyPolicy") or found["AssumeRolePolicyDocument"]
+    return list(document_of_policy["Statement"])
+
+
+def actions(document: dict[str, Any], logical_id: str) -> set[str]:
+    return {action for s in statements(document, logical_id) if s["Effect"] == "Allow" for action in s["Action"]}
+
+
+def walk(value: Any) -> Iterator[Any]:
+    yield value
+    children = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    for child in children:
+        yield from walk(child)
+
+
+def references(value: Any) -> set[str]:
+    """Logical ids a piece of the template refers to, by whatever function."""
+    found: set[str] = set()
+    for item in walk(value):
+        if isinstance(item, dict) and len(item) == 1:
+            match item:
+                case {"Ref": str(name)}:
+                    found.add(name)
+                case {"Fn::GetAtt": [name, *_]}:
+                    found.add(name)
+                case {"Fn::Sub": str(text)} | {"Fn::Sub": [str(text), *_]}:
+                    found |= set(re.findall(r"\$\{([A-Za-z0-9]+)", text))
+    return found
+
+
+def alarms_on(document: dict[str, Any], metric: str) -> dict[str, dict[str, Any]]:
+    return {
+        name: r["Properties"]
+        for name, r in of_type(document, "AWS::CloudWatch::Alarm").items()
+        if r["Properties"].get("MetricName") == metric
+    }
+
+
+# The seed's five
+
+
+def test_deletion_protection_is_on_in_production_and_off_in_tests(
+    prod: dict[str, Any], test_stack: dict[str, Any]
+) -> None:
+    assert all(properties(prod, name)["DeletionProtection"] is True for name in INSTANCES)
+    assert all(properties(test_stack, name)["DeletionProtection"] is False for name in INSTANCES)
+
+
+def test_a_test_bucket_goes_and_a_production_bucket_stays(prod: dict[str, Any], test_stack: dict[str, Any]) -> None:
+    for attribute in ("DeletionPolicy", "UpdateReplacePolicy"):
+        assert prod["Resources"]["BackupBucket"][attribute] == "Retain"
+        assert test_stack["Resources"]["BackupBucket"][attribute] == "Delete"
+    assert of_type(prod, "Custom::EmptyBucket") == {}
+    assert len(of_type(test_stack, "Custom::EmptyBucket")) == 1
+
+
+def test_a_test_bucket_is_emptied_before_it_is_deleted(test_stack: dict[str, Any]) -> None:
+    """CloudFormation deletes what refers before what is referred to."""
+    custom = properties(test_stack, "EmptyBackupBucket")
+    assert custom == {
+        "ServiceToken": {"Fn::GetAtt": ["EmptyBucketFunction", "Arn"]},
+        "BucketName": {"Ref": "BackupBucket"},
+    }
+    assert "EmptyBucketRole" in references(properties(test_stack, "EmptyBucketFunction"))
+    assert properties(test_stack, "EmptyBucketRole")["ManagedPolicyArns"] == [{"Ref": "EmptyBucketPolicy"}]
+
+
+def test_the_bucket_policy_does_not_block_the_clean_up(test_stack: dict[str, Any]) -> None:
+    denied = [s for s in statements(test_stack, "BackupBucketPolicy") if s["Effect"] == "Deny"]
+    conditions = [s["Condition"] for s in denied]
+    assert conditions == [
+        {"Bool": {"aws:SecureTransport": "false"}},
+        {"NumericLessThan": {"s3:TlsVersion": "1.2"}},
+    ]
+
+
+def test_nothing_the_stack_makes_outlives_a_test(test_stack: dict[str, Any]) -> None:
+    kept = {n for n, r in test_stack["Resources"].items() if r.get("DeletionPolicy", "Delete") != "Delete"}
+    assert kept == set()
+
+
+def test_outputs_are_grouped_described_and_exported(document: dict[str, Any]) -> None:
+    groups = [output["Description"].split(":")[0] for output in document["Outputs"].values()]
+    expected = ["Network", "Endpoints", "Credentials", "Backups", "Keys and roles", "Monitoring", "Runbook"]
+    assert list(dict.fromkeys(groups)) == expected
+    assert groups == sorted(groups, key=expected.index)
+    exports = {o["Export"]["Name"]["Fn::Sub"] for o in document["Outputs"].values() if "Export" in o}
+    assert {
+        "${AWS::StackName}-PrimaryEndpoint",
+        "${AWS::StackName}-Replica1Endpoint",
+        "${AWS::StackName}-Replica2Endpoint",
+    } <= exports
+
+
+def test_parameter_groups_are_tuned(document: dict[str, Any]) -> None:
+    primary = properties(document, "DBParameterGroup")["Parameters"]
+    assert primary["random_page_cost"] == "1.1"
+    assert primary["rds.force_ssl"] == "1"
+    assert primary["shared_preload_libraries"] == "pg_stat_statements,auto_explain"
+
+
+# Published templates of this stack
+
+
+def test_replica_lag_is_measured_in_seconds(document: dict[str, Any]) -> None:
+    """30000 "milliseconds" would never ring."""
+    lag = alarms_on(document, "ReplicaLag")
+    assert {alarm["Dimensions"][0]["Value"]["Ref"] for alarm in lag.values()} == set(REPLICAS)
+    assert all(alarm["Threshold"] == 60 for alarm in lag.values())
+
+
+def test_latency_is_measured_in_seconds(document: dict[str, Any]) -> None:
+    for metric in ("ReadLatency", "WriteLatency"):
+        found = alarms_on(document, metric)
+        assert found
+        assert all(a["Threshold"] == 0.02 and a["ExtendedStatistic"] == "p90" for a in found.values())
+
+
+def test_every_alarm_has_an_action(document: dict[str, Any]) -> None:
+    found = of_type(document, "AWS::CloudWatch::Alarm")
+    assert found
+    assert [n for n, r in found.items() if r["Properties"]["AlarmActions"] != [{"Ref": "AlarmTopic"}]] == []
+
+
+def test_no_short_form_function_is_text_inside_a_sub(document: dict[str, Any]) -> None:
+    subs = [v["Fn::Sub"] for v in walk(document) if isinstance(v, dict) and "Fn::Sub" in v]
+    texts = [sub if isinstance(sub, str) else sub[0] for sub in subs]
+    assert [text for text in texts if "${!" in text or "!If" in text or "!Ref" in text] == []
+
+
+def test_no_subnet_is_public(document: dict[str, Any]) -> None:
+    for kind in ("AWS::EC2::InternetGateway", "AWS::EC2::Route", "AWS::EC2::NatGateway"):
+        assert of_type(document, kind) == {}
+    assert all(properties(document, name)["PubliclyAccessible"] is False for name in INSTANCES)
+
+
+def test_no_nat_gateway_is_billed(document: dict[str, Any]) -> None:
+    kinds = {r["Type"] for r in document["Resources"].values()}
+    assert "AWS::EC2::NatGateway" not in kinds
+    endpoints = of_type(document, "AWS::EC2::VPCEndpoint").values()
+    assert {e["Properties"]["VpcEndpointType"] for e in endpoints} == {"Gateway", "Interface"}
+
+
+def test_the_export_role_may_do_all_an_export_needs(document: dict[str, Any]) -> None:
+    allowed = actions(document, "SnapshotExportPolicy")
+    assert {
+        "s3:GetBucketLocation",
+        "s3:ListBucket",
+        "s3:PutObject*",
+        "s3:GetObject*",
+        "s3:DeleteObject*",
+        "kms:Encrypt",
+        "kms:Decrypt",
+        "kms:GenerateDataKey*",
+        "kms:ReEncrypt*",
+        "kms:DescribeKey",
+        "kms:CreateGrant",
+    } <= allowed
+    trusted = statements(document, "SnapshotExportRole")[0]
+    assert trusted["Principal"] == {"Service": "export.rds.amazonaws.com"}
+    assert "*" not in [s["Resource"] for s in statements(document, "SnapshotExportPolicy")]
+
+
+def test_the_bucket_lets_the_export_in(document: dict[str, Any]) -> None:
+    allowed = [s for s in statements(document, "BackupBucketPolicy") if s["Effect"] == "Allow"]
+    role = {"AWS": {"Fn::GetAtt": ["SnapshotExportRole", "Arn"]}}
+    assert [s["Principal"] for s in allowed] == [role, role]
+    assert "s3:GetBucketLocation" in allowed[0]["Action"]
+
+
+def test_iam_login_is_allowed_on_every_instances_own_resource_id(document: dict[str, Any]) -> None:
+    (connect,) = statements(document, "DBConnectPolicy")
+    assert connect["Action"] == ["rds-db:connect"]
+    resources = [resource["Fn::Sub"] for resource in connect["Resource"]]
+    assert [
+        f"${{{name}.DbiResourceId}}/${{IAMDatabaseUsername}}" in r for name, r in zip(INSTANCES, resources, strict=True)
+    ] == [True] * 3
+    assert all(properties(document, name)["EnableIAMDatabaseAuthentication"] is True for name in INSTANCES)
+
+
+def test_iam_login_is_not_for_the_master_user(document: dict[str, Any]) -> None:
+    parameters = document["Parameters"]
+    assert parameters["IAMDatabaseUsername"]["Default"] != parameters["DBMasterUsername"]["Default"]
+    granted = document["Outputs"]["GrantIAMUserCommand"]["Value"]["Fn::Sub"]
+    assert "GRANT rds_iam TO ${IAMDatabaseUsername}" in granted
+
+
+def test_the_password_is_rotated(document: dict[str, Any]) -> None:
+    rotation = properties(document, "DBSecretRotation")
+    assert document["Transform"] == "AWS::SecretsManager-2024-09-16"
+    assert rotation["HostedRotationLambda"]["RotationType"] == "PostgreSQLSingleUser"
+    assert rotation["RotationRules"] == {"AutomaticallyAfterDays": 30}
+    secret = properties(document, "DBPasswordSecret")["GenerateSecretString"]
+    assert rotation["HostedRotationLambda"]["ExcludeCharacters"] == secret["ExcludeCharacters"]
+    assert "Runtime" not in rotation["HostedRotationLambda"]
+
+
+def test_rotation_starts_only_when_it_can_reach_database_and_api(document: dict[str, Any]) -> None:
+    needs = document["Resources"]["DBSecretRotation"]["DependsOn"]
+    assert {"DBSecretAttachment", "DBIngressFromRotation", "SecretsManagerEndpoint"} <= set(needs)
+
+
+def test_replicas_have_logs_parameter_group_and_monitoring(document: dict[str, Any]) -> None:
+    for name in REPLICAS:
+        replica = properties(document, name)
+        assert replica["EnableCloudwatchLogsExports"] == ["postgresql", "upgrade"]
+        assert replica["DBParameterGroupName"] == {"Ref": "ReplicaParameterGroup"}
+        assert replica["EnablePerformanceInsights"] is True
+        assert replica["MonitoringInterval"] == {"Ref": "EnhancedMonitoringInterval"}
+
+
+def test_the_key_rotates(document: dict[str, Any]) -> None:
+    assert properties(document, "DBEncryptionKey")["EnableKeyRotation"] is True
+
+
+def test_the_default_engine_is_not_deprecated(document: dict[str, Any]) -> None:
+    assert document["Parameters"]["EngineVersion"]["Default"] == "17.10"
+
+
+# Database facts
+
+
+@pytest.mark.parametrize("name", REPLICAS)
+def test_a_replica_states_nothing_it_inherits(document: dict[str, Any], name: str) -> None:
+    replica = properties(document, name)
+    forbidden = {
+        *("MasterUsername", "MasterUserPassword", "ManageMasterUserPassword", "StorageEncrypted", "KmsKeyId"),
+        *("CharacterSetName", "DBName", "DBSnapshotIdentifier", "DBSubnetGroupName", "BackupRetentionPeriod"),
+        *("PreferredBackupWindow", "EngineLifecycleSupport", "MultiAZ"),
+    }
+    assert forbidden & set(replica) == set()
+    assert replica["SourceDBInstanceIdentifier"] == {"Ref": "PrimaryDB"}
+    assert replica["Engine"] == "postgres"
+
+
+def test_a_replica_is_deleted_without_a_snapshot_nobody_can_take(document: dict[str, Any]) -> None:
+    """CloudFormation's default for an instance is Snapshot, which fails on a replica."""
+    for name in REPLICAS:
+        assert document["Resources"][name]["DeletionPolicy"] == "Delete"
+        assert document["Resources"][name]["UpdateReplacePolicy"] == "Delete"
+
+
+@pytest.mark.parametrize("zones", [2, 3])
+def test_replicas_are_in_separate_zones(zones: int) -> None:
+    document = synthesize(settings_from({"zones": zones})).to_dict()
+    placed = [properties(document, name)["AvailabilityZone"]["Fn::GetAtt"][0] for name in REPLICAS]
+    assert len(set(placed)) == 2
+    chosen = [properties(document, f"PrivateSubnet{n}")["AvailabilityZone"] for n in range(1, zones + 1)]
+    assert chosen == [{"Fn::Select": [n, {"Fn::GetAZs": ""}]} for n in range(zones)]
+
+
+def test_the_primary_is_multi_az_and_leaves_the_zone_to_rds(document: dict[str, Any]) -> None:
+    primary = properties(document, "PrimaryDB")
+    assert primary["MultiAZ"] is True
+    assert "AvailabilityZone" not in primary
+
+
+def test_gp3_below_400_gib_sets_neither_iops_nor_throughput(document: dict[str, Any]) -> None:
+    for name in INSTANCES:
+        found = properties(document, name)
+        assert found["StorageType"] == "gp3"
+        assert {"Iops", "StorageThroughput"} & set(found) == set()
+        assert found["AllocatedStorage"] == {"Ref": "AllocatedStorage"}
+        assert found["MaxAllocatedStorage"] == {"Ref": "MaxAllocatedStorage"}
+
+
+def test_apply_immediately_is_always_stated(document: dict[str, Any]) -> None:
+    """Unset, an update of anything may reboot an instance whose parameter group waits for a reboot."""
+    assert all(isinstance(properties(document, name)["ApplyImmediately"], bool) for name in INSTANCES)
+
+
+def test_the_pinned_version_is_not_upgraded_behind_cloudformation(document: dict[str, Any]) -> None:
+    assert all(properties(document, name)["AutoMinorVersionUpgrade"] is False for name in INSTANCES)
+
+
+def test_paid_extended_support_is_not_the_default(document: dict[str, Any]) -> None:
+    assert properties(document, "PrimaryDB")["EngineLifecycleSupport"] == "open-source-rds-extended-support-disabled"
+    paid = synthesize(settings_from({"extended_support": True})).to_dict()
+    assert properties(paid, "PrimaryDB")["EngineLifecycleSupport"] == "open-source-rds-extended-support"
+
+
+def test_the_managed_password_is_not_used(document: dict[str, Any]) -> None:
+    """It does not work for a PostgreSQL source of read replicas."""
+    assert "ManageMasterUserPassword" not in properties(document, "PrimaryDB")
+
+
+def test_names_are_the_seeds(document: dict[str, Any]) -> None:
+    names = [properties(document, name)["DBInstanceIdentifier"]["Fn::Sub"] for name in INSTANCES]
+    assert names == [
+        "ecommerce-db-primary-${EnvironmentSuffix}",
+        "ecommerce-db-replica-1-${EnvironmentSuffix}",
+        "ecommerce-db-replica-2-${EnvironmentSuffix}",
+    ]
+    assert {"DBPasswordSecret", "BackupBucket", "VPC", "DBSecurityGroup"} <= set(document["Resources"])
+
+
+def test_parameter_groups_are_unnamed_so_that_a_family_change_can_replace_them(document: dict[str, Any]) -> None:
+    for name in ("DBParameterGroup", "ReplicaParameterGroup"):
+        assert "DBParameterGroupName" not in properties(document, name)
+        family = properties(document, name)["Family"]["Fn::Sub"]
+        assert family == [
+            "postgres${Major}",
+            {"Major": {"Fn::Select": [0, {"Fn::Split": [".", {"Ref": "EngineVersion"}]}]}},
+        ]
+
+
+def test_the_bucket_is_unnamed_so_that_a_kept_one_is_not_in_the_way(document: dict[str, Any]) -> None:
+    assert "BucketName" not in properties(document, "BackupBucket")
+
+
+def test_enhanced_monitoring_off_needs_no_role(document: dict[str, Any]) -> None:
+    for name in INSTANCES:
+        role = properties(document, name)["MonitoringRoleArn"]["Fn::If"]
+        assert role == [
+            "EnableEnhancedMonitoring",
+            {"Fn::GetAtt": ["EnhancedMonitoringRole", "Arn"]},
+            {"Ref": "AWS::NoValue"},
+        ]
+    assert document["Resources"]["EnhancedMonitoringRole"]["Condition"] == "EnableEnhancedMonitoring"
+
+
+# Security
+
+
+def test_no_password_is_in_the_template(document: dict[str, Any]) -> None:
+    primary = properties(document, "PrimaryDB")
+    assert primary["MasterUserPassword"] == {
+        "Fn::Sub": "{{resolve:secretsmanager:${DBPasswordSecret}:SecretString:password}}"
+    }
+    assert primary["MasterUsername"] == {
+        "Fn::Sub": "{{resolve:secretsmanager:${DBPasswordSecret}:SecretString:username}}"
+    }
+    assert "resolve:" not in json.dumps(document["Outputs"])
+
+
+def test_the_generated_password_suits_a_url_and_rds(document: dict[str, Any]) -> None:
+    generate = properties(document, "DBPasswordSecret")["GenerateSecretString"]
+    assert generate["PasswordLength"] == 32
+    assert set(" /@\"'\\:?#[]%&$`") <= set(generate["ExcludeCharacters"])
+    assert generate["SecretStringTemplate"] == {"Fn::Sub": '{"username": "${DBMasterUsername}"}'}
+    assert generate["GenerateStringKey"] == "password"
+
+
+def test_everything_stored_uses_the_customer_key(document: dict[str, Any]) -> None:
+    assert properties(document, "PrimaryDB")["StorageEncrypted"] is True
+    assert properties(document, "PrimaryDB")["KmsKeyId"] == KEY
+    assert all(properties(document, name)["PerformanceInsightsKMSKeyId"] == KEY for name in INSTANCES)
+    assert properties(document, "DBPasswordSecret")["KmsKeyId"] == KEY
+    assert properties(document, "AlarmTopic")["KmsMasterKeyId"] == KEY
+    groups = of_type(document, "AWS::Logs::LogGroup").values()
+    assert all(g["Properties"]["KmsKeyId"] == KEY for g in groups)
+    (rule,) = properties(document, "BackupBucket")["BucketEncryption"]["ServerSideEncryptionConfiguration"]
+    assert rule["ServerSideEncryptionByDefault"] == {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": KEY}
+
+
+def test_what_is_kept_keeps_its_key(prod: dict[str, Any], test_stack: dict[str, Any]) -> None:
+    """A final snapshot, or a kept bucket, without its key is noise."""
+    assert prod["Resources"]["DBEncryptionKey"]["DeletionPolicy"] == "Retain"
+    assert test_stack["Resources"]["DBEncryptionKey"]["DeletionPolicy"] == "Delete"
+    only_bucket = synthesize(settings_from({"preset": "test", "keep_bucket": True})).to_dict()
+    assert only_bucket["Resources"]["DBEncryptionKey"]["DeletionPolicy"] == "Retain"
+    assert of_type(only_bucket, "Custom::EmptyBucket") == {}
+
+
+def test_the_key_is_made_only_if_none_is_given(document: dict[str, Any]) -> None:
+    assert document["Conditions"]["CreateKMSKey"] == {"Fn::Equals": [{"Ref": "KMSKeyARN"}, ""]}
+    assert {document["Resources"][n]["Condition"] for n in ("DBEncryptionKey", "DBEncryptionKeyAlias")} == {
+        "CreateKMSKey"
+    }
+
+
+def test_the_key_policy_has_no_wildcard_principal(document: dict[str, Any]) -> None:
+    principals = [s["Principal"] for s in statements(document, "DBEncryptionKey")]
+    assert "*" not in principals
+    assert all("*" not in str(list(p.values())) for p in principals)
+    services = [p["Service"] for p in principals if "Service" in p]
+    assert services == [
+        "cloudwatch.amazonaws.com",
+        "events.rds.amazonaws.com",
+        {"Fn::Sub": "logs.${AWS::Region}.${AWS::URLSuffix}"},
+    ]
+
+
+def test_every_security_group_rule_is_described_and_none_admits_everybody(document: dict[str, Any]) -> None:
+    rules = [r["Properties"] for r in of_type(document, "AWS::EC2::SecurityGroupIngress").values()]
+    for group in of_type(document, "AWS::EC2::SecurityGroup").values():
+        listed = group["Properties"].get("SecurityGroupIngress", []) + group["Properties"]["SecurityGroupEgress"]
+        rules += [rule["Fn::If"][1] if "Fn::If" in rule else rule for rule in listed]
+    assert len(rules) == 8
+    assert all(rule["Description"] for rule in rules)
+    assert "0.0.0.0/0" not in json.dumps(document)
+
+
+def test_equal_application_and_management_networks_make_one_rule(document: dict[str, Any]) -> None:
+    """EC2 refuses the same rule twice."""
+    second = properties(document, "DBSecurityGroup")["SecurityGroupIngress"][1]
+    assert second["Fn::If"][0] == "ManagementElsewhere"
+    assert second["Fn::If"][2] == {"Ref": "AWS::NoValue"}
+
+
+def test_the_bucket_refuses_plain_http_and_the_public(document: dict[str, Any]) -> None:
+    denied = statements(document, "BackupBucketPolicy")[0]
+    assert (denied["Effect"], denied["Principal"], denied["Action"]) == ("Deny", "*", "s3:*")
+    assert denied["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+    assert set(properties(document, "BackupBucket")["PublicAccessBlockConfiguration"].values()) == {True}
+
+
+def test_the_buckets_lifecycle_is_the_seeds(document: dict[str, Any]) -> None:
+    rules = {r["Id"]: r for r in properties(document, "BackupBucket")["LifecycleConfiguration"]["Rules"]}
+    assert rules["TransitionToIA"]["Transitions"] == [
+        {"TransitionInDays": 30, "StorageClass": "STANDARD_IA"},
+        {"TransitionInDays": 90, "StorageClass": "GLACIER"},
+    ]
+    assert rules["ExpireOldBackups"]["ExpirationInDays"] == 365
+    assert rules["DeleteOldVersions"]["NoncurrentVersionExpiration"] == {"NoncurrentDays": 90}
+    assert properties(document, "BackupBucket")["VersioningConfiguration"] == {"Status": "Enabled"}
+
+
+def test_policies_name_their_resources(document: dict[str, Any]) -> None:
+    for name in of_type(document, "AWS::IAM::ManagedPolicy"):
+        for statement in statements(document, name):
+            assert statement["Resource"] != "*"
+            assert not {"*", "s3:*", "kms:*"} & set(statement["Action"])
+
+
+def test_no_role_or_policy_has_a_name_of_ours(document: dict[str, Any]) -> None:
+    """Names would need CAPABILITY_NAMED_IAM and would stand in the way of replacement."""
+    for kind, name in (("AWS::IAM::Role", "RoleName"), ("AWS::IAM::ManagedPolicy", "ManagedPolicyName")):
+        assert [n for n, r in of_type(document, kind).items() if name in r["Properties"]] == []
+
+
+# Monitoring
+
+
+@pytest.mark.parametrize("metric", ["CPUUtilization", "DatabaseConnections", "ReadLatency"])
+def test_every_instance_has_its_own_alarm(document: dict[str, Any], metric: str) -> None:
+    watched = {a["Dimensions"][0]["Value"]["Ref"] for a in alarms_on(document, metric).values()}
+    assert watched == set(INSTANCES)
+
+
+def test_free_storage_is_a_share_of_the_parameter(document: dict[str, Any]) -> None:
+    alarm = properties(document, "LowestStorageAlarm")
+    share, *metrics = alarm["Metrics"]
+    assert share["Expression"] == {"Fn::Sub": "100 * MIN([m1, m2, m3]) / (${AllocatedStorage} * 1073741824)"}
+    assert references(metrics) == set(INSTANCES)
+    assert (alarm["Threshold"], alarm["ComparisonOperator"]) == (10, "LessThanThreshold")
+
+
+def test_thresholds_follow_the_instance_class(document: dict[str, Any]) -> None:
+    primary = properties(document, "PrimaryDBConnectionsAlarm")["Threshold"]
+    replica = properties(document, "ReadReplica1ConnectionsAlarm")["Threshold"]
+    assert primary == {"Fn::FindInMap": ["InstanceClass", {"Ref": "DBInstanceClass"}, "ConnectionsAlarm"]}
+    assert replica == {"Fn::FindInMap": ["InstanceClass", {"Ref": "ReadReplicaInstanceClass"}, "ConnectionsAlarm"]}
+    offered = document["Parameters"]["DBInstanceClass"]["AllowedValues"]
+    assert set(offered) == set(document["Mappings"]["InstanceClass"])
+    assert set(document["Parameters"]["ReadReplicaInstanceClass"]["AllowedValues"]) <= set(offered)
+
+
+@pytest.mark.parametrize(
+    "metric",
+    [
+        *("CPUUtilization", "DatabaseConnections", "FreeableMemory", "MaximumUsedTransactionIDs"),
+        *("ReadLatency", "WriteLatency", "ReplicaLag", "DBLoad"),
+    ],
+)
+def test_the_primary_or_its_readers_are_watched(document: dict[str, Any], metric: str) -> None:
+    assert alarms_on(document, metric)
+
+
+def test_rds_events_reach_the_topic(document: dict[str, Any]) -> None:
+    events = document["Resources"]["InstanceEvents"]
+    assert events["Properties"]["SourceIds"] == [{"Ref": name} for name in INSTANCES]
+    assert "EventCategories" not in events["Properties"], "none named means all"
+    assert events["DependsOn"] == "AlarmTopicPolicy"
+    allowed = statements(document, "AlarmTopicPolicy")[0]
+    assert allowed["Principal"] == {"Service": ["cloudwatch.amazonaws.com", "events.rds.amazonaws.com"]}
+
+
+def test_log_groups_exist_before_rds_would_make_its_own(document: dict[str, Any]) -> None:
+    """Those never expire, and outlive the stack."""
+    groups = of_type(document, "AWS::Logs::LogGroup")
+    by_name = {g["Properties"]["LogGroupName"]["Fn::Sub"]: logical_id for logical_id, g in groups.items()}
+    for name in INSTANCES:
+        instance = document["Resources"][name]
+        identifier = instance["Properties"]["DBInstanceIdentifier"]["Fn::Sub"]
+        expected = {
+            by_name[f"/aws/rds/instance/{identifier}/{log}"]
+            for log in instance["Properties"]["EnableCloudwatchLogsExports"]
+        }
+        assert set(instance["DependsOn"]) == expected
+    assert all(g["Properties"]["RetentionInDays"] == 30 for g in groups.values())
+
+
+def test_every_function_has_a_log_group_of_the_stack(test_stack: dict[str, Any]) -> None:
+    names = {g["Properties"]["LogGroupName"]["Fn::Sub"] for g in of_type(test_stack, "AWS::Logs::LogGroup").values()}
+    rotation = properties(test_stack, "DBSecretRotation")["HostedRotationLambda"]["RotationLambdaName"]["Fn::Sub"]
+    assert f"/aws/lambda/{rotation}" in names
+    assert properties(test_stack, "EmptyBucketFunction")["LoggingConfig"] == {"LogGroup": {"Ref": "EmptyBucketLogs"}}
+
+
+def test_the_dashboard_shows_every_instance_and_every_alarm(document: dict[str, Any]) -> None:
+    body = json.loads(properties(document, "Dashboard")["DashboardBody"]["Fn::Sub"])
+    (listed, *graphs) = body["widgets"]
+    assert {arn.strip("${}").split(".")[0] for arn in listed["properties"]["alarms"]} == set(
+        of_type(document, "AWS::CloudWatch::Alarm")
+    )
+    assert all(f"${{{name}}}" in json.dumps(graphs) for name in INSTANCES)

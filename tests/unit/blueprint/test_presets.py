@@ -1,0 +1,54 @@
+"""The presets differ in exactly the stated rows, and each row changes exactly the stated places."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from multiaz.blueprint import PRESET_ROWS, Preset, settings_from
+
+
+def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(value, dict) and value:
+        for key, item in value.items():
+            yield from leaves(item, f"{path}/{key}")
+    else:
+        yield path, value
+
+
+def test_presets_differ_in_the_stated_settings_only() -> None:
+    prod, test = (settings_from({"preset": name}).model_dump() for name in ("prod", "test"))
+    differing = {name for name in prod if prod[name] != test[name]}
+    assert differing == {"preset", *PRESET_ROWS[Preset.PROD]}
+    assert set(PRESET_ROWS[Preset.PROD]) == set(PRESET_ROWS[Preset.TEST])
+
+
+def test_presets_differ_in_the_stated_places_of_the_template_only(
+    prod: dict[str, Any], test_stack: dict[str, Any]
+) -> None:
+    first, second = dict(leaves(prod)), dict(leaves(test_stack))
+    instances = ("PrimaryDB", "ReadReplica1", "ReadReplica2")
+    changed = {path for path in first.keys() & second.keys() if first[path] != second[path]}
+    assert changed == {
+        "/Description",
+        *(f"/Resources/{name}/Properties/DeletionProtection" for name in instances),
+        *(f"/Resources/{name}/Properties/ApplyImmediately" for name in instances),
+        *(
+            f"/Resources/{name}/{policy}"
+            for name in ("PrimaryDB", "BackupBucket", "BackupBucketPolicy", "DBEncryptionKey")
+            for policy in ("DeletionPolicy", "UpdateReplacePolicy")
+        ),
+    }
+    assert first.keys() - second.keys() == set()
+    added = {"/".join(path.split("/")[:3]) for path in second.keys() - first.keys()}
+    assert added == {
+        "/Resources/DBEncryptionKey",  # PendingWindowInDays
+        *(f"/Resources/EmptyBucket{part}" for part in ("Function", "Logs", "Policy", "Role")),
+        "/Resources/EmptyBackupBucket",
+    }
+
+
+def test_production_leaves_a_final_snapshot(prod: dict[str, Any], test_stack: dict[str, Any]) -> None:
+    assert prod["Resources"]["PrimaryDB"]["DeletionPolicy"] == "Snapshot"
+    assert prod["Resources"]["PrimaryDB"]["UpdateReplacePolicy"] == "Snapshot"
+    assert test_stack["Resources"]["PrimaryDB"]["DeletionPolicy"] == "Delete"
