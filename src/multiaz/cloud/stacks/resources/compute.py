@@ -1,0 +1,270 @@
+"""AWS::Lambda functions and permissions (recorded, never run), AWS::SSM parameters, placeholders."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from botocore.exceptions import ClientError
+
+from multiaz.cloud.stacks.evaluate import Unknown
+from multiaz.cloud.stacks.faults import ResourceFailure
+from multiaz.cloud.stacks.known_functions import CODE_TAG, FILE_OF_RUNTIME, Behaviour, find_behaviour, zipped
+from multiaz.cloud.stacks.resources.base import (
+    Call,
+    Handler,
+    Made,
+    as_policy,
+    error_code,
+    same,
+    selected,
+    unless_gone,
+)
+
+_GONE = frozenset({"ResourceNotFoundException"})
+
+
+class Function(Handler):
+    """AWS::Lambda::Function. The code is kept, not executed."""
+
+    type = "AWS::Lambda::Function"
+    _PARAMETERS = same(
+        "Architectures",
+        "DeadLetterConfig",
+        "Description",
+        "Environment",
+        "EphemeralStorage",
+        "Handler",
+        "LoggingConfig",
+        "MemorySize",
+        "PackageType",
+        "Role",
+        "Runtime",
+        "Timeout",
+        "TracingConfig",
+        "VpcConfig",
+    ) | {"KmsKeyArn": "KMSKeyArn"}
+    properties = frozenset({"FunctionName", "Code", "Tags", *_PARAMETERS})
+    attributes = frozenset({"Arn"})
+    gone = _GONE
+
+    def refusals(self, properties: Mapping[str, Any]) -> list[str]:
+        """Code that lies in S3 or in an image would have to be fetched."""
+        code = properties.get("Code")
+        if isinstance(code, Mapping) and not isinstance(code.get("ZipFile"), str | Unknown):
+            return ["Code other than an inline ZipFile is not available in this local cloud"]
+        runtime = properties.get("Runtime", "")
+        if isinstance(runtime, str) and not runtime.startswith(tuple(FILE_OF_RUNTIME)):
+            return [f"ZipFile can only be used with nodejs and python runtimes, not {runtime or 'none'}"]
+        return []
+
+    def _name(self, call: Call) -> str:
+        return str(call.get("FunctionName") or call.name(64))
+
+    def find(self, call: Call) -> str | None:
+        """By name, if the tags say it is ours."""
+        name = self._name(call)
+        try:
+            tags = call.client("lambda").get_function(FunctionName=name).get("Tags", {})
+        except ClientError as error:
+            if error_code(error) in _GONE:
+                return None
+            raise
+        return name if call.owns([{"Key": key, "Value": text} for key, text in tags.items()]) else None
+
+    def create(self, call: Call) -> Made:
+        """Record the function."""
+        client, name = call.client("lambda"), self._name(call)
+        if self.existing(call) is None:
+            client.create_function(
+                FunctionName=name,
+                Code={"ZipFile": zipped(call.properties["Code"]["ZipFile"], call.properties["Runtime"])},
+                Tags=call.tag_map(),
+                **selected(call.properties, self._PARAMETERS),
+            )
+        described = client.get_function(FunctionName=name)["Configuration"]
+        return Made(name, {"Arn": described["FunctionArn"]})
+
+    def delete(self, call: Call) -> None:
+        """Delete."""
+        client = call.client("lambda")
+        unless_gone(_GONE, client.delete_function, FunctionName=call.physical_id)
+
+
+class Permission(Handler):
+    """AWS::Lambda::Permission."""
+
+    type = "AWS::Lambda::Permission"
+    _PARAMETERS = same(
+        "FunctionName",
+        "Action",
+        "Principal",
+        "SourceAccount",
+        "SourceArn",
+        "EventSourceToken",
+        "PrincipalOrgID",
+        "FunctionUrlAuthType",
+    )
+    properties = frozenset(_PARAMETERS)
+    attributes = frozenset({"Id"})
+    taggable = False
+
+    def create(self, call: Call) -> Made:
+        """Add the statement."""
+        statement = call.name(100)
+        try:
+            call.client("lambda").add_permission(StatementId=statement, **selected(call.properties, self._PARAMETERS))
+        except ClientError as error:
+            if not (call.resumed and error_code(error) == "ResourceConflictException"):
+                raise
+        return Made(statement, {"Id": statement})
+
+    def find(self, call: Call) -> str | None:
+        """The statement's name derives from the token; removing an absent one does no harm."""
+        return call.name(100)
+
+    def delete(self, call: Call) -> None:
+        """Remove the statement."""
+        client = call.client("lambda")
+        unless_gone(
+            _GONE,
+            client.remove_permission,
+            FunctionName=call.properties["FunctionName"],
+            StatementId=call.physical_id,
+        )
+
+
+class SsmParameter(Handler):
+    """AWS::SSM::Parameter."""
+
+    type = "AWS::SSM::Parameter"
+    _PARAMETERS = same("Type", "Value", "Description", "AllowedPattern", "Tier", "DataType")
+    properties = frozenset({"Name", "Policies", "Tags", *_PARAMETERS})
+    attributes = frozenset({"Type", "Value", "Arn"})
+    gone = frozenset({"ParameterNotFound"})
+
+    def _name(self, call: Call) -> str:
+        return str(call.get("Name") or f"CFN-{call.logical_id}-{call.random}")
+
+    def find(self, call: Call) -> str | None:
+        """By name, if the tags say it is ours."""
+        ssm, name = call.client("ssm"), self._name(call)
+        if not unless_gone(self.gone, ssm.get_parameter, Name=name):
+            return None
+        tags = ssm.list_tags_for_resource(ResourceType="Parameter", ResourceId=name)["TagList"]
+        return name if call.owns(tags) else None
+
+    def create(self, call: Call) -> Made:
+        """Put; an existing one is never overwritten."""
+        name = self._name(call)
+        if self.existing(call) is None:
+            arguments = selected(call.properties, self._PARAMETERS)
+            if "Policies" in call.properties:
+                arguments["Policies"] = as_policy(call.properties["Policies"])
+            call.client("ssm").put_parameter(Name=name, Overwrite=False, Tags=call.tags(), **arguments)
+        slash = "" if name.startswith("/") else "/"
+        return Made(
+            name,
+            {
+                "Type": call.properties["Type"],
+                "Value": call.properties["Value"],
+                "Arn": f"arn:aws:ssm:{call.region}:{call.account_id}:parameter{slash}{name}",
+            },
+        )
+
+    def refusals(self, properties: Mapping[str, Any]) -> list[str]:
+        """CloudFormation cannot make secure strings."""
+        if properties.get("Type") == "SecureString":
+            return ["SecureString is not a Type CloudFormation supports"]
+        return []
+
+    def delete(self, call: Call) -> None:
+        """Delete."""
+        ssm = call.client("ssm")
+        unless_gone(self.gone, ssm.delete_parameter, Name=call.physical_id)
+
+
+class WaitConditionHandle(Handler):
+    """AWS::CloudFormation::WaitConditionHandle: a placeholder, as there is no WaitCondition here."""
+
+    type = "AWS::CloudFormation::WaitConditionHandle"
+    properties: ClassVar[frozenset[str]] = frozenset()
+    taggable = False
+
+    def create(self, call: Call) -> Made:
+        """A URL of the right form; nothing listens there."""
+        return Made(
+            f"https://cloudformation-waitcondition-{call.region}.s3.{call.region}.amazonaws.com/"
+            f"{call.stack_id}/{call.logical_id}"
+        )
+
+    def delete(self, call: Call) -> None:
+        """Nothing was made."""
+
+
+class CustomResource(Handler):
+    """Custom::* and AWS::CloudFormation::CustomResource: only what is known byte for byte."""
+
+    type = "AWS::CloudFormation::CustomResource"
+    properties = frozenset({"ServiceToken", "ServiceTimeout", "BucketName"})
+    taggable = False
+
+    def create(self, call: Call) -> Made:
+        """Check that the function is known; emptying happens on Delete."""
+        return Made(self._bucket(call))
+
+    def delete(self, call: Call) -> None:
+        """Remove every object version, delete marker and multipart upload of the bucket."""
+        empty_bucket(call.client("s3"), self._bucket(call), call)
+
+    def _bucket(self, call: Call) -> str:
+        if _known_behaviour(call, call.properties["ServiceToken"]) is None:
+            raise ResourceFailure(
+                f"{call.resource_type} is not available in this local cloud: template code is never run here, "
+                f"and the function {call.properties['ServiceToken']} is not one whose work is known"
+            )
+        bucket = call.get("BucketName")
+        if not isinstance(bucket, str) or not bucket:
+            raise ResourceFailure("BucketName is required")
+        return bucket
+
+
+def _known_behaviour(call: Call, function: str) -> Behaviour | None:
+    """What the function is known to do, by the digest of its code as it is recorded now."""
+    try:
+        found = call.client("lambda").get_function(FunctionName=function)
+    except ClientError as error:
+        raise ResourceFailure(f"The function {function} of the ServiceToken cannot be read: {error}") from error
+    return find_behaviour(found.get("Tags", {}).get(CODE_TAG, ""))
+
+
+def empty_bucket(s3: Any, bucket: str, call: Call) -> None:
+    """Remove all that keeps a bucket from being deleted. An absent bucket is empty."""
+    gone = frozenset({"NoSuchBucket", "404"})
+
+    def remove() -> None:
+        for page in s3.get_paginator("list_object_versions").paginate(Bucket=bucket):
+            found = [
+                {"Key": entry["Key"], "VersionId": entry["VersionId"]}
+                for key in ("Versions", "DeleteMarkers")
+                for entry in page.get(key, [])
+            ]
+            if found:
+                answer = s3.delete_objects(Bucket=bucket, Delete={"Objects": found, "Quiet": True})
+                for problem in answer.get("Errors", []):
+                    raise ResourceFailure(f"{problem['Key']}: {problem['Message']}")
+            call.wait(0)
+        for page in s3.get_paginator("list_multipart_uploads").paginate(Bucket=bucket):
+            for upload in page.get("Uploads", []):
+                s3.abort_multipart_upload(Bucket=bucket, Key=upload["Key"], UploadId=upload["UploadId"])
+
+    unless_gone(gone, remove)
+
+
+HANDLERS: tuple[Handler, ...] = (
+    Function(),
+    Permission(),
+    SsmParameter(),
+    WaitConditionHandle(),
+    CustomResource(),
+)

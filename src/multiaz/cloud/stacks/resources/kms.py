@@ -1,0 +1,119 @@
+"""AWS::KMS: keys and aliases."""
+
+from __future__ import annotations
+
+from botocore.exceptions import ClientError
+
+from multiaz.cloud.stacks.faults import ResourceFailure
+from multiaz.cloud.stacks.resources.base import (
+    Call,
+    Handler,
+    Made,
+    as_policy,
+    error_code,
+    pages,
+    same,
+    selected,
+    unless_gone,
+)
+
+_DEFAULT_PENDING_DAYS = 30
+
+
+class Key(Handler):
+    """AWS::KMS::Key. Deleting one schedules its deletion, as on AWS."""
+
+    type = "AWS::KMS::Key"
+    _PARAMETERS = same("Description", "KeySpec", "KeyUsage", "MultiRegion", "Origin")
+    properties = frozenset(
+        {
+            *_PARAMETERS,
+            "KeyPolicy",
+            "EnableKeyRotation",
+            "RotationPeriodInDays",
+            "Enabled",
+            "PendingWindowInDays",
+            "BypassPolicyLockoutSafetyCheck",
+            "Tags",
+        }
+    )
+    attributes = frozenset({"Arn", "KeyId"})
+    gone = frozenset({"NotFoundException"})
+
+    def find(self, call: Call) -> str | None:
+        """By tags: a key has no name."""
+        kms = call.client("kms")
+        for key in pages(kms, "list_keys", "Keys"):
+            tags = list(pages(kms, "list_resource_tags", "Tags", KeyId=key["KeyId"]))
+            if call.owns(tags, "TagKey", "TagValue"):
+                state = kms.describe_key(KeyId=key["KeyId"])["KeyMetadata"]["KeyState"]
+                if state != "PendingDeletion":
+                    return str(key["KeyId"])
+        return None
+
+    def create(self, call: Call) -> Made:
+        """Create, then rotation and state."""
+        kms = call.client("kms")
+        key_id = self.existing(call)
+        if key_id is None:
+            arguments = selected(call.properties, self._PARAMETERS)
+            if "KeyPolicy" in call.properties:
+                arguments["Policy"] = as_policy(call.properties["KeyPolicy"])
+            if "BypassPolicyLockoutSafetyCheck" in call.properties:
+                arguments["BypassPolicyLockoutSafetyCheck"] = call.properties["BypassPolicyLockoutSafetyCheck"]
+            key_id = kms.create_key(**arguments, Tags=call.tags("TagKey", "TagValue"))["KeyMetadata"]["KeyId"]
+            call.made(str(key_id))
+        if call.get("EnableKeyRotation"):
+            period = selected(call.properties, same("RotationPeriodInDays"))
+            kms.enable_key_rotation(KeyId=key_id, **period)
+        if call.get("Enabled") is False:
+            kms.disable_key(KeyId=key_id)
+        arn = kms.describe_key(KeyId=key_id)["KeyMetadata"]["Arn"]
+        return Made(str(key_id), {"Arn": arn, "KeyId": key_id})
+
+    def delete(self, call: Call) -> None:
+        """Schedule the deletion; one already scheduled stays."""
+        kms = call.client("kms")
+        days = call.get("PendingWindowInDays", _DEFAULT_PENDING_DAYS)
+        try:
+            kms.schedule_key_deletion(KeyId=call.physical_id, PendingWindowInDays=days)
+        except ClientError as error:
+            if error_code(error) not in {*self.gone, "KMSInvalidStateException"}:
+                raise
+
+
+class Alias(Handler):
+    """AWS::KMS::Alias."""
+
+    type = "AWS::KMS::Alias"
+    properties = frozenset({"AliasName", "TargetKeyId"})
+    gone = frozenset({"NotFoundException"})
+    taggable = False
+
+    def find(self, call: Call) -> str | None:
+        """By name, if it names our key."""
+        name, target = call.properties["AliasName"], call.properties["TargetKeyId"]
+        key_id = call.client("kms").describe_key(KeyId=target)["KeyMetadata"]["KeyId"]
+        for alias in pages(call.client("kms"), "list_aliases", "Aliases"):
+            if alias["AliasName"] == name and alias.get("TargetKeyId") == key_id:
+                return str(name)
+        return None
+
+    def create(self, call: Call) -> Made:
+        """Create."""
+        name = call.properties["AliasName"]
+        if not name.startswith("alias/"):
+            raise ResourceFailure(
+                'Alias must start with the prefix "alias/". Please see http://docs.aws.amazon.com/kms/latest/developerguide/programming-aliases.html'
+            )
+        if self.existing(call) is None:
+            call.client("kms").create_alias(AliasName=name, TargetKeyId=call.properties["TargetKeyId"])
+        return Made(name)
+
+    def delete(self, call: Call) -> None:
+        """Delete."""
+        kms = call.client("kms")
+        unless_gone(self.gone, kms.delete_alias, AliasName=call.physical_id)
+
+
+HANDLERS: tuple[Handler, ...] = (Key(), Alias())

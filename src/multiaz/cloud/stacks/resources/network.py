@@ -1,0 +1,556 @@
+"""AWS::EC2 network types: VPC, subnets, routes, gateways, endpoints, flow logs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from multiaz.cloud.stacks.faults import ResourceFailure
+from multiaz.cloud.stacks.resources.base import (
+    Call,
+    Handler,
+    Made,
+    as_policy,
+    same,
+    selected,
+    unless_gone,
+)
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """How the plain EC2 types differ: one create call, one describe call, one delete call."""
+
+    create: str
+    tag_type: str
+    reply: str
+    id_name: str
+    describe: str
+    describe_key: str
+    delete: str
+    delete_parameter: str
+    delete_is_list: bool = False
+
+
+class _Ec2Handler(Handler):
+    """An EC2 resource that is tagged when it is created, and found again by its tags."""
+
+    kind: ClassVar[_Kind]
+    parameters: ClassVar[Mapping[str, str]]
+
+    def create(self, call: Call) -> Made:
+        """Create, configure, describe."""
+        physical_id = self.existing(call)
+        if physical_id is None:
+            physical_id = self.make(call)
+            call.made(physical_id)
+        self.configure(call, physical_id)
+        return Made(physical_id, self.read(call, physical_id))
+
+    def make(self, call: Call) -> str:
+        """The create call; the new id."""
+        answer = getattr(call.client("ec2"), self.kind.create)(
+            **self.arguments(call),
+            TagSpecifications=[{"ResourceType": self.kind.tag_type, "Tags": call.tags()}],
+        )
+        return str(answer[self.kind.reply][self.kind.id_name])
+
+    def arguments(self, call: Call) -> dict[str, Any]:
+        """Parameters of the create call, tags apart."""
+        return selected(call.properties, self.parameters)
+
+    def configure(self, call: Call, physical_id: str) -> None:
+        """Idempotent calls after creation."""
+
+    def read(self, call: Call, physical_id: str) -> dict[str, Any]:
+        """Attributes for Fn::GetAtt."""
+        return {}
+
+    def find(self, call: Call) -> str | None:
+        """By tags."""
+        answer = getattr(call.client("ec2"), self.kind.describe)(Filters=call.tag_filters())
+        for found in answer[self.kind.describe_key]:
+            if found.get("State") not in {"deleted", "deleting", "failed"}:
+                return str(found[self.kind.id_name])
+        return None
+
+    def delete(self, call: Call) -> None:
+        """The delete call."""
+        value: Any = [call.physical_id] if self.kind.delete_is_list else call.physical_id
+        delete = getattr(call.client("ec2"), self.kind.delete)
+        unless_gone(self.gone, delete, **{self.kind.delete_parameter: value})
+
+
+class Vpc(_Ec2Handler):
+    """AWS::EC2::VPC."""
+
+    type = "AWS::EC2::VPC"
+    properties = frozenset({"CidrBlock", "InstanceTenancy", "EnableDnsSupport", "EnableDnsHostnames", "Tags"})
+    attributes = frozenset(
+        {"VpcId", "CidrBlock", "CidrBlockAssociations", "DefaultNetworkAcl", "DefaultSecurityGroup", "Ipv6CidrBlocks"}
+    )
+    gone = frozenset({"InvalidVpcID.NotFound"})
+    parameters = same("CidrBlock", "InstanceTenancy")
+    kind = _Kind("create_vpc", "vpc", "Vpc", "VpcId", "describe_vpcs", "Vpcs", "delete_vpc", "VpcId")
+
+    def configure(self, call: Call, physical_id: str) -> None:
+        """DNS settings: one attribute a call, as EC2 has it."""
+        ec2 = call.client("ec2")
+        for name in ("EnableDnsSupport", "EnableDnsHostnames"):
+            if name in call.properties:
+                ec2.modify_vpc_attribute(VpcId=physical_id, **{name: {"Value": call.properties[name]}})
+
+    def read(self, call: Call, physical_id: str) -> dict[str, Any]:
+        """Default security group and network ACL come with a VPC."""
+        ec2 = call.client("ec2")
+        vpc = ec2.describe_vpcs(VpcIds=[physical_id])["Vpcs"][0]
+        of_vpc = [{"Name": "vpc-id", "Values": [physical_id]}]
+        groups = ec2.describe_security_groups(Filters=[*of_vpc, {"Name": "group-name", "Values": ["default"]}])
+        acls = ec2.describe_network_acls(Filters=[*of_vpc, {"Name": "default", "Values": ["true"]}])
+        return {
+            "VpcId": physical_id,
+            "CidrBlock": vpc["CidrBlock"],
+            "CidrBlockAssociations": [entry["AssociationId"] for entry in vpc.get("CidrBlockAssociationSet", [])],
+            "DefaultNetworkAcl": acls["NetworkAcls"][0]["NetworkAclId"],
+            "DefaultSecurityGroup": groups["SecurityGroups"][0]["GroupId"],
+            "Ipv6CidrBlocks": [entry["Ipv6CidrBlock"] for entry in vpc.get("Ipv6CidrBlockAssociationSet", [])],
+        }
+
+
+class Subnet(_Ec2Handler):
+    """AWS::EC2::Subnet."""
+
+    type = "AWS::EC2::Subnet"
+    properties = frozenset(
+        {"VpcId", "CidrBlock", "AvailabilityZone", "AvailabilityZoneId", "MapPublicIpOnLaunch", "Tags"}
+    )
+    attributes = frozenset(
+        {
+            "SubnetId",
+            "VpcId",
+            "CidrBlock",
+            "AvailabilityZone",
+            "AvailabilityZoneId",
+            "Ipv6CidrBlocks",
+            "NetworkAclAssociationId",
+        }
+    )
+    gone = frozenset({"InvalidSubnetID.NotFound"})
+    parameters = same("VpcId", "CidrBlock", "AvailabilityZone", "AvailabilityZoneId")
+    kind = _Kind(
+        "create_subnet", "subnet", "Subnet", "SubnetId", "describe_subnets", "Subnets", "delete_subnet", "SubnetId"
+    )
+
+    def configure(self, call: Call, physical_id: str) -> None:
+        """Public addresses at launch, set both ways."""
+        if "MapPublicIpOnLaunch" in call.properties:
+            call.client("ec2").modify_subnet_attribute(
+                SubnetId=physical_id, MapPublicIpOnLaunch={"Value": call.properties["MapPublicIpOnLaunch"]}
+            )
+
+    def read(self, call: Call, physical_id: str) -> dict[str, Any]:
+        """The subnet as EC2 describes it."""
+        ec2 = call.client("ec2")
+        subnet = ec2.describe_subnets(SubnetIds=[physical_id])["Subnets"][0]
+        acls = ec2.describe_network_acls(Filters=[{"Name": "association.subnet-id", "Values": [physical_id]}])[
+            "NetworkAcls"
+        ]
+        associations = [
+            entry["NetworkAclAssociationId"]
+            for acl in acls
+            for entry in acl["Associations"]
+            if entry["SubnetId"] == physical_id
+        ]
+        return {
+            **{name: subnet[name] for name in ("SubnetId", "VpcId", "CidrBlock", "AvailabilityZone")},
+            "AvailabilityZoneId": subnet.get("AvailabilityZoneId", ""),
+            "Ipv6CidrBlocks": [],
+            "NetworkAclAssociationId": associations[0] if associations else "",
+        }
+
+
+class RouteTable(_Ec2Handler):
+    """AWS::EC2::RouteTable."""
+
+    type = "AWS::EC2::RouteTable"
+    properties = frozenset({"VpcId", "Tags"})
+    attributes = frozenset({"RouteTableId"})
+    gone = frozenset({"InvalidRouteTableID.NotFound"})
+    parameters = same("VpcId")
+    kind = _Kind(
+        "create_route_table",
+        "route-table",
+        "RouteTable",
+        "RouteTableId",
+        "describe_route_tables",
+        "RouteTables",
+        "delete_route_table",
+        "RouteTableId",
+    )
+
+    def read(self, call: Call, physical_id: str) -> dict[str, Any]:
+        """Its id."""
+        return {"RouteTableId": physical_id}
+
+
+class InternetGateway(_Ec2Handler):
+    """AWS::EC2::InternetGateway."""
+
+    type = "AWS::EC2::InternetGateway"
+    properties = frozenset({"Tags"})
+    attributes = frozenset({"InternetGatewayId"})
+    gone = frozenset({"InvalidInternetGatewayID.NotFound"})
+    parameters: ClassVar[Mapping[str, str]] = {}
+    kind = _Kind(
+        "create_internet_gateway",
+        "internet-gateway",
+        "InternetGateway",
+        "InternetGatewayId",
+        "describe_internet_gateways",
+        "InternetGateways",
+        "delete_internet_gateway",
+        "InternetGatewayId",
+    )
+
+    def read(self, call: Call, physical_id: str) -> dict[str, Any]:
+        """Its id."""
+        return {"InternetGatewayId": physical_id}
+
+
+class VpcGatewayAttachment(Handler):
+    """AWS::EC2::VPCGatewayAttachment, internet gateways only."""
+
+    type = "AWS::EC2::VPCGatewayAttachment"
+    properties = frozenset({"VpcId", "InternetGatewayId"})
+    attributes = frozenset({"AttachmentType"})
+    gone = frozenset({"Gateway.NotAttached", "InvalidInternetGatewayID.NotFound", "InvalidVpcID.NotFound"})
+
+    def refusals(self, properties: Mapping[str, Any]) -> list[str]:
+        """A VPN gateway is the other kind."""
+        return [] if "InternetGatewayId" in properties else ["InternetGatewayId is required"]
+
+    def find(self, call: Call) -> str | None:
+        """By what the gateway says of itself."""
+        gateway, vpc = call.properties["InternetGatewayId"], call.properties["VpcId"]
+        found = call.client("ec2").describe_internet_gateways(InternetGatewayIds=[gateway])
+        for entry in found["InternetGateways"][0]["Attachments"]:
+            if entry["VpcId"] == vpc:
+                return f"IGW|{vpc}"
+        return None
+
+    def create(self, call: Call) -> Made:
+        """Attach."""
+        gateway, vpc = call.properties["InternetGatewayId"], call.properties["VpcId"]
+        if self.existing(call) is None:
+            call.client("ec2").attach_internet_gateway(InternetGatewayId=gateway, VpcId=vpc)
+        return Made(f"IGW|{vpc}", {"AttachmentType": "IGW"})
+
+    def delete(self, call: Call) -> None:
+        """Detach."""
+        gateway, vpc = call.properties["InternetGatewayId"], call.properties["VpcId"]
+        ec2 = call.client("ec2")
+        unless_gone(self.gone, ec2.detach_internet_gateway, InternetGatewayId=gateway, VpcId=vpc)
+
+
+class SubnetRouteTableAssociation(Handler):
+    """AWS::EC2::SubnetRouteTableAssociation."""
+
+    type = "AWS::EC2::SubnetRouteTableAssociation"
+    properties = frozenset({"RouteTableId", "SubnetId"})
+    attributes = frozenset({"Id"})
+    gone = frozenset({"InvalidAssociationID.NotFound"})
+
+    def find(self, call: Call) -> str | None:
+        """By the route table's own list."""
+        tables = call.client("ec2").describe_route_tables(RouteTableIds=[call.properties["RouteTableId"]])
+        for entry in tables["RouteTables"][0]["Associations"]:
+            if entry.get("SubnetId") == call.properties["SubnetId"]:
+                return str(entry["RouteTableAssociationId"])
+        return None
+
+    def create(self, call: Call) -> Made:
+        """Associate."""
+        physical_id = self.existing(call)
+        if physical_id is None:
+            physical_id = call.client("ec2").associate_route_table(
+                RouteTableId=call.properties["RouteTableId"], SubnetId=call.properties["SubnetId"]
+            )["AssociationId"]
+        return Made(str(physical_id), {"Id": physical_id})
+
+    def delete(self, call: Call) -> None:
+        """Disassociate."""
+        ec2 = call.client("ec2")
+        unless_gone(self.gone, ec2.disassociate_route_table, AssociationId=call.physical_id)
+
+
+class Route(Handler):
+    """AWS::EC2::Route."""
+
+    type = "AWS::EC2::Route"
+    _TARGETS = same(
+        "GatewayId",
+        "NatGatewayId",
+        "VpcPeeringConnectionId",
+        "InstanceId",
+        "NetworkInterfaceId",
+        "TransitGatewayId",
+        "EgressOnlyInternetGatewayId",
+    )
+    _DESTINATIONS: ClassVar[tuple[str, ...]] = (
+        "DestinationCidrBlock",
+        "DestinationIpv6CidrBlock",
+        "DestinationPrefixListId",
+    )
+    properties = frozenset({"RouteTableId", *_TARGETS, *_DESTINATIONS})
+    attributes = frozenset({"CidrBlock"})
+    gone = frozenset({"InvalidRoute.NotFound", "InvalidRouteTableID.NotFound"})
+
+    def _destination(self, call: Call) -> dict[str, str]:
+        given = {name: call.properties[name] for name in self._DESTINATIONS if name in call.properties}
+        if len(given) != 1:
+            raise ResourceFailure(f"exactly one of [{', '.join(self._DESTINATIONS)}] is required")
+        return given
+
+    def create(self, call: Call) -> Made:
+        """Create; a repetition replaces the route by the same."""
+        table = call.properties["RouteTableId"]
+        destination = self._destination(call)
+        ec2 = call.client("ec2")
+        act = ec2.create_route
+        if call.resumed and self._exists(call, table, destination):
+            act = ec2.replace_route
+        act(RouteTableId=table, **destination, **selected(call.properties, self._TARGETS))
+        text = next(iter(destination.values()))
+        return Made(f"{table}|{text}", {"CidrBlock": text})
+
+    def find(self, call: Call) -> str | None:
+        """By the route table's own list."""
+        table, destination = call.properties["RouteTableId"], self._destination(call)
+        text = next(iter(destination.values()))
+        return f"{table}|{text}" if self._exists(call, table, destination) else None
+
+    def _exists(self, call: Call, table: str, destination: dict[str, str]) -> bool:
+        found = call.client("ec2").describe_route_tables(RouteTableIds=[table])["RouteTables"][0]
+        return any(destination.items() <= route.items() for route in found["Routes"])
+
+    def delete(self, call: Call) -> None:
+        """Delete."""
+        ec2 = call.client("ec2")
+        destination = self._destination(call)
+        unless_gone(
+            self.gone,
+            ec2.delete_route,
+            RouteTableId=call.properties["RouteTableId"],
+            **destination,
+        )
+
+
+class Eip(Handler):
+    """AWS::EC2::EIP."""
+
+    type = "AWS::EC2::EIP"
+    properties = frozenset({"Domain", "Tags"})
+    attributes = frozenset({"AllocationId", "PublicIp"})
+    gone = frozenset({"InvalidAllocationID.NotFound"})
+
+    def _described(self, call: Call) -> dict[str, Any] | None:
+        found = call.client("ec2").describe_addresses(Filters=call.tag_filters())["Addresses"]
+        return found[0] if found else None
+
+    def find(self, call: Call) -> str | None:
+        """By tags."""
+        found = self._described(call)
+        return found["PublicIp"] if found else None
+
+    def create(self, call: Call) -> Made:
+        """Allocate."""
+        address = self._described(call) if call.resumed else None
+        if address is None:
+            address = call.client("ec2").allocate_address(
+                Domain=call.get("Domain", "vpc"),
+                TagSpecifications=[{"ResourceType": "elastic-ip", "Tags": call.tags()}],
+            )
+        return Made(address["PublicIp"], {"AllocationId": address["AllocationId"], "PublicIp": address["PublicIp"]})
+
+    def delete(self, call: Call) -> None:
+        """Release."""
+        ec2 = call.client("ec2")
+        address = self._described(call)
+        if address is not None:
+            unless_gone(self.gone, ec2.release_address, AllocationId=address["AllocationId"])
+
+
+def _wait_for(call: Call, look: Callable[[], str | None], wanted: set[str | None], failed: set[str]) -> None:
+    """Look until the state is wanted. Raises ResourceFailure for a failed one."""
+    while (state := look()) not in wanted:
+        if state in failed:
+            raise ResourceFailure(f"{call.resource_type} {call.physical_id} entered the state {state}")
+        call.wait(0.05)
+
+
+class NatGateway(_Ec2Handler):
+    """AWS::EC2::NatGateway."""
+
+    type = "AWS::EC2::NatGateway"
+    properties = frozenset({"AllocationId", "SubnetId", "ConnectivityType", "PrivateIpAddress", "Tags"})
+    attributes = frozenset({"NatGatewayId"})
+    gone = frozenset({"NatGatewayNotFound"})
+    parameters = same("AllocationId", "SubnetId", "ConnectivityType", "PrivateIpAddress")
+    kind = _Kind(
+        "create_nat_gateway",
+        "natgateway",
+        "NatGateway",
+        "NatGatewayId",
+        "describe_nat_gateways",
+        "NatGateways",
+        "delete_nat_gateway",
+        "NatGatewayId",
+    )
+
+    def _state(self, call: Call, physical_id: str) -> str | None:
+        found = call.client("ec2").describe_nat_gateways(NatGatewayIds=[physical_id])["NatGateways"]
+        return str(found[0]["State"]) if found else None
+
+    def find(self, call: Call) -> str | None:
+        """By tags; EC2 lists deleted gateways for a while."""
+        answer = call.client("ec2").describe_nat_gateways(Filters=call.tag_filters())
+        for found in answer["NatGateways"]:
+            if found["State"] in {"pending", "available"}:
+                return str(found["NatGatewayId"])
+        return None
+
+    def configure(self, call: Call, physical_id: str) -> None:
+        """Wait until it is available."""
+        call.initiated(physical_id)
+        _wait_for(call, lambda: self._state(call, physical_id), {"available"}, {"failed", "deleted"})
+
+    def read(self, call: Call, physical_id: str) -> dict[str, Any]:
+        """Its id."""
+        return {"NatGatewayId": physical_id}
+
+    def delete(self, call: Call) -> None:
+        """Delete and wait."""
+        super().delete(call)
+        physical_id = call.physical_id or ""
+        _wait_for(call, lambda: self._state(call, physical_id), {"deleted", None}, {"failed"})
+
+
+class VpcEndpoint(_Ec2Handler):
+    """AWS::EC2::VPCEndpoint."""
+
+    type = "AWS::EC2::VPCEndpoint"
+    properties = frozenset(
+        {
+            "VpcId",
+            "ServiceName",
+            "VpcEndpointType",
+            "SubnetIds",
+            "SecurityGroupIds",
+            "RouteTableIds",
+            "PolicyDocument",
+            "PrivateDnsEnabled",
+            "Tags",
+        }
+    )
+    attributes = frozenset({"Id", "CreationTimestamp", "DnsEntries", "NetworkInterfaceIds"})
+    gone = frozenset({"InvalidVpcEndpointId.NotFound", "InvalidVpcEndpoint.NotFound"})
+    parameters = same(
+        "VpcId",
+        "ServiceName",
+        "VpcEndpointType",
+        "SubnetIds",
+        "SecurityGroupIds",
+        "RouteTableIds",
+        "PrivateDnsEnabled",
+    )
+    kind = _Kind(
+        "create_vpc_endpoint",
+        "vpc-endpoint",
+        "VpcEndpoint",
+        "VpcEndpointId",
+        "describe_vpc_endpoints",
+        "VpcEndpoints",
+        "delete_vpc_endpoints",
+        "VpcEndpointIds",
+        delete_is_list=True,
+    )
+
+    def arguments(self, call: Call) -> dict[str, Any]:
+        """The policy as text, and a token so that a repetition is harmless."""
+        arguments = {**super().arguments(call), "ClientToken": call.token}
+        if "PolicyDocument" in call.properties:
+            arguments["PolicyDocument"] = as_policy(call.properties["PolicyDocument"])
+        return arguments
+
+    def read(self, call: Call, physical_id: str) -> dict[str, Any]:
+        """DNS entries as `zone:name`, as CloudFormation gives them."""
+        found = call.client("ec2").describe_vpc_endpoints(VpcEndpointIds=[physical_id])["VpcEndpoints"][0]
+        created = found.get("CreationTimestamp")
+        return {
+            "Id": physical_id,
+            "CreationTimestamp": created.isoformat() if created else "",
+            "DnsEntries": [
+                f"{entry.get('HostedZoneId', '')}:{entry['DnsName']}" for entry in found.get("DnsEntries", [])
+            ],
+            "NetworkInterfaceIds": list(found.get("NetworkInterfaceIds", [])),
+        }
+
+
+class FlowLog(Handler):
+    """AWS::EC2::FlowLog."""
+
+    type = "AWS::EC2::FlowLog"
+    _PARAMETERS = same(
+        "ResourceType",
+        "TrafficType",
+        "LogDestinationType",
+        "LogDestination",
+        "LogGroupName",
+        "DeliverLogsPermissionArn",
+        "LogFormat",
+        "MaxAggregationInterval",
+    )
+    properties = frozenset({"ResourceId", "Tags", *_PARAMETERS})
+    attributes = frozenset({"Id"})
+    gone = frozenset({"InvalidFlowLogId.NotFound"})
+
+    def find(self, call: Call) -> str | None:
+        """By tags."""
+        found = call.client("ec2").describe_flow_logs(Filters=call.tag_filters())["FlowLogs"]
+        return str(found[0]["FlowLogId"]) if found else None
+
+    def create(self, call: Call) -> Made:
+        """Create; an answer may hold a refusal instead of an error."""
+        physical_id = self.existing(call)
+        if physical_id is None:
+            answer = call.client("ec2").create_flow_logs(
+                ResourceIds=[call.properties["ResourceId"]],
+                TagSpecifications=[{"ResourceType": "vpc-flow-log", "Tags": call.tags()}],
+                ClientToken=call.token,
+                **selected(call.properties, self._PARAMETERS),
+            )
+            if answer.get("Unsuccessful"):
+                raise ResourceFailure(str(answer["Unsuccessful"][0]["Error"]["Message"]))
+            physical_id = answer["FlowLogIds"][0]
+        return Made(str(physical_id), {"Id": physical_id})
+
+    def delete(self, call: Call) -> None:
+        """Delete."""
+        ec2 = call.client("ec2")
+        unless_gone(self.gone, ec2.delete_flow_logs, FlowLogIds=[call.physical_id])
+
+
+HANDLERS: tuple[Handler, ...] = (
+    Vpc(),
+    Subnet(),
+    RouteTable(),
+    InternetGateway(),
+    VpcGatewayAttachment(),
+    SubnetRouteTableAssociation(),
+    Route(),
+    Eip(),
+    NatGateway(),
+    VpcEndpoint(),
+    FlowLog(),
+)

@@ -1,0 +1,249 @@
+"""AWS::SecretsManager: secrets, attachment to a database, rotation, policies."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from multiaz.cloud.stacks.faults import ResourceFailure
+from multiaz.cloud.stacks.resources.base import (
+    Call,
+    Handler,
+    Made,
+    as_policy,
+    error_code,
+    same,
+    selected,
+    unless_gone,
+)
+
+_GONE = frozenset({"ResourceNotFoundException"})
+_PASSWORD_OPTIONS = same(
+    "PasswordLength",
+    "ExcludeCharacters",
+    "ExcludeNumbers",
+    "ExcludePunctuation",
+    "ExcludeUppercase",
+    "ExcludeLowercase",
+    "IncludeSpace",
+    "RequireEachIncludedType",
+)
+HOSTED_ROTATION_TYPE = "PostgreSQLSingleUser"
+"""The one hosted rotation that is carried out here."""
+HOSTED_FUNCTION_NAME = f"SecretsManager{HOSTED_ROTATION_TYPE}Rotation"
+"""Name of the hosted rotation function if the template gives none."""
+_CONNECTION = ("engine", "host", "port", "dbname", "dbInstanceIdentifier")
+
+
+class Secret(Handler):
+    """AWS::SecretsManager::Secret. Deleting one forces it, as CloudFormation does."""
+
+    type = "AWS::SecretsManager::Secret"
+    properties = frozenset({"Name", "Description", "KmsKeyId", "SecretString", "GenerateSecretString", "Tags"})
+    attributes = frozenset({"Id"})
+    gone = _GONE
+
+    def _name(self, call: Call) -> str:
+        return str(call.get("Name") or f"{call.logical_id[:64]}-{call.random}")
+
+    def find(self, call: Call) -> str | None:
+        """By name, if the tags say it is ours."""
+        try:
+            found = call.client("secretsmanager").describe_secret(SecretId=self._name(call))
+        except ClientError as error:
+            if error_code(error) in _GONE:
+                return None
+            raise
+        if found.get("DeletedDate") or not call.owns(found.get("Tags", [])):
+            return None
+        return str(found["ARN"])
+
+    def create(self, call: Call) -> Made:
+        """Create with the given or a generated value."""
+        arn = self.existing(call)
+        if arn is None:
+            if "SecretString" in call.properties and "GenerateSecretString" in call.properties:
+                raise ResourceFailure(
+                    "You can't specify both GenerateSecretString and SecretString. (Service: SecretsManager)"
+                )
+            value: dict[str, Any] = {}
+            if "SecretString" in call.properties:
+                value["SecretString"] = call.properties["SecretString"]
+            elif "GenerateSecretString" in call.properties:
+                value["SecretString"] = _generated(call, call.properties["GenerateSecretString"])
+            arn = call.client("secretsmanager").create_secret(
+                Name=self._name(call),
+                Tags=call.tags(),
+                ClientRequestToken=call.token,
+                **selected(call.properties, same("Description", "KmsKeyId")),
+                **value,
+            )["ARN"]
+        return Made(str(arn), {"Id": arn})
+
+    def delete(self, call: Call) -> None:
+        """Delete without the recovery window, so that the name is free at once."""
+        client = call.client("secretsmanager")
+        unless_gone(_GONE, client.delete_secret, SecretId=call.physical_id, ForceDeleteWithoutRecovery=True)
+
+
+def _generated(call: Call, options: Mapping[str, Any]) -> str:
+    template, key = options.get("SecretStringTemplate"), options.get("GenerateStringKey")
+    if (template is None) != (key is None):
+        raise ResourceFailure(
+            "SecretStringTemplate and GenerateStringKey must be specified together in GenerateSecretString"
+        )
+    unknown = sorted(set(options) - set(_PASSWORD_OPTIONS) - {"SecretStringTemplate", "GenerateStringKey"})
+    if unknown:
+        raise ResourceFailure(f"Encountered unsupported property {unknown[0]}")
+    password: str = call.client("secretsmanager").get_random_password(**selected(options, _PASSWORD_OPTIONS))[
+        "RandomPassword"
+    ]
+    if template is None:
+        return password
+    try:
+        entries = json.loads(template)
+    except ValueError as error:
+        raise ResourceFailure("Could not parse SecretStringTemplate JSON") from error
+    if not isinstance(entries, dict):
+        raise ResourceFailure("Could not parse SecretStringTemplate JSON")
+    return json.dumps({**entries, str(key): password})
+
+
+class SecretTargetAttachment(Handler):
+    """AWS::SecretsManager::SecretTargetAttachment: writes where the database is into the secret."""
+
+    type = "AWS::SecretsManager::SecretTargetAttachment"
+    properties = frozenset({"SecretId", "TargetId", "TargetType"})
+    attributes = frozenset({"Id"})
+    taggable = False
+
+    def refusals(self, properties: Mapping[str, Any]) -> list[str]:
+        """DB instances are the only targets here."""
+        target = properties.get("TargetType")
+        if isinstance(target, str) and target != "AWS::RDS::DBInstance":
+            return [f"TargetType {target} is not available in this local cloud"]
+        return []
+
+    def create(self, call: Call) -> Made:
+        """Merge the connection into the secret's JSON, the user name and password kept."""
+        client, secret_id = call.client("secretsmanager"), call.properties["SecretId"]
+        described = client.describe_secret(SecretId=secret_id)
+        entries = _secret_entries(client, secret_id)
+        database = call.client("rds").describe_db_instances(DBInstanceIdentifier=call.properties["TargetId"])[
+            "DBInstances"
+        ][0]
+        merged = {
+            **entries,
+            "engine": database["Engine"],
+            "host": database["Endpoint"]["Address"],
+            "port": database["Endpoint"]["Port"],
+            "dbInstanceIdentifier": database["DBInstanceIdentifier"],
+        }
+        if database.get("DBName"):
+            merged["dbname"] = database["DBName"]
+        merged.setdefault("username", database.get("MasterUsername"))
+        if merged != entries:
+            client.put_secret_value(SecretId=secret_id, SecretString=json.dumps(merged))
+        arn = str(described["ARN"])
+        return Made(arn, {"Id": arn})
+
+    def delete(self, call: Call) -> None:
+        """Take the connection out of the secret again."""
+        client, secret_id = call.client("secretsmanager"), call.physical_id
+        try:
+            entries = _secret_entries(client, str(secret_id))
+        except ClientError as error:
+            if error_code(error) in {*_GONE, "InvalidRequestException"}:
+                return
+            raise
+        kept = {name: value for name, value in entries.items() if name not in _CONNECTION}
+        if kept != entries:
+            client.put_secret_value(SecretId=secret_id, SecretString=json.dumps(kept))
+
+
+def _secret_entries(client: Any, secret_id: str) -> dict[str, Any]:
+    text = client.get_secret_value(SecretId=secret_id).get("SecretString", "")
+    try:
+        entries = json.loads(text)
+    except ValueError:
+        entries = None
+    if not isinstance(entries, dict):
+        raise ResourceFailure("The SecretString of the secret is not a JSON object: it cannot be attached")
+    return entries
+
+
+class RotationSchedule(Handler):
+    """AWS::SecretsManager::RotationSchedule, hosted or with a function of one's own."""
+
+    type = "AWS::SecretsManager::RotationSchedule"
+    properties = frozenset(
+        {"SecretId", "HostedRotationLambda", "RotationLambdaARN", "RotationRules", "RotateImmediatelyOnUpdate"}
+    )
+    attributes = frozenset({"Id"})
+    taggable = False
+
+    def refusals(self, properties: Mapping[str, Any]) -> list[str]:
+        """One kind of hosted rotation is carried out here."""
+        hosted = properties.get("HostedRotationLambda")
+        if isinstance(hosted, Mapping):
+            kind = hosted.get("RotationType")
+            if isinstance(kind, str) and kind != HOSTED_ROTATION_TYPE:
+                return [
+                    f"HostedRotationLambda with RotationType {kind} is not available in this local cloud "
+                    f"(available: {HOSTED_ROTATION_TYPE})"
+                ]
+        return []
+
+    def create(self, call: Call) -> Made:
+        """Turn rotation on."""
+        hosted, arn = call.get("HostedRotationLambda"), call.get("RotationLambdaARN")
+        if (hosted is None) == (arn is None):
+            raise ResourceFailure("exactly one of [HostedRotationLambda, RotationLambdaARN] is required")
+        if hosted is not None:
+            name = hosted.get("RotationLambdaName", HOSTED_FUNCTION_NAME)
+            arn = f"arn:aws:lambda:{call.region}:{call.account_id}:function:{name}"
+        client = call.client("secretsmanager")
+        arguments: dict[str, Any] = {
+            "SecretId": call.properties["SecretId"],
+            "RotationLambdaARN": arn,
+            "RotateImmediately": call.get("RotateImmediatelyOnUpdate", True),
+            "ClientRequestToken": call.token,
+        }
+        if "RotationRules" in call.properties:
+            arguments["RotationRules"] = call.properties["RotationRules"]
+        answer = client.rotate_secret(**arguments)
+        return Made(str(answer["ARN"]), {"Id": answer["ARN"]})
+
+    def delete(self, call: Call) -> None:
+        """Turn rotation off."""
+        client = call.client("secretsmanager")
+        unless_gone(_GONE | {"InvalidRequestException"}, client.cancel_rotate_secret, SecretId=call.physical_id)
+
+
+class ResourcePolicy(Handler):
+    """AWS::SecretsManager::ResourcePolicy."""
+
+    type = "AWS::SecretsManager::ResourcePolicy"
+    properties = frozenset({"SecretId", "ResourcePolicy", "BlockPublicPolicy"})
+    attributes = frozenset({"Id"})
+    taggable = False
+
+    def create(self, call: Call) -> Made:
+        """Put."""
+        answer = call.client("secretsmanager").put_resource_policy(
+            SecretId=call.properties["SecretId"],
+            ResourcePolicy=as_policy(call.properties["ResourcePolicy"]),
+            **selected(call.properties, same("BlockPublicPolicy")),
+        )
+        return Made(str(answer["ARN"]), {"Id": answer["ARN"]})
+
+    def delete(self, call: Call) -> None:
+        """Delete."""
+        client = call.client("secretsmanager")
+        unless_gone(_GONE, client.delete_resource_policy, SecretId=call.physical_id)
+
+
+HANDLERS: tuple[Handler, ...] = (Secret(), SecretTargetAttachment(), RotationSchedule(), ResourcePolicy())

@@ -1,0 +1,181 @@
+"""AWS::SNS: topics, their policies, subscriptions."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from multiaz.cloud.stacks.resources.base import (
+    Call,
+    Handler,
+    Made,
+    as_policy,
+    pages,
+    unless_gone,
+)
+
+_GONE = frozenset({"NotFound", "NotFoundException", "ResourceNotFound"})
+
+
+def _attribute(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+class Topic(Handler):
+    """AWS::SNS::Topic. SNS itself makes repeated creation harmless."""
+
+    type = "AWS::SNS::Topic"
+    _ATTRIBUTES = (
+        "DisplayName",
+        "KmsMasterKeyId",
+        "FifoTopic",
+        "ContentBasedDeduplication",
+        "SignatureVersion",
+        "TracingConfig",
+    )
+    properties = frozenset({"TopicName", "Subscription", "Tags", *_ATTRIBUTES})
+    attributes = frozenset({"TopicArn", "TopicName"})
+    gone = _GONE
+
+    def _name(self, call: Call) -> str:
+        fifo = ".fifo" if call.get("FifoTopic") else ""
+        return str(call.get("TopicName") or call.name(256 - len(fifo)) + fifo)
+
+    def _arn(self, call: Call) -> str:
+        return f"arn:aws:sns:{call.region}:{call.account_id}:{self._name(call)}"
+
+    def _exists(self, call: Call) -> bool:
+        sns = call.client("sns")
+        return unless_gone(_GONE, sns.get_topic_attributes, TopicArn=self._arn(call))
+
+    def find(self, call: Call) -> str | None:
+        """By name, if the tags say it is ours."""
+        if not self._exists(call):
+            return None
+        tags = call.client("sns").list_tags_for_resource(ResourceArn=self._arn(call))["Tags"]
+        return self._arn(call) if call.owns(tags) else None
+
+    def create(self, call: Call) -> Made:
+        """Create and subscribe."""
+        sns = call.client("sns")
+        if self.existing(call) is None and "TopicName" in call.properties:
+            self.refuse_existing(call, self._name(call), self._exists(call))
+        attributes = {name: _attribute(call.properties[name]) for name in self._ATTRIBUTES if name in call.properties}
+        arn = str(sns.create_topic(Name=self._name(call), Attributes=attributes, Tags=call.tags())["TopicArn"])
+        call.made(arn)
+        for entry in call.get("Subscription", []):
+            sns.subscribe(TopicArn=arn, Protocol=entry["Protocol"], Endpoint=entry["Endpoint"])
+        return Made(arn, {"TopicArn": arn, "TopicName": self._name(call)})
+
+    def delete(self, call: Call) -> None:
+        """Delete with its subscriptions."""
+        sns = call.client("sns")
+
+        def remove() -> None:
+            found = pages(sns, "list_subscriptions_by_topic", "Subscriptions", TopicArn=call.physical_id)
+            for entry in list(found):
+                if entry["SubscriptionArn"].startswith("arn:"):
+                    sns.unsubscribe(SubscriptionArn=entry["SubscriptionArn"])
+            sns.delete_topic(TopicArn=call.physical_id)
+
+        unless_gone(_GONE, remove)
+
+
+class TopicPolicy(Handler):
+    """AWS::SNS::TopicPolicy."""
+
+    type = "AWS::SNS::TopicPolicy"
+    properties = frozenset({"PolicyDocument", "Topics"})
+    attributes = frozenset({"Id"})
+    taggable = False
+
+    def create(self, call: Call) -> Made:
+        """Put it on each topic."""
+        for arn in call.properties["Topics"]:
+            call.client("sns").set_topic_attributes(
+                TopicArn=arn,
+                AttributeName="Policy",
+                AttributeValue=as_policy(call.properties["PolicyDocument"]),
+            )
+        physical_id = call.name(128)
+        return Made(physical_id, {"Id": physical_id})
+
+    def delete(self, call: Call) -> None:
+        """Give each topic the policy a new one has: only its owner."""
+        sns = call.client("sns")
+        for arn in call.properties["Topics"]:
+            default = {
+                "Version": "2008-10-17",
+                "Id": "__default_policy_ID",
+                "Statement": [
+                    {
+                        "Effect": "Allow",
+                        "Sid": "__default_statement_ID",
+                        "Principal": {"AWS": "*"},
+                        "Action": [
+                            "SNS:GetTopicAttributes",
+                            "SNS:SetTopicAttributes",
+                            "SNS:AddPermission",
+                            "SNS:RemovePermission",
+                            "SNS:DeleteTopic",
+                            "SNS:Subscribe",
+                            "SNS:ListSubscriptionsByTopic",
+                            "SNS:Publish",
+                        ],
+                        "Resource": arn,
+                        "Condition": {"StringEquals": {"AWS:SourceOwner": call.account_id}},
+                    }
+                ],
+            }
+            unless_gone(
+                _GONE,
+                sns.set_topic_attributes,
+                TopicArn=arn,
+                AttributeName="Policy",
+                AttributeValue=json.dumps(default),
+            )
+
+
+class Subscription(Handler):
+    """AWS::SNS::Subscription."""
+
+    type = "AWS::SNS::Subscription"
+    _ATTRIBUTES = ("DeliveryPolicy", "FilterPolicy", "FilterPolicyScope", "RawMessageDelivery", "RedrivePolicy")
+    properties = frozenset({"TopicArn", "Protocol", "Endpoint", *_ATTRIBUTES})
+    attributes = frozenset({"Arn"})
+    taggable = False
+
+    def find(self, call: Call) -> str | None:
+        """By topic, protocol and endpoint: SNS holds each once."""
+        found = pages(
+            call.client("sns"), "list_subscriptions_by_topic", "Subscriptions", TopicArn=call.properties["TopicArn"]
+        )
+        for entry in found:
+            if (entry["Protocol"], entry["Endpoint"]) == (call.properties["Protocol"], call.get("Endpoint")):
+                return str(entry["SubscriptionArn"])
+        return None
+
+    def create(self, call: Call) -> Made:
+        """Subscribe."""
+        attributes = {name: _attribute(call.properties[name]) for name in self._ATTRIBUTES if name in call.properties}
+        endpoint = {"Endpoint": call.properties["Endpoint"]} if "Endpoint" in call.properties else {}
+        arn = str(
+            call.client("sns").subscribe(
+                TopicArn=call.properties["TopicArn"],
+                Protocol=call.properties["Protocol"],
+                Attributes=attributes,
+                ReturnSubscriptionArn=True,
+                **endpoint,
+            )["SubscriptionArn"]
+        )
+        return Made(arn, {"Arn": arn})
+
+    def delete(self, call: Call) -> None:
+        """Unsubscribe."""
+        sns = call.client("sns")
+        unless_gone(_GONE, sns.unsubscribe, SubscriptionArn=call.physical_id)
+
+
+HANDLERS: tuple[Handler, ...] = (Topic(), TopicPolicy(), Subscription())
