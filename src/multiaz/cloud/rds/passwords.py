@@ -1,0 +1,122 @@
+"""The database side of a rotation: logging in and setting a password, through the endpoint as any client."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from multiaz.cloud.rds.core import Core
+from multiaz.postgres.scram import verifier
+
+CONNECT_S = 10
+PASSWORD_LENGTH = 32
+EXCLUDED_CHARACTERS = " \"#$%&'()*+,/:;<=>?@[\\]^`{|}~"
+"""What a PostgreSQL URL, a shell or RDS itself dislikes; the hosted function leaves out a part of these."""
+
+
+class RotationFailed(Exception):
+    """A step could not be done now; it is tried again. The message holds no password."""
+
+
+class NotOurs(Exception):
+    """The secret does not name a login on a DB instance of this cloud: trying again is of no use."""
+
+
+@dataclass(frozen=True)
+class Login:
+    """One way to log in."""
+
+    host: str
+    port: int
+    user: str
+    database: str
+    authority: Path
+    password: str = field(repr=False)
+
+
+def login_of(core: Core, text: str) -> Login:
+    """The login a secret's value names, on an endpoint of this cloud. Raises NotOurs."""
+    try:
+        entries = json.loads(text)
+    except ValueError as error:
+        raise NotOurs("its value is not JSON") from error
+    if not isinstance(entries, dict):
+        raise NotOurs("its value is not a JSON object")
+    missing = [name for name in ("engine", "host", "username", "password") if not entries.get(name)]
+    if missing:
+        raise NotOurs(f"its value lacks {', '.join(missing)}: attach it to a DB instance first")
+    if entries["engine"] != "postgres":
+        raise NotOurs(f"its engine is {entries['engine']}, not postgres")
+    host, port = str(entries["host"]), int(entries.get("port") or 5432)
+    endpoints = {(one.network.address, one.network.port) for one in core.repository.instances.all()}
+    if (host, port) not in endpoints or not ipaddress.ip_address(host).is_loopback:
+        raise NotOurs(f"{host}:{port} is no DB instance of this cloud")
+    return Login(
+        host,
+        port,
+        str(entries["username"]),
+        str(entries.get("dbname") or "postgres"),
+        core.home.pki / "ca.pem",
+        str(entries["password"]),
+    )
+
+
+def new_secret(client: Any, text: str) -> str:
+    """The secret's value with a new random password."""
+    entries = json.loads(text)
+    entries["password"] = client.get_random_password(
+        PasswordLength=PASSWORD_LENGTH, ExcludeCharacters=EXCLUDED_CHARACTERS, RequireEachIncludedType=True
+    )["RandomPassword"]
+    return json.dumps(entries)
+
+
+def try_login(login: Login) -> bool:
+    """True if the server takes the login, False if it refuses the password.
+
+    Raises RotationFailed if it cannot be asked.
+    """
+    try:
+        with _connect(login):
+            return True
+    except psycopg.OperationalError as error:
+        if error.sqlstate == "28P01" or "password authentication failed" in str(error):
+            return False
+        raise RotationFailed(f"cannot log in as {login.user} at {login.host}:{login.port}: {_first(error)}") from None
+
+
+def set_password(working: Login, wanted: Login) -> None:
+    """Give the user its new password; only the verifier travels, so no log can hold the password."""
+    try:
+        with _connect(working) as connection:
+            connection.execute(
+                sql.SQL("ALTER ROLE {} PASSWORD {}").format(
+                    sql.Identifier(wanted.user), sql.Literal(verifier(wanted.password))
+                )
+            )
+    except psycopg.Error as error:
+        raise RotationFailed(f"cannot set the password of {wanted.user}: {_first(error)}") from None
+
+
+def _connect(login: Login) -> psycopg.Connection[Any]:
+    return psycopg.connect(
+        host=login.host,
+        port=login.port,
+        user=login.user,
+        password=login.password,
+        dbname=login.database,
+        sslmode="verify-full",
+        sslrootcert=str(login.authority),
+        connect_timeout=CONNECT_S,
+        application_name="multiaz secret rotation",
+    )
+
+
+def _first(error: psycopg.Error) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
