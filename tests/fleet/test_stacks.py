@@ -16,7 +16,10 @@ from multiaz.fleet.stacks import Pace, StackFailed, Stacks, same_template
 
 ID = "arn:aws:cloudformation:us-east-1:123456789012:stack/shop/1"
 TEMPLATE = "Resources: {}\n"
-SOON = Pace(shortest_s=0.001, longest_s=0.001)
+
+
+def soon() -> Pace:
+    return Pace(shortest_s=0.001, longest_s=0.001)
 
 
 class Cloud:
@@ -25,7 +28,7 @@ class Cloud:
     def __init__(self, quiet_limit_s: float = 60.0) -> None:
         clients = AwsClients(Access("us-east-1", "http://127.0.0.1:1", "key", "secret"))
         self.stub = Stubber(clients.client("cloudformation"))
-        self.stacks = Stacks(clients, quiet_limit_s=quiet_limit_s, pace=SOON)
+        self.stacks = Stacks(clients, quiet_limit_s=quiet_limit_s, pace=soon)
         self.seen: list[StackEvent] = []
         self.answered = 0
 
@@ -232,7 +235,7 @@ def test_templates_are_the_same_whatever_the_white_space_of_json() -> None:
 
 
 def test_a_near_cloud_is_looked_at_often_and_a_far_one_seldom() -> None:
-    pace = Pace()
-    assert pace.after(0.002) == 0.1
-    assert pace.after(0.15) == 3.0
-    assert pace.after(2.0) == 5.0
+    near, far, slow = Pace(), Pace(), Pace()
+    assert [near.after(look_s) for look_s in (0.3, 0.02, 0.005, 0.4)] == [0.1, 0.1, 0.1, 0.1]
+    assert [far.after(0.15) for _ in range(3)] == [0.1, 0.1, 1.5]
+    assert [slow.after(2.0) for _ in range(3)] == [0.1, 0.1, 5.0]

@@ -38,7 +38,12 @@ def require_cloud() -> None:
 
 def ensure_started(output: Output, *, port: int | None = None, port_base: int | None = None) -> local.LocalCloud:
     """The running local cloud, started if it was not."""
-    return local.start(home(), port, port_base=port_base, progress=output.note)
+    quiet = local.running_cloud(home()) is not None
+    return local.start(home(), port, port_base=port_base, progress=_ignore if quiet else output.note)
+
+
+def _ignore(_: str) -> None:
+    """Progress nobody needs: the cloud runs already."""
 
 
 def fleet_of(stack: str) -> Fleet:

@@ -69,25 +69,34 @@ def ignore_event(event: StackEvent) -> None:
 
 
 class Pace:
-    """Seconds between two looks: twenty times what a look costs, so a near cloud is watched closely."""
+    """Seconds between two looks: ten times what the quickest look cost, so a near cloud is watched closely.
+
+    The quickest, because the first look pays for connections and cold caches.
+    """
 
     def __init__(self, shortest_s: float = 0.1, longest_s: float = 5.0) -> None:
         self._shortest_s = shortest_s
         self._longest_s = longest_s
+        self._looks = 0
+        self._quickest_s = float("inf")
 
     def after(self, look_s: float) -> float:
-        """The pause after a look that took `look_s` seconds."""
-        return min(max(20 * look_s, self._shortest_s), self._longest_s)
+        """The pause after a look that took `look_s` seconds; the first pauses are short."""
+        self._looks += 1
+        self._quickest_s = min(self._quickest_s, look_s)
+        if self._looks <= 2:
+            return self._shortest_s
+        return min(max(10 * self._quickest_s, self._shortest_s), self._longest_s)
 
 
 class Stacks:
     """CloudFormation as `fleet` uses it."""
 
-    def __init__(self, clients: AwsClients, *, quiet_limit_s: float = 3600.0, pace: Pace | None = None) -> None:
+    def __init__(self, clients: AwsClients, *, quiet_limit_s: float = 3600.0, pace: Callable[[], Pace] = Pace) -> None:
         self._clients = clients
         self._quiet_limit_s = quiet_limit_s
         """Give up when no event came for so long: a DB instance on Amazon is silent for half an hour."""
-        self._pace = pace or Pace()
+        self._make_pace = pace
 
     @property
     def _cloudformation(self) -> Any:
@@ -273,6 +282,7 @@ class Stacks:
     def _watch(self, stack_id: str, last_id: str | None, on_event: OnEvent) -> list[StackEvent]:
         """Report events after `last_id` until the stack itself tells its end; returns them all."""
         seen: list[StackEvent] = []
+        pace = self._make_pace()
         moved, checked_s = time.monotonic(), 0.0
         while True:
             looked = time.monotonic()
@@ -299,7 +309,7 @@ class Stacks:
                     f"no event came for {quiet_s:.0f} s; it may still finish",
                     "look at it with `multiaz status`; repeat the command to watch on",
                 )
-            time.sleep(self._pace.after(look_s))
+            time.sleep(pace.after(look_s))
 
     def _failed(self, what: str, stack: Stack, events: Sequence[StackEvent]) -> StackFailed:
         first = first_failure(events)
