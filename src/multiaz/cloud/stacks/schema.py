@@ -1,16 +1,20 @@
 """AWS's resource schemas, as cfn-lint ships them: properties checked and given their types.
 
-Messages follow CloudFormation's ("#: extraneous key [X] is not permitted"). The one module that
-imports cfn-lint; the import costs about half a second, so it happens on first use.
+Messages follow CloudFormation's ("#: extraneous key [X] is not permitted"). The schemas are read from
+cfn-lint's data files, without importing cfn-lint itself: that costs up to two seconds, for parts that
+are not needed here. A contract test holds both ways together.
 """
 
 from __future__ import annotations
 
+import json
 import math
 import re
 import threading
 from collections.abc import Mapping
 from functools import lru_cache
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from multiaz.cloud.stacks.evaluate import Unknown, as_text
@@ -18,29 +22,43 @@ from multiaz.cloud.stacks.evaluate import Unknown, as_text
 _LOCK = threading.Lock()
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?\Z")
 _ANY: dict[str, Any] = {}
+_FALLBACK_REGION = "us-east-1"
 
 Schema = Mapping[str, Any]
 
 
 def find_schema(region: str, type_name: str) -> Schema | None:
     """The resource schema of a type, None if AWS has no such type. Loaded once, thread-safe."""
+    if type_name.startswith("Custom::"):
+        type_name = "AWS::CloudFormation::CustomResource"
     with _LOCK:
         return _load(region, type_name)
 
 
+@lru_cache(maxsize=1)
+def _folder() -> Path:
+    spec = find_spec("cfnlint")
+    if spec is None or not spec.submodule_search_locations:
+        raise RuntimeError("cfn-lint, which ships AWS's resource schemas, is not installed")
+    return Path(spec.submodule_search_locations[0]) / "data" / "schemas"
+
+
+@lru_cache(maxsize=32)
+def _index(region: str) -> Mapping[str, str]:
+    """Type name to the name of its schema file; a region cfn-lint does not know has those of us-east-1."""
+    path = _folder() / "providers" / f"{region}.json"
+    if not re.fullmatch(r"[a-z0-9-]+", region) or not path.exists():
+        path = _folder() / "providers" / f"{_FALLBACK_REGION}.json"
+    index: Mapping[str, str] = json.loads(path.read_text(encoding="utf-8"))
+    return index
+
+
 @lru_cache(maxsize=1024)
 def _load(region: str, type_name: str) -> Schema | None:
-    from cfnlint.schema import ResourceNotFoundError
-    from cfnlint.schema.manager import PROVIDER_SCHEMA_MANAGER
-
-    if type_name.startswith("Custom::"):
-        type_name = "AWS::CloudFormation::CustomResource"
-    if not re.fullmatch(r"AWS::\w+::\w+", type_name):
+    name = _index(region).get(type_name)
+    if name is None:
         return None
-    try:
-        schema: Schema = PROVIDER_SCHEMA_MANAGER.get_resource_schema(region, type_name).schema
-    except ResourceNotFoundError:
-        return None
+    schema: Schema = json.loads((_folder() / "resources" / f"{name}.json").read_text(encoding="utf-8"))
     return schema
 
 

@@ -25,14 +25,12 @@ from multiaz.cloud.stacks.requests import (
     read_tags,
     refuse_absent,
 )
-from multiaz.cloud.stacks.schema import find_schema
 from multiaz.cloud.stacks.state import STACK_TYPE, Event, Journal, Settings, StackRecord
 from multiaz.cloud.stacks.template import Template, read_template
 from multiaz.cloud.store import Store
 
 LOG = logging.getLogger(__name__)
 _PAGE = 100
-_WARM_TYPES = ("AWS::RDS::DBInstance",)
 _WARM_CLIENTS = [
     "ec2",
     "kms",
@@ -90,7 +88,7 @@ class CloudFormationService:
         }
 
     def start(self) -> None:
-        """Resume unfinished operations; load what the first CreateStack would wait for."""
+        """Resume unfinished operations; make the clients the first CreateStack would wait for."""
         self.engine.resume()
         threading.Thread(target=self._warm_up, name="stacks warm-up", daemon=True).start()
 
@@ -100,9 +98,7 @@ class CloudFormationService:
         self.engine.stop()
 
     def _warm_up(self) -> None:
-        """Importing cfn-lint and making a botocore client take a good part of a second."""
-        for kind in _WARM_TYPES:
-            find_schema("us-east-1", kind)
+        """Making all botocore clients takes a good part of a second."""
         for service in _WARM_CLIENTS:
             if self._stopped.is_set():
                 return

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from botocore.exceptions import ClientError
 
 from multiaz.cloud.stacks.faults import ResourceFailure
-from multiaz.cloud.stacks.resources.base import Call, Handler, Made, as_policy, error_code, unless_gone
+from multiaz.cloud.stacks.resources.base import STACK_ID_TAG, Call, Handler, Made, as_policy, error_code, unless_gone
 
 _GONE = frozenset({"NoSuchBucket", "404"})
 _RENAMED_FLAGS = ("BlockPublicAcls", "BlockPublicPolicy", "IgnorePublicAcls", "RestrictPublicBuckets")
@@ -171,19 +171,19 @@ class Bucket(Handler):
     def find(self, call: Call) -> str | None:
         """By name, unless its tags say that another made it."""
         s3, name = call.client("s3"), self._name(call)
+        tags: list[dict[str, str]] = []
         try:
             tags = s3.get_bucket_tagging(Bucket=name)["TagSet"]
         except ClientError as error:
-            match error_code(error):
-                case "NoSuchTagSet":
-                    # Not tagged yet, as S3 has no tags at creation: ours if it is as young as the intent.
-                    made = {entry["Name"]: entry["CreationDate"] for entry in s3.list_buckets()["Buckets"]}
-                    return name if name in made and made[name].timestamp() >= call.since - 1 else None
-                case code if code in _GONE:
-                    return None
-                case _:
-                    raise
-        return name if call.owns(tags) else None
+            if error_code(error) in _GONE:
+                return None
+            if error_code(error) != "NoSuchTagSet":
+                raise
+        if any(entry["Key"] == STACK_ID_TAG for entry in tags):
+            return name if call.owns(tags) else None
+        # Perhaps not tagged yet, as S3 has no tags at creation: ours if it is as young as the intent.
+        made = {entry["Name"]: entry["CreationDate"] for entry in s3.list_buckets()["Buckets"]}
+        return name if name in made and made[name].timestamp() >= call.since - 1 else None
 
     def create(self, call: Call) -> Made:
         """Create, tag, configure; every configuration is a put that may be repeated."""
@@ -199,7 +199,7 @@ class Bucket(Handler):
             self._refuse_existing(s3, name)
             s3.create_bucket(**arguments)
             call.made(name)
-        s3.put_bucket_tagging(Bucket=name, Tagging={"TagSet": call.tags()})
+        self._tag(s3, name, call)
         for property_name, (operation, parameter, convert) in self._CONFIGURATIONS.items():
             if property_name in call.properties:
                 getattr(s3, operation)(Bucket=name, **{parameter: convert(call.properties[property_name])})
@@ -214,6 +214,18 @@ class Bucket(Handler):
                 "WebsiteURL": f"http://{name}.s3-website-{call.region}.amazonaws.com",
             },
         )
+
+    def _tag(self, s3: Any, name: str, call: Call) -> None:
+        """Tag as CloudFormation does; an S3 that refuses `aws:` tags to everybody gets the others."""
+        tags = call.tags()
+        try:
+            s3.put_bucket_tagging(Bucket=name, Tagging={"TagSet": tags})
+        except ClientError as error:
+            if error_code(error) != "InvalidTag":
+                raise
+            own = [entry for entry in tags if not entry["Key"].startswith("aws:")]
+            if own:
+                s3.put_bucket_tagging(Bucket=name, Tagging={"TagSet": own})
 
     def _refuse_existing(self, s3: Any, name: str) -> None:
         """In us-east-1 creating one's own bucket again succeeds; a stack must not take it over."""
