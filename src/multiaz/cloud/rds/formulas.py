@@ -40,7 +40,7 @@ class Variables:
 
 
 _FORMULA = re.compile(r"\{|^\s*(GREATEST|LEAST|SUM)\s*\(", re.IGNORECASE)
-_TOKEN = re.compile(r"\s*(?:(\d+)|([A-Za-z]\w*)|(\$?\{|[(),*/+\-}]))")
+_TOKEN = re.compile(r"\s*(?:(\d+)|([A-Za-z]\w*)|(\$?\{|[(),*/+\-}]))", re.ASCII)
 
 
 def is_formula(value: str) -> bool:

@@ -100,7 +100,7 @@ def portion(path: Path, marker: str | None, lines: int | None) -> dict[str, Any]
             pieces = content.splitlines(keepends=True)[-most:]
             end, data = size, b"".join(pieces)
         else:
-            if not marker.isdigit() or int(marker) > size:
+            if not re.fullmatch("[0-9]{1,19}", marker) or int(marker) > size:
                 raise bad_value(f"Invalid marker for the log file: {marker}")
             start = int(marker)
             stream.seek(start)

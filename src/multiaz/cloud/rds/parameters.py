@@ -284,7 +284,8 @@ def in_range(definition: Definition, value: str) -> bool:
         number = int(value) if definition.kind == "integer" else float(value)
     except ValueError:
         return False
-    if number != number or value.strip() != value or "_" in value:
+    # Python takes more for a number than the server does: NaN, other scripts' digits, underscores, a sign.
+    if number != number or not re.fullmatch(r"-?[0-9.]+(?:[eE][+-]?[0-9]+)?", value):
         return False
     bounds = re.fullmatch(r"(-?[^-]+(?:e-\d+)?)-(-?.+)", definition.allowed)
     return bounds is None or float(bounds[1]) <= number <= float(bounds[2])

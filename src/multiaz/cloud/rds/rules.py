@@ -238,7 +238,7 @@ def _clock(minute: int) -> str:
 
 
 def _daily(value: str) -> tuple[int, int]:
-    match = re.fullmatch(r"([01]\d|2[0-3]):([0-5]\d)-([01]\d|2[0-3]):([0-5]\d)", value)
+    match = re.fullmatch(r"([01]\d|2[0-3]):([0-5]\d)-([01]\d|2[0-3]):([0-5]\d)", value, re.ASCII)
     if match is None:
         raise bad_value(f"Invalid backup window format: {value}. It must be hh24:mi-hh24:mi.")
     return int(match[1]) * 60 + int(match[2]), int(match[3]) * 60 + int(match[4])
@@ -247,7 +247,7 @@ def _daily(value: str) -> tuple[int, int]:
 def _weekly(value: str) -> tuple[int, int]:
     day = "|".join(_DAYS)
     clock = r"([01]\d|2[0-3]):([0-5]\d)"
-    match = re.fullmatch(rf"({day}):{clock}-({day}):{clock}", value.lower())
+    match = re.fullmatch(rf"({day}):{clock}-({day}):{clock}", value.lower(), re.ASCII)
     if match is None:
         raise bad_value(f"Invalid maintenance window format: {value}. It must be ddd:hh24:mi-ddd:hh24:mi.")
     return tuple(  # type: ignore[return-value]

@@ -28,7 +28,7 @@ def check(rules: dict[str, Any]) -> None:
     if days is not None and not 1 <= days <= 1000:
         raise ScheduleError("RotationRules.AutomaticallyAfterDays must be within 1-1000.")
     duration = rules.get("Duration")
-    if duration is not None and not re.fullmatch(r"[1-9]\d?h", duration):
+    if duration is not None and not re.fullmatch(r"[1-9][0-9]?h", duration):
         raise ScheduleError(f"Duration is a number of hours, such as 3h: {duration}")
     if expression is not None:
         next_after(rules, datetime.now(UTC))
@@ -41,7 +41,7 @@ def next_after(rules: dict[str, Any], last: datetime) -> datetime | None:
         return last + timedelta(days=days)
     if expression is None:
         return None
-    rate = re.fullmatch(r"rate\((\d+) (hour|hours|day|days)\)", expression)
+    rate = re.fullmatch(r"rate\(([0-9]{1,6}) (hour|hours|day|days)\)", expression)
     if rate:
         hours = int(rate[1]) * (24 if rate[2].startswith("day") else 1)
         if not 4 <= hours <= 999 * 24:
@@ -62,7 +62,7 @@ def _field(text: str, low: int, high: int, names: dict[str, int] | None = None) 
     numbers: set[int] = set()
     for part in text.upper().split(","):
         span, _, step_text = part.partition("/")
-        if step_text and not step_text.isdigit():
+        if step_text and not _is_number(step_text):
             raise ScheduleError(f"unknown step in a cron field: {part}")
         step = int(step_text) if step_text else 1
         first_text, dash, last_text = span.partition("-")
@@ -77,10 +77,14 @@ def _field(text: str, low: int, high: int, names: dict[str, int] | None = None) 
     return frozenset(numbers)
 
 
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdecimal()
+
+
 def _number(text: str, names: dict[str, int] | None) -> int:
     if names and text in names:
         return names[text]
-    if not text.isdigit():
+    if not _is_number(text):
         raise ScheduleError(f"unknown word in a cron field: {text}")
     return int(text)
 
