@@ -20,7 +20,7 @@ from multiaz.errors import Conflict
 from multiaz.files import write_atomically
 
 ADMINISTRATOR_ARN = f"arn:{PARTITION}:iam::{ACCOUNT_ID}:user/multiaz-administrator"
-DEFAULT_REGION = "us-east-1"
+DEFAULT_REGION = "us-west-2"
 
 
 @dataclass(frozen=True)

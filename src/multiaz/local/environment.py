@@ -13,7 +13,9 @@ from multiaz.local.endpoint import running_cloud
 from multiaz.local.marker import require_marker
 from multiaz.local.ports import HOST
 
-DEFAULT_REGION = "us-east-1"
+DEFAULT_REGION = "us-west-2"
+"""Not us-east-1: for `aws rds` in that region version 1 of the aws CLI replaces AWS_ENDPOINT_URL by Amazon's own
+host (its customization overridesslcommonname), so the call would leave this machine."""
 FORGOTTEN = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_SESSION_TOKEN", "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS")
 """Variables of another account that would win over ours, or mix with them."""
 
