@@ -215,11 +215,12 @@ def test_an_unknown_stack_is_not_found(person: Person) -> None:
 
 def aws(person: Person, *arguments: str) -> dict[str, Any]:
     """What the aws CLI answers with the variables `multiaz env` prints."""
-    lines = person.run("env").stdout
+    told = person.run("env")
+    assert told.returncode == 0, told.stderr
     program = Path(sys.executable).with_name("aws")
     done = subprocess.run(
         ["sh", "-c", f'eval "$LINES_OF_ENV"; exec "{program}" "$@"', "sh", *arguments, "--output", "json"],
-        env={**person.environment, "LINES_OF_ENV": lines, "AWS_PROFILE": "of-somebody-else"},
+        env={**person.environment, "LINES_OF_ENV": told.stdout, "AWS_PROFILE": "of-somebody-else"},
         capture_output=True,
         text=True,
         check=False,

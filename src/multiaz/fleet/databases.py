@@ -22,7 +22,8 @@ select sync_state, pg_wal_lsn_diff(pg_current_wal_flush_lsn(), flush_lsn)::bigin
 """
 REPLICA_QUERY: LiteralString = """
 select (select status from pg_stat_wal_receiver) as receiver,
-       pg_last_wal_receive_lsn() = pg_last_wal_replay_lsn() as caught_up,
+       pg_last_wal_replay_lsn() >= greatest(pg_last_wal_receive_lsn(),
+                                            (select latest_end_lsn from pg_stat_wal_receiver)) as caught_up,
        extract(epoch from clock_timestamp() - pg_last_xact_replay_timestamp())::float8 as behind_s,
        pg_is_in_recovery() as follows
 """
