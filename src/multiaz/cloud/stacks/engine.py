@@ -19,9 +19,10 @@ from multiaz.cloud.stacks.faults import (
     Superseded,
     TemplateError,
 )
-from multiaz.cloud.stacks.graph import Graph, ready, restricted, reversed_graph
+from multiaz.cloud.stacks.graph import Graph, most_urgent, ready, restricted, reversed_graph
 from multiaz.cloud.stacks.perform import LiveFacts, Performer, property_problems
 from multiaz.cloud.stacks.plan import View, plan_create, view
+from multiaz.cloud.stacks.resources import is_slow
 from multiaz.cloud.stacks.state import Journal, OutputRecord, ResourceRecord, StackRecord
 from multiaz.cloud.stacks.template import Template, read_template
 
@@ -174,7 +175,7 @@ class StackRun:
         with ThreadPoolExecutor(WORKERS, thread_name_prefix="resource") as pool:
             while True:
                 if not self._cancelled.is_set() and not self._stopping.is_set():
-                    for name in self._begin_ready(graph, begun):
+                    for name in self._begin_ready(graph, begun, set(running.values())):
                         begun.add(name)
                         running[pool.submit(self._make, name, name in resumed)] = name
                 if not running:
@@ -192,11 +193,12 @@ class StackRun:
         minutes = self._stack.settings.timeout_minutes
         return None if minutes is None else self._stack.created + 60 * minutes
 
-    def _begin_ready(self, graph: Graph, begun: set[str]) -> list[str]:
-        """Journal the intent for all that can begin now, in one transaction."""
+    def _begin_ready(self, graph: Graph, begun: set[str], running: set[str]) -> list[str]:
+        """Journal the intent for all that should begin now, in one transaction."""
         records = self._facts.records
         done = {name for name, record in records.items() if record.status == "CREATE_COMPLETE"}
-        names = ready(graph, done, begun | done)
+        slow = {name for name in graph if is_slow(self._template.resources[name].type)}
+        names = most_urgent(graph, ready(graph, done, begun | done), running - slow, slow - begun - done)
         fresh = [name for name in names if name not in records]
         if fresh:
             entries = [(name, self._template.resources[name].type, graph[name]) for name in fresh]

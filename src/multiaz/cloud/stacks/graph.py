@@ -67,6 +67,32 @@ def ready(graph: Graph, done: Iterable[str], begun: Iterable[str]) -> list[str]:
     return [name for name, needs in graph.items() if name not in started and needs <= finished]
 
 
+def needed_by(graph: Graph, names: Iterable[str]) -> frozenset[str]:
+    """All that `names` need, directly or not; not they themselves unless one needs another."""
+    found: set[str] = set()
+    stack = [needed for name in names for needed in graph[name]]
+    while stack:
+        needed = stack.pop()
+        if needed not in found:
+            found.add(needed)
+            stack.extend(graph[needed])
+    return frozenset(found)
+
+
+def most_urgent(graph: Graph, names: Iterable[str], running: Iterable[str], waiting_slow: Iterable[str]) -> list[str]:
+    """Which of `names` (ready) to begin now, so that what takes seconds begins as early as it can.
+
+    `waiting_slow` are slow resources not begun yet, `running` the quick ones under way. While one that a slow
+    resource needs is ready or running, the others, which would only compete with it, are held back.
+    """
+    ready_names, slow = list(names), set(waiting_slow)
+    path = needed_by(graph, slow) | slow
+    urgent = [name for name in ready_names if name in path]
+    if urgent or any(name in path for name in running):
+        return urgent
+    return ready_names
+
+
 def restricted(graph: Graph, names: Iterable[str]) -> dict[str, frozenset[str]]:
     """The graph of `names` only; an edge through a left-out resource is kept."""
     kept = set(names)

@@ -13,6 +13,7 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
+from multiaz.cloud.principals import DEFAULT_REGION
 from multiaz.cloud.service import ACCOUNT_ID, PARTITION, AwsFault, Clients, Context, Operation
 from multiaz.cloud.stacks import describe
 from multiaz.cloud.stacks.changesets import ChangeSets
@@ -102,7 +103,7 @@ class CloudFormationService:
         for service in _WARM_CLIENTS:
             if self._stopped.is_set():
                 return
-            self._clients.client(service, "us-east-1")
+            self._clients.client(service, DEFAULT_REGION)
 
     # Creation and deletion
 

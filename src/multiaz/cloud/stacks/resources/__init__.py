@@ -31,6 +31,12 @@ def handler_for(type_name: str) -> Handler | None:
     return _HANDLERS.get(type_name)
 
 
+def is_slow(type_name: str) -> bool:
+    """True if making a resource of this type takes seconds, not milliseconds."""
+    handler = handler_for(type_name)
+    return handler is not None and handler.slow
+
+
 def available_types() -> list[str]:
     """Every resource type this local cloud makes, in alphabetical order."""
     return sorted(_HANDLERS)

@@ -137,7 +137,8 @@ class Handler:
     """What Fn::GetAtt may name."""
     gone: ClassVar[frozenset[str]] = frozenset()
     """Error codes that mean the thing does not exist: deletion is done."""
-    taggable: ClassVar[bool] = True
+    slow: ClassVar[bool] = False
+    """Making one takes seconds: what it needs is made first."""
 
     def create(self, call: Call) -> Made:
         """Make the resource, or finish making it, and return once it is ready.

@@ -107,7 +107,6 @@ class Permission(Handler):
     )
     properties = frozenset(_PARAMETERS)
     attributes = frozenset({"Id"})
-    taggable = False
 
     def create(self, call: Call) -> Made:
         """Add the statement."""
@@ -189,7 +188,6 @@ class WaitConditionHandle(Handler):
 
     type = "AWS::CloudFormation::WaitConditionHandle"
     properties: ClassVar[frozenset[str]] = frozenset()
-    taggable = False
 
     def create(self, call: Call) -> Made:
         """A URL of the right form; nothing listens there."""
@@ -207,7 +205,6 @@ class CustomResource(Handler):
 
     type = "AWS::CloudFormation::CustomResource"
     properties = frozenset({"ServiceToken", "ServiceTimeout", "BucketName"})
-    taggable = False
 
     def create(self, call: Call) -> Made:
         """Check that the function is known; emptying happens on Delete."""

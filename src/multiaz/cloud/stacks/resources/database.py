@@ -19,7 +19,7 @@ from multiaz.cloud.stacks.resources.base import (
     unless_gone,
 )
 
-POLL_S = 0.05
+POLL_S = 0.07
 _INSTANCE_GONE = frozenset({"DBInstanceNotFound", "DBInstanceNotFoundFault"})
 _FAILED = frozenset({"failed", "inaccessible-encryption-credentials", "restore-error", "storage-full"})
 _PARAMETERS_PER_CALL = 20
@@ -60,7 +60,10 @@ _LATER = same(
     "PreferredBackupWindow",
     "PreferredMaintenanceWindow",
 )
-"""A read replica gets these by a later modification, as CloudFormation's own handler does."""
+"""A read replica gets these by a later modification where its creation did not set them."""
+_DIRECT = same("CACertificateIdentifier", "DBParameterGroupName", "MaxAllocatedStorage")
+"""Those of `_LATER` that creating a read replica may set at once. (For PostgreSQL, Amazon's documents say that the
+parameter group is not applied then: the comparison afterwards would see it, and modify.)"""
 _PRIMARY_ONLY = same(
     "DBName",
     "Engine",
@@ -113,6 +116,7 @@ class DbInstance(Handler):
         }
     )
     gone = _INSTANCE_GONE
+    slow = True
 
     def refusals(self, properties: Mapping[str, Any]) -> list[str]:
         """What a replica must not set (it takes these from its source)."""
@@ -166,7 +170,7 @@ class DbInstance(Handler):
                 arguments[key] = _integer(key, call.properties[key])
         rds = call.client("rds")
         if call.get("SourceDBInstanceIdentifier"):
-            arguments["SourceDBInstanceIdentifier"] = call.properties["SourceDBInstanceIdentifier"]
+            arguments |= selected(call.properties, _DIRECT | same("SourceDBInstanceIdentifier"))
             rds.create_db_instance_read_replica(**arguments)
         else:
             arguments |= selected(call.properties, _PRIMARY_ONLY | _LATER)
@@ -199,7 +203,7 @@ class DbInstance(Handler):
         changes = {
             key: value
             for key, value in selected(call.properties, _LATER | same("EngineVersion")).items()
-            if value != _current(found, key)
+            if not _is_set(found, key, value)
         }
         rds = call.client("rds")
         if changes:
@@ -214,7 +218,7 @@ class DbInstance(Handler):
         """The instance once a modification is done: available, the changes seen, the group no longer applying."""
         while True:
             found = self._wait_available(call, name)
-            seen = all(_current(found, key) == value for key, value in changes.items())
+            seen = all(_is_set(found, key, value) for key, value in changes.items())
             if seen and _group_status(found) != "applying":
                 return found
             call.wait(POLL_S)
@@ -266,12 +270,14 @@ def _integer(name: str, value: Any) -> int:
         raise ResourceFailure(f"{name} must be an integer, not {value}") from error
 
 
-def _current(found: Mapping[str, Any], key: str) -> Any:
-    """What DescribeDBInstances says of one of the properties a replica gets later."""
+def _is_set(found: Mapping[str, Any], key: str, wanted: Any) -> bool:
+    """Whether DescribeDBInstances shows one of the properties a replica gets later as wanted."""
     if key == "DBParameterGroupName":
         groups = found.get("DBParameterGroups", [])
-        return groups[0]["DBParameterGroupName"] if groups else None
-    return found.get(key)
+        return bool(groups) and groups[0]["DBParameterGroupName"] == str(wanted).lower()
+    if key == "EngineVersion":
+        return f"{found.get(key)}.".startswith(f"{wanted}.")
+    return bool(found.get(key) == wanted)
 
 
 def _group_status(found: Mapping[str, Any]) -> str:

@@ -111,7 +111,6 @@ class Policy(Handler):
     properties = frozenset({"PolicyName", "PolicyDocument", *_PRINCIPALS})
     attributes = frozenset({"Id"})
     gone = _GONE
-    taggable = False
 
     def create(self, call: Call) -> Made:
         """Put it on each."""
@@ -141,7 +140,6 @@ class ManagedPolicy(Handler):
     properties = frozenset({"ManagedPolicyName", "PolicyDocument", "Description", "Path", *_PRINCIPALS})
     attributes = frozenset({"PolicyArn", "PolicyId", "DefaultVersionId"})
     gone = _GONE
-    taggable = False
 
     def _arn(self, call: Call) -> str:
         path = call.get("Path", "/")
@@ -209,7 +207,6 @@ class InstanceProfile(Handler):
     properties = frozenset({"InstanceProfileName", "Path", "Roles"})
     attributes = frozenset({"Arn"})
     gone = _GONE
-    taggable = False
 
     def _name(self, call: Call) -> str:
         return str(call.get("InstanceProfileName") or call.name(128))

@@ -88,7 +88,6 @@ class Alias(Handler):
     type = "AWS::KMS::Alias"
     properties = frozenset({"AliasName", "TargetKeyId"})
     gone = frozenset({"NotFoundException"})
-    taggable = False
 
     def find(self, call: Call) -> str | None:
         """By name, if it names our key."""

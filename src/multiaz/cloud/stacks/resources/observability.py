@@ -115,7 +115,6 @@ class Dashboard(Handler):
     type = "AWS::CloudWatch::Dashboard"
     properties = frozenset({"DashboardName", "DashboardBody"})
     gone = frozenset({"ResourceNotFound", "DashboardNotFoundError", "ResourceNotFoundException"})
-    taggable = False
 
     def _name(self, call: Call) -> str:
         return str(call.get("DashboardName") or call.name(255))

@@ -118,7 +118,6 @@ class SecretTargetAttachment(Handler):
     type = "AWS::SecretsManager::SecretTargetAttachment"
     properties = frozenset({"SecretId", "TargetId", "TargetType"})
     attributes = frozenset({"Id"})
-    taggable = False
 
     def refusals(self, properties: Mapping[str, Any]) -> list[str]:
         """DB instances are the only targets here."""
@@ -183,7 +182,6 @@ class RotationSchedule(Handler):
         {"SecretId", "HostedRotationLambda", "RotationLambdaARN", "RotationRules", "RotateImmediatelyOnUpdate"}
     )
     attributes = frozenset({"Id"})
-    taggable = False
 
     def refusals(self, properties: Mapping[str, Any]) -> list[str]:
         """One kind of hosted rotation is carried out here."""
@@ -229,7 +227,6 @@ class ResourcePolicy(Handler):
     type = "AWS::SecretsManager::ResourcePolicy"
     properties = frozenset({"SecretId", "ResourcePolicy", "BlockPublicPolicy"})
     attributes = frozenset({"Id"})
-    taggable = False
 
     def create(self, call: Call) -> Made:
         """Put."""

@@ -125,7 +125,6 @@ class _Rule(Handler):
     """A rule that is a resource of its own."""
 
     attributes = frozenset({"Id"})
-    taggable = False
     gone = frozenset(
         {
             "InvalidSecurityGroupRuleId.NotFound",

@@ -89,7 +89,6 @@ class TopicPolicy(Handler):
     type = "AWS::SNS::TopicPolicy"
     properties = frozenset({"PolicyDocument", "Topics"})
     attributes = frozenset({"Id"})
-    taggable = False
 
     def create(self, call: Call) -> Made:
         """Put it on each topic."""
@@ -145,7 +144,6 @@ class Subscription(Handler):
     _ATTRIBUTES = ("DeliveryPolicy", "FilterPolicy", "FilterPolicyScope", "RawMessageDelivery", "RedrivePolicy")
     properties = frozenset({"TopicArn", "Protocol", "Endpoint", *_ATTRIBUTES})
     attributes = frozenset({"Arn"})
-    taggable = False
 
     def find(self, call: Call) -> str | None:
         """By topic, protocol and endpoint: SNS holds each once."""

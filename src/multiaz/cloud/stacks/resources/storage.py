@@ -249,7 +249,6 @@ class BucketPolicy(Handler):
     type = "AWS::S3::BucketPolicy"
     properties = frozenset({"Bucket", "PolicyDocument"})
     gone = _GONE | {"NoSuchBucketPolicy"}
-    taggable = False
 
     def create(self, call: Call) -> Made:
         """Put."""
