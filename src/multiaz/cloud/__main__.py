@@ -7,9 +7,13 @@ import os
 import sys
 import traceback
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from multiaz.errors import ExitCode, MultiazError
 from multiaz.home import Home
+
+if TYPE_CHECKING:
+    from multiaz.cloud.app import Maker
 
 
 def main() -> int:
@@ -18,11 +22,17 @@ def main() -> int:
     parser.add_argument("--home", required=True, type=Path, help="folder with all state")
     parser.add_argument("--port", required=True, type=int, help="port on 127.0.0.1 (0: any free one)")
     arguments = parser.parse_args()
+    return run(arguments.home, arguments.port)
+
+
+def run(home: Path, port: int, make_services: Maker | None = None) -> int:
+    """Serve `home` on `port`, with other services than ours if they are given; returns the exit code."""
     _forget_aws_environment()
+    from multiaz.cloud.app import our_services
     from multiaz.cloud.serving import serve
 
     try:
-        serve(Home(arguments.home.absolute()), arguments.port)
+        serve(Home(home.absolute()), port, make_services or our_services)
     except MultiazError as error:
         print(error.as_text(), file=sys.stderr)  # noqa: T201 - the only words before there is a log
         return int(error.exit_code)

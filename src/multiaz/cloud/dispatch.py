@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-from multiaz.cloud import protocol
+from multiaz.cloud import guards, protocol
 from multiaz.cloud.models import known_services, model_name, operation_name, service_model
 from multiaz.cloud.service import AwsFault, AwsRequest, AwsResponse, Operation
 
@@ -52,6 +52,7 @@ class Dispatcher:
             return _refuse_service(name, request)
         try:
             action, _ = operation_name(service_model(name), request)
+            guards.check(request, action)
             guard = self._guards.get((name, action))
             if guard is not None:
                 guard(request, protocol.parse(name, request))

@@ -6,14 +6,14 @@ import hmac
 import re
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from urllib.parse import parse_qsl, quote
 
 from multiaz.cloud import chunked, policy, resources, sigv4
 from multiaz.cloud.models import known_services, model_name, operation_name, service_model
 from multiaz.cloud.principals import Principal, Principals
-from multiaz.cloud.protocol import render_fault
+from multiaz.cloud.protocol import internal_failure, render_fault, report_bug
 from multiaz.cloud.service import AwsFault, AwsRequest, AwsResponse, Caller
 
 _NOBODY = Caller(arn="", access_key_id="")
@@ -61,6 +61,9 @@ class Door:
             self._authorise(request, principal)
         except AwsFault as fault:
             return render_fault(_renderable(guess.service), fault, guess)
+        except Exception as error:  # noqa: BLE001 - logged by report_bug, without the values of the request
+            report_bug(error, replace(guess, body=http.body))
+            return render_fault(_renderable(guess.service), internal_failure(guess.request_id), guess)
         return self._dispatch(request)
 
     def _authenticate(self, http: HttpRequest) -> tuple[AwsRequest, Principal]:

@@ -41,6 +41,8 @@ def apply(bodies: Bodies) -> None:
             _stop_tracking()
             _s3_bodies_are_files()
             _no_rsa_key_for_symmetric_keys()
+            _s3_takes_system_tags()
+            _composite_alarms()
 
 
 def _stop_tracking() -> None:
@@ -103,3 +105,28 @@ def _no_rsa_key_for_symmetric_keys() -> None:
 
     module: Any = models
     module.generate_private_key = generate
+
+
+def _s3_takes_system_tags() -> None:
+    """moto refuses `aws:` tags of buckets to everybody; the front door refuses them to clients only."""
+    import xmltodict  # type: ignore[import-untyped]
+    from moto.s3 import exceptions, responses
+
+    def tags_from_body(self: Any) -> dict[str, str]:
+        tag_set = xmltodict.parse(self.body, force_list=("Tag",))["Tagging"].get("TagSet") or {}
+        given = [(tag["Key"], tag["Value"] or "") for tag in tag_set.get("Tag", [])]
+        if len(dict(given)) < len(given):
+            raise exceptions.DuplicateTagKeys()
+        return dict(given)
+
+    module: Any = responses
+    module.S3Response._bucket_tagging_from_body = tags_from_body
+
+
+def _composite_alarms() -> None:
+    """moto describes composite alarms, and its PutMetricAlarm reads their rule, but nothing calls it."""
+    from moto.cloudwatch.responses import CloudWatchResponse
+
+    response: Any = CloudWatchResponse
+    if not hasattr(response, "put_composite_alarm"):
+        response.put_composite_alarm = response.put_metric_alarm

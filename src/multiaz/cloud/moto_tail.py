@@ -10,6 +10,7 @@ import logging
 import re
 import threading
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -106,7 +107,8 @@ class MotoTail:
         if handler is None:
             raise not_available(service, operation)
         full_url = f"{url}?{request.query}" if request.query else url
-        moto_request = Request.from_primitives(request.method, full_url, _headers(request), request.body)
+        kind = _formless() if service == "s3" and request.method != "POST" else Request
+        moto_request = kind.from_primitives(request.method, full_url, _headers(request), request.body)
         try:
             status, headers, body = handler(moto_request, moto_request.raw_url, moto_request.headers)
         except HTTPException as error:
@@ -136,6 +138,18 @@ class MotoTail:
 
         find: Any = backends.get_backend
         return find(service)
+
+
+@lru_cache(maxsize=1)
+def _formless() -> Any:
+    """A request whose body is not a form, whatever its Content-Type says: S3 takes objects of that
+    type, and werkzeug would swallow their content."""
+    from moto.core.request import Request
+
+    class Formless(Request):
+        want_form_data_parsed = False
+
+    return Formless
 
 
 def _headers(request: AwsRequest) -> dict[str, str]:

@@ -103,7 +103,7 @@ class Principals:
             return None
         boundary = None
         if role.permissions_boundary_arn:
-            boundary = _parse(self._tail.backend("iam").get_policy(role.permissions_boundary_arn).document)
+            boundary = _parse(_default_version(self._tail.backend("iam").get_policy(role.permissions_boundary_arn)))
         return Principal(
             Caller(arn=session.arn, access_key_id=access_key_id),
             user_id=session.user_id,
@@ -124,7 +124,12 @@ class Principals:
 def _documents(owner: Any) -> list[Mapping[str, Any]]:
     """Inline and attached policies of a user, group or role."""
     inline = [_parse(document) for document in owner.policies.values()]
-    return inline + [_parse(policy.document) for policy in owner.managed_policies.values()]
+    return inline + [_parse(_default_version(policy)) for policy in owner.managed_policies.values()]
+
+
+def _default_version(policy: Any) -> str:
+    """The document of a managed policy that is in force."""
+    return next(str(version.document) for version in policy.versions if version.is_default)
 
 
 def _parse(document: str | Mapping[str, Any]) -> Mapping[str, Any]:

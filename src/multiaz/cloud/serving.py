@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
+import signal
 import threading
+from collections.abc import Iterator
 from logging.handlers import RotatingFileHandler
 from typing import Any
 
@@ -90,6 +93,16 @@ class _Server(uvicorn.Server):
         super().__init__(config)
         self._cloud = cloud
         self.failure: Exception | None = None
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """SIGTERM and SIGINT end the loop; uvicorn's own version then dies of them, before we stop."""
+        before = {number: signal.signal(number, self.handle_exit) for number in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
     async def startup(self, sockets: Any = None) -> None:
         """Accept connections, then let the services resume in a thread of their own."""

@@ -1,0 +1,223 @@
+"""Who may do what through the real endpoint: keys, users, roles, presigned URLs, database tokens."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import urllib.error
+import urllib.request
+from typing import Any
+
+import pytest
+from botocore import UNSIGNED
+from botocore.config import Config
+from botocore.exceptions import ClientError
+from front_harness import Endpoint
+
+ACCOUNT = "123456789012"
+VERSION = "2012-10-17"
+
+
+def error_of(call: Any, **arguments: Any) -> tuple[str, str]:
+    with pytest.raises(ClientError) as refused:
+        call(**arguments)
+    return refused.value.response["Error"]["Code"], refused.value.response["Error"]["Message"]
+
+
+@pytest.mark.parametrize(
+    ("service", "call", "unknown", "wrong"),
+    [
+        ("iam", "list_users", "InvalidClientTokenId", "SignatureDoesNotMatch"),
+        ("s3", "list_buckets", "InvalidAccessKeyId", "SignatureDoesNotMatch"),
+        ("ec2", "describe_vpcs", "AuthFailure", "AuthFailure"),
+        ("kms", "list_keys", "UnrecognizedClientException", "InvalidSignatureException"),
+        ("lambda", "list_functions", "UnrecognizedClientException", "InvalidSignatureException"),
+        ("cloudwatch", "describe_alarms", "InvalidClientTokenId", "SignatureDoesNotMatch"),
+    ],
+)
+def test_unknown_keys_and_wrong_secrets_are_refused_in_the_services_words(
+    endpoint: Endpoint, service: str, call: str, unknown: str, wrong: str
+) -> None:
+    nobody = endpoint.client(service, aws_access_key_id="AKIAIOSFODNN7EXAMPLE")
+    assert error_of(getattr(nobody, call))[0] == unknown
+    forger = endpoint.client(service, aws_secret_access_key="guess")
+    assert error_of(getattr(forger, call))[0] == wrong
+
+
+def test_an_unsigned_request_is_refused(endpoint: Endpoint) -> None:
+    anonymous = endpoint.client("s3", config=Config(signature_version=UNSIGNED))
+    assert error_of(anonymous.list_buckets)[0] == "AccessDenied"
+    connection = http.client.HTTPConnection("127.0.0.1", endpoint.port)
+    connection.request(
+        "POST", "/", "Action=ListUsers&Version=2010-05-08", {"content-type": "application/x-www-form-urlencoded"}
+    )
+    answer = connection.getresponse()
+    assert (answer.status, b"MissingAuthenticationToken" in answer.read()) == (403, True)
+    connection.close()
+
+
+def make_user(endpoint: Endpoint, name: str, *statements: dict[str, Any]) -> dict[str, str]:
+    """A user with an inline policy; the arguments of a client that signs as that user."""
+    iam = endpoint.client("iam")
+    iam.create_user(UserName=name)
+    document = {"Version": "2012-10-17", "Statement": list(statements)}
+    iam.put_user_policy(UserName=name, PolicyName="inline", PolicyDocument=json.dumps(document))
+    key = iam.create_access_key(UserName=name)["AccessKey"]
+    return {"aws_access_key_id": key["AccessKeyId"], "aws_secret_access_key": key["SecretAccessKey"]}
+
+
+def test_a_user_may_do_what_the_policy_says_and_nothing_else(endpoint: Endpoint) -> None:
+    endpoint.client("s3").create_bucket(
+        Bucket="policy-bucket", CreateBucketConfiguration={"LocationConstraint": "eu-west-1"}
+    )
+    user = make_user(
+        endpoint,
+        "ann",
+        {"Effect": "Allow", "Action": "s3:GetObject", "Resource": "arn:aws:s3:::policy-bucket/public/*"},
+        {"Effect": "Allow", "Action": "s3:ListBucket", "Resource": "arn:aws:s3:::policy-bucket"},
+        {"Effect": "Allow", "Action": "ec2:Describe*", "Resource": "*"},
+        {"Effect": "Deny", "Action": "ec2:DescribeSubnets", "Resource": "*"},
+    )
+    owner = endpoint.client("s3")
+    for key in ("public/a", "private/a"):
+        owner.put_object(Bucket="policy-bucket", Key=key, Body=b"x")
+    s3, ec2 = endpoint.client("s3", **user), endpoint.client("ec2", **user)
+    assert s3.get_object(Bucket="policy-bucket", Key="public/a")["Body"].read() == b"x"
+    assert s3.list_objects_v2(Bucket="policy-bucket")["KeyCount"] == 2
+    assert error_of(s3.get_object, Bucket="policy-bucket", Key="private/a")[0] == "AccessDenied"
+    assert error_of(s3.put_object, Bucket="policy-bucket", Key="public/a", Body=b"y")[0] == "AccessDenied"
+    assert error_of(s3.delete_bucket, Bucket="policy-bucket")[0] == "AccessDenied"
+    assert ec2.describe_vpcs()["Vpcs"]
+    code, message = error_of(ec2.describe_subnets)
+    assert code == "UnauthorizedOperation"
+    assert "with an explicit deny in an identity-based policy" in message
+    assert endpoint.client("sts", **user).get_caller_identity()["Arn"] == f"arn:aws:iam::{ACCOUNT}:user/ann"
+
+
+def test_policies_of_groups_and_managed_policies_count_and_inactive_keys_do_not(endpoint: Endpoint) -> None:
+    iam = endpoint.client("iam")
+    user = make_user(endpoint, "bob", {"Effect": "Allow", "Action": "sns:ListTopics", "Resource": "*"})
+    kms = endpoint.client("kms", **user)
+    assert error_of(kms.list_keys)[0] == "AccessDeniedException"
+    iam.create_group(GroupName="readers")
+    iam.attach_group_policy(GroupName="readers", PolicyArn="arn:aws:iam::aws:policy/ReadOnlyAccess")
+    iam.add_user_to_group(GroupName="readers", UserName="bob")
+    kms.list_keys()
+    assert error_of(kms.create_key)[0] == "AccessDeniedException"
+    iam.update_access_key(UserName="bob", AccessKeyId=user["aws_access_key_id"], Status="Inactive")
+    assert error_of(kms.list_keys)[0] == "UnrecognizedClientException"
+
+
+def test_secrets_are_matched_by_name_or_arn_with_their_random_letters(endpoint: Endpoint) -> None:
+    owner = endpoint.client("secretsmanager")
+    mine = owner.create_secret(Name="mine", SecretString="1")["ARN"]
+    owner.create_secret(Name="yours", SecretString="2")
+    user = make_user(endpoint, "cyd", {"Effect": "Allow", "Action": "secretsmanager:GetSecretValue", "Resource": mine})
+    client = endpoint.client("secretsmanager", **user)
+    assert client.get_secret_value(SecretId="mine")["SecretString"] == "1"
+    assert client.get_secret_value(SecretId=mine)["SecretString"] == "1"
+    assert error_of(client.get_secret_value, SecretId="yours")[0] == "AccessDeniedException"
+    assert error_of(client.get_secret_value, SecretId="nosuch")[0] == "AccessDeniedException"
+
+
+def test_an_assumed_role_needs_trust_a_right_token_and_has_the_roles_policies(endpoint: Endpoint) -> None:
+    iam, sts = endpoint.client("iam"), endpoint.client("sts")
+    trust = {
+        "Version": VERSION,
+        "Statement": [
+            {"Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::{ACCOUNT}:root"}, "Action": "sts:AssumeRole"}
+        ]
+    }
+    role = iam.create_role(RoleName="reader", AssumeRolePolicyDocument=json.dumps(trust))["Role"]["Arn"]
+    allow = {"Version": VERSION, "Statement": [{"Effect": "Allow", "Action": "sns:*", "Resource": "*"}]}
+    iam.put_role_policy(RoleName="reader", PolicyName="p", PolicyDocument=json.dumps(allow))
+    made = sts.assume_role(RoleArn=role, RoleSessionName="session")["Credentials"]
+    session = {
+        "aws_access_key_id": made["AccessKeyId"],
+        "aws_secret_access_key": made["SecretAccessKey"],
+        "aws_session_token": made["SessionToken"],
+    }
+    assert endpoint.client("sns", **session).list_topics()["Topics"] == []
+    assert error_of(endpoint.client("iam", **session).list_users)[0] == "AccessDenied"
+    identity = endpoint.client("sts", **session).get_caller_identity()["Arn"]
+    assert identity == f"arn:aws:sts::{ACCOUNT}:assumed-role/reader/session"
+    for token in ("other", None):
+        thief = endpoint.client("sns", **{**session, "aws_session_token": token})
+        assert error_of(thief.list_topics)[0] == "InvalidClientTokenId"
+    nobody = iam.create_role(RoleName="closed", AssumeRolePolicyDocument=json.dumps({"Version": VERSION, "Statement": []}))["Role"]["Arn"]
+    for arn in (nobody, f"arn:aws:iam::{ACCOUNT}:role/nosuch", "arn:aws:iam::999999999999:role/foreign"):
+        assert error_of(sts.assume_role, RoleArn=arn, RoleSessionName="session")[0] == "AccessDenied"
+
+
+def test_ways_to_get_keys_that_nothing_here_checks_are_refused_by_name(endpoint: Endpoint) -> None:
+    code, message = error_of(endpoint.client("sts").get_session_token)
+    assert code == "InvalidAction"
+    assert "sts:GetSessionToken is not available" in message
+
+
+def test_a_presigned_url_reads_and_writes_s3_and_nothing_else(endpoint: Endpoint) -> None:
+    s3 = endpoint.client("s3", config=Config(signature_version="s3v4", s3={"addressing_style": "path"}))
+    s3.create_bucket(Bucket="presigned", CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
+    where = {"Bucket": "presigned", "Key": "a b+c"}
+    put = s3.generate_presigned_url("put_object", Params=where, ExpiresIn=60)
+    with urllib.request.urlopen(urllib.request.Request(put, b"content", method="PUT")) as answer:
+        assert answer.status == 200
+    get = s3.generate_presigned_url("get_object", Params=where, ExpiresIn=60)
+    with urllib.request.urlopen(get) as answer:
+        assert answer.read() == b"content"
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(get.replace("a%20b", "a%20c"))
+    assert refused.value.code == 403
+    refused.value.close()
+    delete = s3.generate_presigned_url("delete_object", Params=where, ExpiresIn=60)
+    caller = endpoint.client("sts").generate_presigned_url("get_caller_identity", ExpiresIn=60)
+    for url, method in ((delete, "DELETE"), (caller, "GET")):
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(urllib.request.Request(url, method=method))
+        assert refused.value.code == 403
+        refused.value.close()
+
+
+def authorize(endpoint: Endpoint, token: str, **changes: Any) -> tuple[bool, str]:
+    login = {"user": "app", "resource_id": "db-ABC", "region": "eu-west-1", "host": "127.3.2.1", "port": 5432}
+    question = {"token": token} | login | changes
+    request = urllib.request.Request(f"{endpoint.url}/_multiaz/rds-db/authorize", json.dumps(question).encode())
+    with urllib.request.urlopen(request) as answer:
+        told = json.loads(answer.read())
+    return told["allowed"], told["reason"]
+
+
+def test_a_database_token_lets_in_exactly_whom_it_was_made_for(endpoint: Endpoint) -> None:
+    rds = endpoint.client("rds")
+    token = rds.generate_db_auth_token(DBHostname="127.3.2.1", Port=5432, DBUsername="app")
+    assert authorize(endpoint, token) == (True, "allowed")
+    for changes in ({"user": "admin"}, {"host": "127.3.2.2"}, {"port": 5433}, {"region": "us-east-1"}):
+        allowed, reason = authorize(endpoint, token, **changes)
+        assert not allowed, changes
+        assert token not in reason
+    assert not authorize(endpoint, token[:-1] + ("0" if token[-1] != "0" else "1"))[0]
+    assert not authorize(endpoint, "secret password")[0]
+    assert not authorize(endpoint, token.replace("X-Amz-Expires=900", "X-Amz-Expires=9000"))[0]
+
+
+def test_a_database_token_of_a_user_needs_rds_db_connect_on_that_user_of_that_instance(endpoint: Endpoint) -> None:
+    arn = f"arn:aws:rds-db:eu-west-1:{ACCOUNT}:dbuser:db-ABC/app"
+    user = make_user(endpoint, "dba", {"Effect": "Allow", "Action": "rds-db:connect", "Resource": arn})
+    rds = endpoint.client("rds", **user)
+    token = rds.generate_db_auth_token(DBHostname="127.3.2.1", Port=5432, DBUsername="app")
+    assert authorize(endpoint, token) == (True, "allowed")
+    allowed, reason = authorize(endpoint, token, resource_id="db-XYZ")
+    assert not allowed
+    assert "may not rds-db:connect" in reason
+
+
+def test_aws_tags_are_refused_for_clients(endpoint: Endpoint) -> None:
+    tags = [{"Key": "aws:cloudformation:stack-name", "Value": "x"}]
+    ec2 = endpoint.client("ec2")
+    vpc = ec2.describe_vpcs()["Vpcs"][0]["VpcId"]
+    assert "aws:" in error_of(ec2.create_tags, Resources=[vpc], Tags=tags)[1]
+    assert "aws:" in error_of(endpoint.client("secretsmanager").create_secret, Name="t", SecretString="x", Tags=tags)[1]
+    kms_tags = [{"TagKey": "aws:x", "TagValue": "x"}]
+    assert "aws:" in error_of(endpoint.client("kms").create_key, Tags=kms_tags)[1]
+    assert "aws:" in error_of(endpoint.client("sns").create_topic, Name="t", Tags=tags)[1]
+    assert "aws:" in error_of(endpoint.client("logs").create_log_group, logGroupName="t", tags={"aws:x": "y"})[1]
