@@ -113,8 +113,21 @@ class Output:
             with Console(file=self._stderr).status(doing) as status:
                 yield status.update
         else:
-            self.note(doing)
-            yield self.note
+            yield _Lines(doing, self.note).say
+
+
+class _Lines:
+    """One line for each thing said, the same one not twice in a row."""
+
+    def __init__(self, first: str, write: Callable[[str], None]) -> None:
+        self._last = ""
+        self._write = write
+        self.say(first)
+
+    def say(self, text: str) -> None:
+        if text != self._last:
+            self._last = text
+            self._write(text)
 
 
 class _Tally:
