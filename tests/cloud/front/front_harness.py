@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,19 @@ from multiaz.cloud.__main__ import run
 from multiaz.cloud.lambda_ import LambdaService
 sys.exit(run(Path(sys.argv[1]), int(sys.argv[2]), lambda store, home, clients, url: [LambdaService(store, clients)]))
 """
+
+
+@lru_cache(maxsize=1)
+def _session() -> Session:
+    """One for all clients: it keeps what it has read of botocore's models."""
+    nothing = (None, None, None, None)
+    return Session(
+        session_vars={
+            "profile": nothing,
+            "config_file": (None, None, os.devnull, None),
+            "credentials_file": (None, None, os.devnull, None),
+        }
+    )
 
 
 class Endpoint:
@@ -91,17 +105,9 @@ class Endpoint:
 
     def client(self, service: str, region: str = "eu-west-1", **overrides: Any) -> Any:
         """A botocore client as a person would make one, retries off."""
-        nothing = (None, None, None, None)
-        session = Session(
-            session_vars={
-                "profile": nothing,
-                "config_file": (None, None, os.devnull, None),
-                "credentials_file": (None, None, os.devnull, None),
-            }
-        )
         config = overrides.pop("config", Config()).merge(Config(retries={"total_max_attempts": 1}))
         arguments = {"endpoint_url": self.url, "region_name": region, **self.credentials(), **overrides}
-        return session.create_client(service, config=config, **arguments)
+        return _session().create_client(service, config=config, **arguments)
 
     def cli(self, *arguments: str, region: str = "eu-west-1", **environment: str) -> subprocess.CompletedProcess[str]:
         """The real `aws` command, told where the endpoint is."""

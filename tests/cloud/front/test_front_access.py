@@ -126,7 +126,7 @@ def test_an_assumed_role_needs_trust_a_right_token_and_has_the_roles_policies(en
         "Version": VERSION,
         "Statement": [
             {"Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::{ACCOUNT}:root"}, "Action": "sts:AssumeRole"}
-        ]
+        ],
     }
     role = iam.create_role(RoleName="reader", AssumeRolePolicyDocument=json.dumps(trust))["Role"]["Arn"]
     allow = {"Version": VERSION, "Statement": [{"Effect": "Allow", "Action": "sns:*", "Resource": "*"}]}
@@ -144,7 +144,9 @@ def test_an_assumed_role_needs_trust_a_right_token_and_has_the_roles_policies(en
     for token in ("other", None):
         thief = endpoint.client("sns", **{**session, "aws_session_token": token})
         assert error_of(thief.list_topics)[0] == "InvalidClientTokenId"
-    nobody = iam.create_role(RoleName="closed", AssumeRolePolicyDocument=json.dumps({"Version": VERSION, "Statement": []}))["Role"]["Arn"]
+    nobody = iam.create_role(
+        RoleName="closed", AssumeRolePolicyDocument=json.dumps({"Version": VERSION, "Statement": []})
+    )["Role"]["Arn"]
     for arn in (nobody, f"arn:aws:iam::{ACCOUNT}:role/nosuch", "arn:aws:iam::999999999999:role/foreign"):
         assert error_of(sts.assume_role, RoleArn=arn, RoleSessionName="session")[0] == "AccessDenied"
 

@@ -1,0 +1,161 @@
+"""What we rely on inside moto, which is pinned: run this first when its version is changed."""
+
+from __future__ import annotations
+
+import gc
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from multiaz.cloud.clients import INTERNAL, InProcessClients
+from multiaz.cloud.dispatch import Dispatcher
+from multiaz.cloud.moto_patches import SETTINGS, moto_version
+from multiaz.cloud.moto_tail import SERVED, MotoTail
+from multiaz.cloud.service import Caller
+
+REGION = "eu-north-1"
+TRUST = json.dumps({"Version": "2012-10-17", "Statement": []})
+
+
+@pytest.fixture(scope="module")
+def tail(module_home_folder: Path) -> MotoTail:
+    folder = module_home_folder / "moto"
+    folder.mkdir(mode=0o700)
+    tail = MotoTail(folder, module_home_folder / "s3")
+    tail.load()
+    return tail
+
+
+@pytest.fixture(scope="module")
+def client(tail: MotoTail) -> Iterator[Callable[[str], Any]]:
+    clients = InProcessClients(Dispatcher(tail, SERVED).dispatch)
+    yield lambda service: clients.client(service, REGION)
+
+
+def test_moto_is_the_version_we_read() -> None:
+    assert moto_version() == "5.2.5"
+
+
+def test_moto_reads_our_settings_from_the_environment(tail: MotoTail) -> None:
+    import moto.settings as settings
+    from moto.iam.models import load_iam_aws_managed_policies
+
+    text = Path(settings.__file__).read_text()
+    responses = (Path(settings.__file__).parent / "core" / "responses.py").read_text()
+    for name in SETTINGS:
+        assert name in text or name in responses, name
+    assert load_iam_aws_managed_policies()
+    assert not settings.ec2_load_default_amis()
+
+
+def test_instances_are_not_kept_for_ever(client: Callable[[str], Any]) -> None:
+    from moto.sns.models import Topic
+
+    client("sns").create_topic(Name="tracked")
+    assert Topic.instances_tracked == []
+
+
+def test_a_symmetric_key_costs_no_rsa_key_and_an_asymmetric_one_works(client: Callable[[str], Any]) -> None:
+    kms = client("kms")
+    symmetric = kms.create_key()["KeyMetadata"]["KeyId"]
+    with pytest.raises(ClientError, match="symmetric"):
+        kms.get_public_key(KeyId=symmetric)
+    signer = kms.create_key(KeyUsage="SIGN_VERIFY", KeySpec="ECC_NIST_P256")["KeyMetadata"]["KeyId"]
+    assert kms.get_public_key(KeyId=signer)["PublicKey"]
+
+
+def test_bodies_are_files_and_listing_versions_copies_none(client: Callable[[str], Any], tail: MotoTail) -> None:
+    s3 = client("s3")
+    s3.create_bucket(Bucket="bodies", CreateBucketConfiguration={"LocationConstraint": REGION})
+    s3.put_bucket_versioning(Bucket="bodies", VersioningConfiguration={"Status": "Enabled"})
+    for content in (b"one", b"two"):
+        s3.put_object(Bucket="bodies", Key="k", Body=content)
+    folder = tail._bodies.folder
+    assert sorted(path.read_bytes() for path in folder.iterdir()) == [b"one", b"two"]
+    assert len(s3.list_object_versions(Bucket="bodies")["Versions"]) == 2
+    gc.collect()
+    assert len(list(folder.iterdir())) == 2
+    s3.copy_object(Bucket="bodies", Key="copy", CopySource={"Bucket": "bodies", "Key": "k"})
+    assert s3.get_object(Bucket="bodies", Key="copy")["Body"].read() == b"two"
+
+
+def test_an_object_whose_type_says_form_keeps_its_content(client: Callable[[str], Any]) -> None:
+    s3 = client("s3")
+    s3.create_bucket(Bucket="forms", CreateBucketConfiguration={"LocationConstraint": REGION})
+    kind = "application/x-www-form-urlencoded"
+    s3.put_object(Bucket="forms", Key="k", Body=b"acl=public&x=1", ContentType=kind)
+    got = s3.get_object(Bucket="forms", Key="k")
+    assert (got["Body"].read(), got["ContentType"]) == (b"acl=public&x=1", kind)
+
+
+def test_the_engine_may_set_tags_of_awss_own_on_everything(client: Callable[[str], Any]) -> None:
+    tags = [{"Key": "aws:cloudformation:stack-name", "Value": "x"}]
+    ec2, s3 = client("ec2"), client("s3")
+    vpc = ec2.create_vpc(CidrBlock="10.0.0.0/16", TagSpecifications=[{"ResourceType": "vpc", "Tags": tags}])
+    assert vpc["Vpc"]["Tags"] == tags
+    s3.create_bucket(Bucket="tagged", CreateBucketConfiguration={"LocationConstraint": REGION})
+    s3.put_bucket_tagging(Bucket="tagged", Tagging={"TagSet": tags})
+    assert s3.get_bucket_tagging(Bucket="tagged")["TagSet"] == tags
+    client("secretsmanager").create_secret(Name="tagged", SecretString="x", Tags=tags)
+    client("kms").create_key(Tags=[{"TagKey": tags[0]["Key"], "TagValue": "x"}])
+    client("sns").create_topic(Name="tagged", Tags=tags)
+    client("logs").create_log_group(logGroupName="tagged", tags={tags[0]["Key"]: "x"})
+    role = client("iam").create_role(RoleName="tagged", AssumeRolePolicyDocument=TRUST, Tags=tags)
+    assert role["Role"]["Tags"] == tags
+
+
+def test_composite_alarms_are_made_and_told_apart(client: Callable[[str], Any]) -> None:
+    cloudwatch = client("cloudwatch")
+    cloudwatch.put_composite_alarm(AlarmName="any", AlarmRule="ALARM(a) OR ALARM(b)", AlarmActions=["arn:aws:sns:x"])
+    told = cloudwatch.describe_alarms(AlarmTypes=["CompositeAlarm"])
+    assert [(a["AlarmName"], a["AlarmRule"], a["ActionsEnabled"]) for a in told["CompositeAlarms"]] == [
+        ("any", "ALARM(a) OR ALARM(b)", True)
+    ]
+    with pytest.raises(ClientError, match="ActionsSuppressor is not available"):
+        cloudwatch.put_composite_alarm(AlarmName="any", AlarmRule="ALARM(a)", ActionsSuppressor="b")
+
+
+def test_awss_own_policies_exist(client: Callable[[str], Any]) -> None:
+    iam = client("iam")
+    iam.create_role(RoleName="monitoring", AssumeRolePolicyDocument=TRUST)
+    arn = "arn:aws:iam::aws:policy/service-role/AmazonRDSEnhancedMonitoringRole"
+    iam.attach_role_policy(RoleName="monitoring", PolicyArn=arn)
+    assert iam.list_attached_role_policies(RoleName="monitoring")["AttachedPolicies"][0]["PolicyArn"] == arn
+
+
+def test_a_parameter_moto_would_forget_is_refused_by_name(client: Callable[[str], Any]) -> None:
+    boundary = "arn:aws:iam::aws:policy/ReadOnlyAccess"
+    with pytest.raises(ClientError, match="PermissionsBoundary is not available on the local cloud"):
+        client("iam").create_user(UserName="bounded", PermissionsBoundary=boundary)
+
+
+def test_an_action_moto_lacks_is_refused_by_name(client: Callable[[str], Any]) -> None:
+    with pytest.raises(ClientError, match="ec2:DescribeVerifiedAccessGroups is not available on the local cloud"):
+        client("ec2").describe_verified_access_groups()
+
+
+def test_clients_are_kept_and_never_retry(tail: MotoTail) -> None:
+    calls: list[str] = []
+    dispatcher = Dispatcher(tail, SERVED)
+
+    def count(request: Any) -> Any:
+        calls.append(request.service)
+        assert request.caller is INTERNAL
+        return dispatcher.dispatch(request)
+
+    clients = InProcessClients(count)
+    assert clients.client("sqs", REGION) is clients.client("sqs", REGION)
+    with pytest.raises(ClientError, match="The service sqs is not available"):
+        clients.client("sqs", REGION).list_queues()
+    assert calls == ["sqs"]
+
+
+def test_a_callers_own_aws_settings_do_not_reach_the_engine(tail: MotoTail, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_PROFILE", "nosuch")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://192.0.2.1")
+    clients = InProcessClients(Dispatcher(tail, SERVED).dispatch, Caller(arn="x", access_key_id="y"))
+    assert clients.client("sns", REGION).list_topics()["ResponseMetadata"]["HTTPStatusCode"] == 200
