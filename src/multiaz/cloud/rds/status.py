@@ -102,7 +102,8 @@ def status_of(instance: Instance, seen: Seen) -> str:
         return "deleting"
     if seen.given_up or (observed is not None and observed.phase is Phase.FAILED):
         return "failed"
-    if operation is not None and not is_finished(instance, operation, observed):
+    if operation is not None:
+        # The watcher ends it once it is seen to be done, with its events: so no call comes in between.
         return _WORDS[operation.kind]
     if instance.run is RunState.STOPPED:
         return "stopped"

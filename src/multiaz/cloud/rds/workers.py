@@ -8,12 +8,14 @@ the instances' folders.
 from __future__ import annotations
 
 import logging
+import os
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from multiaz.cloud.rds import folders
 from multiaz.cloud.rds.core import Core
@@ -25,7 +27,7 @@ from multiaz.errors import MultiazError
 from multiaz.files import lock_holder
 from multiaz.instance.records import Phase
 
-BUSY_S = 0.05
+BUSY_S = 0.03
 CALM_S = 1.0
 MOST_STARTS = 5
 STARTS_WITHIN_S = 300.0
@@ -34,12 +36,36 @@ STARTS_WITHIN_S = 300.0
 _log = logging.getLogger("multiaz.cloud.rds")
 
 
+class Child:
+    """A supervisor this process started. It is to outlive us, so nothing waits for it when we end."""
+
+    def __init__(self, command: Sequence[str], folder: Path, log: Path) -> None:
+        with log.open("ab") as output:
+            started = subprocess.Popen(
+                command,
+                cwd=folder,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+        self.pid = started.pid
+        started.returncode = 0  # from here on we reap it ourselves, if it ends first
+
+    def ended(self) -> bool:
+        """True if it has ended; it is reaped then."""
+        try:
+            return os.waitpid(self.pid, os.WNOHANG)[0] != 0
+        except ChildProcessError:
+            return True
+
+
 @dataclass
 class Watched:
     """What the watcher remembers of one instance between two rounds."""
 
     sight: folders.Sight
-    child: subprocess.Popen[bytes] | None = None
+    child: Child | None = None
     supervised: bool = False
     supervised_at: float = -1e9
     """Monotonic time the lock was last seen held."""
@@ -120,7 +146,7 @@ class Watcher:
         watched = self._of(instance)
         core, place = self.core, self.core.home.instance(instance.resource_id)
         deleting = instance.operation is not None and instance.operation.kind is OperationKind.DELETE
-        if watched.child is not None and watched.child.poll() is not None:
+        if watched.child is not None and watched.child.ended():
             watched.child = None
         holder = lock_holder(place.lock)
         watched.supervised = holder is not None
@@ -175,15 +201,8 @@ class Watcher:
         watched.given_up = ""
         watched.starts.append(now)
         place = self.core.home.instance(instance.resource_id)
-        with (place.logs / "instance.log").open("ab") as output:
-            watched.child = subprocess.Popen(
-                [*self._command, str(place.folder), "--home", str(self.core.home.root)],
-                cwd=place.folder,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
-            )
+        command = [*self._command, str(place.folder), "--home", str(self.core.home.root)]
+        watched.child = Child(command, place.folder, place.logs / "instance.log")
 
     def _ingest(self, instance: Instance, watched: Watched) -> None:
         """Turn new lines of the instance's own list into RDS events."""

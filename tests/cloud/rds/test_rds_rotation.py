@@ -1,0 +1,187 @@
+"""Rotation of a secret, on a real server: afterwards the secret and the server agree, whatever happens between."""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from multiaz.cloud.rds.passwords import login_of, set_password, try_login
+from multiaz.cloud.rds.rotation import SecretRotation
+from multiaz.cloud.service import AwsFault, Caller, Context
+
+if TYPE_CHECKING:
+    from conftest import Cloud
+
+REGION = "us-east-1"
+FUNCTION = "arn:aws:lambda:us-east-1:123456789012:function:hosted"
+FIRST = "correct-horse-battery"
+
+
+@dataclass
+class Rotated:
+    """An instance, its secret, and the rotation of it (not started: tests say when it works)."""
+
+    cloud: Cloud
+    arn: str
+    service: SecretRotation
+
+    def call(self, action: str, *, internal: bool = True, **params: Any) -> dict[str, Any]:
+        caller = Caller("arn:aws:iam::123456789012:root", "AKIATEST", internal=internal)
+        operation = self.service.operations[action]
+        return dict(operation(Context(REGION, caller, "request"), {"SecretId": self.arn, **params}))
+
+    def value(self, **which: str) -> dict[str, Any]:
+        client = self.cloud.clients.client("secretsmanager", REGION)
+        return dict(client.get_secret_value(SecretId=self.arn, **which))
+
+    def password(self, **which: str) -> str:
+        return str(json.loads(self.value(**which)["SecretString"])["password"])
+
+    def logs_in(self, password: str) -> bool:
+        entries = json.loads(self.value()["SecretString"])
+        return try_login(login_of(self.cloud.rds.core, json.dumps({**entries, "password": password})))
+
+
+@pytest.fixture
+def rotated(real_cloud: Cloud) -> Iterator[Rotated]:
+    cloud = real_cloud
+    cloud.call("CreateDBInstance", DBInstanceIdentifier="shop", **cloud.prepare())
+    endpoint = cloud.until_status("shop", "available")["Endpoint"]
+    text = json.dumps(
+        {
+            "engine": "postgres",
+            "host": endpoint["Address"],
+            "port": endpoint["Port"],
+            "username": "shop",
+            "password": FIRST,
+            "dbInstanceIdentifier": "shop",
+        }
+    )
+    secrets = cloud.clients.client("secretsmanager", REGION)
+    arn = secrets.create_secret(Name="shop/master", SecretString=text)["ARN"]
+    service = SecretRotation(cloud.store, cloud.clients, cloud.rds)
+    yield Rotated(cloud, arn, service)
+    service.stop()
+
+
+def test_rotation_changes_the_password_on_the_server_and_in_the_secret(rotated: Rotated) -> None:
+    rotated.service.start()
+    token = rotated.call("RotateSecret", RotationLambdaARN=FUNCTION, RotationRules={"AutomaticallyAfterDays": 30})[
+        "VersionId"
+    ]
+    rotated.cloud.until(lambda: "LastRotatedDate" in rotated.call("DescribeSecret"))
+    current = rotated.value()
+    assert current["VersionId"] == token
+    assert current["VersionStages"] == ["AWSCURRENT"]
+    new = rotated.password()
+    assert len(new) == 32
+    assert rotated.logs_in(new)
+    assert not rotated.logs_in(FIRST)
+    assert rotated.password(VersionStage="AWSPREVIOUS") == FIRST
+    told = rotated.call("DescribeSecret")
+    assert told["RotationEnabled"] is True
+    assert told["RotationLambdaARN"] == FUNCTION
+    assert told["RotationRules"] == {"AutomaticallyAfterDays": 30}
+    assert 29 < (told["NextRotationDate"] - told["LastRotatedDate"]).days + 1 <= 31
+    for path in rotated.cloud.home.root.rglob("*"):
+        if path.is_file() and "base" not in path.parts:
+            assert new.encode() not in path.read_bytes(), path
+
+
+@pytest.mark.parametrize("done", ["created", "set"])
+def test_an_interrupted_rotation_is_carried_on(rotated: Rotated, done: str) -> None:
+    token = str(uuid.uuid4())
+    rotated.call("RotateSecret", RotationLambdaARN=FUNCTION, ClientRequestToken=token)
+    entries = json.loads(rotated.value()["SecretString"])
+    pending = json.dumps({**entries, "password": "a-pending-password"})
+    rotated.cloud.clients.client("secretsmanager", REGION).put_secret_value(
+        SecretId=rotated.arn, ClientRequestToken=token, SecretString=pending, VersionStages=["AWSPENDING"]
+    )
+    if done == "set":
+        core = rotated.cloud.rds.core
+        set_password(login_of(core, json.dumps(entries)), login_of(core, pending))
+    rotated.service.work(time.time())
+    assert rotated.password() == "a-pending-password"
+    assert rotated.logs_in("a-pending-password")
+    assert rotated.password(VersionStage="AWSPREVIOUS") == FIRST
+
+
+def test_an_overdue_rotation_runs_at_start_and_once(rotated: Rotated) -> None:
+    rotated.call(
+        "RotateSecret",
+        RotationLambdaARN=FUNCTION,
+        RotationRules={"AutomaticallyAfterDays": 1},
+        RotateImmediately=False,
+    )
+    rotated.service.work(time.time())
+    assert rotated.password() == FIRST
+    rotated.service.work(time.time() + 2 * 86400)
+    changed = rotated.password()
+    assert changed != FIRST
+    assert rotated.logs_in(changed)
+    rotated.service.work(time.time())
+    assert rotated.password() == changed
+
+
+def test_a_rotation_waits_for_a_server_that_cannot_be_reached(rotated: Rotated) -> None:
+    rotated.cloud.call("StopDBInstance", DBInstanceIdentifier="shop")
+    rotated.cloud.until_status("shop", "stopped")
+    monkey = pytest.MonkeyPatch()
+    monkey.setattr("multiaz.cloud.rds.passwords.CONNECT_S", 2)
+    rotated.call("RotateSecret", RotationLambdaARN=FUNCTION)
+    rotated.service.work(time.time())
+    monkey.undo()
+    assert rotated.password() == FIRST
+    rotated.cloud.call("StartDBInstance", DBInstanceIdentifier="shop")
+    rotated.cloud.until_status("shop", "available")
+    rotated.service.work(time.time() + 600)
+    assert rotated.logs_in(rotated.password())
+    assert rotated.password() != FIRST
+
+
+def test_cancel_turns_rotation_off(rotated: Rotated) -> None:
+    with pytest.raises(AwsFault) as refused:
+        rotated.call("CancelRotateSecret")
+    assert refused.value.code == "InvalidRequestException"
+    rotated.call("RotateSecret", RotationLambdaARN=FUNCTION, RotationRules={"AutomaticallyAfterDays": 1})
+    rotated.call("CancelRotateSecret")
+    assert rotated.call("DescribeSecret")["RotationEnabled"] is False
+    rotated.service.work(time.time() + 5 * 86400)
+    assert rotated.password() == FIRST
+
+
+def test_a_secret_that_names_no_instance_of_ours_is_left_alone(rotated: Rotated) -> None:
+    secrets = rotated.cloud.clients.client("secretsmanager", REGION)
+    entries = {**json.loads(rotated.value()["SecretString"]), "host": "127.0.0.1"}
+    secrets.put_secret_value(SecretId=rotated.arn, SecretString=json.dumps(entries))
+    rotated.call("RotateSecret", RotationLambdaARN=FUNCTION)
+    rotated.service.work(time.time())
+    assert rotated.password() == FIRST
+
+
+@pytest.mark.parametrize(
+    ("params", "internal", "code"),
+    [
+        ({}, True, "InvalidRequestException"),
+        ({"RotationLambdaARN": FUNCTION}, False, "ResourceNotFoundException"),
+        ({"RotationLambdaARN": FUNCTION, "RotationRules": {"ScheduleExpression": "daily"}}, True,
+         "InvalidParameterException"),
+        ({"RotationLambdaARN": FUNCTION, "ClientRequestToken": "short"}, True, "InvalidParameterException"),
+        ({"RotationLambdaARN": FUNCTION, "SecretId": "none"}, True, "ResourceNotFoundException"),
+    ],
+)  # fmt: skip
+def test_a_rotation_that_cannot_be_carried_out_is_refused(
+    cloud: Cloud, params: dict[str, Any], internal: bool, code: str
+) -> None:
+    secrets = cloud.clients.client("secretsmanager", REGION)
+    arn = secrets.create_secret(Name="s", SecretString="{}")["ARN"]
+    service = Rotated(cloud, arn, SecretRotation(cloud.store, cloud.clients, cloud.rds))
+    with pytest.raises(AwsFault) as refused:
+        service.call("RotateSecret", internal=internal, **params)
+    assert refused.value.code == code
