@@ -221,9 +221,9 @@ def _scalar(event: Any) -> Any:
     """The value of a scalar by the rules of YAML 1.1; dates stay the text they are."""
     text: str = event.value
     tag = event.tag
-    if tag in {None, "!"}:
-        if not event.implicit[0]:
-            return text
+    if tag == "!" or (tag is None and not event.implicit[0]):
+        return text
+    if tag is None:
         tag = str(_RESOLVER.resolve(yaml.ScalarNode, text, (True, False)))
     node = yaml.ScalarNode(tag, text)
     try:

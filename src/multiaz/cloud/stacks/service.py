@@ -59,9 +59,10 @@ class CloudFormationService:
 
     name = "cloudformation"
 
-    def __init__(self, store: Store, clients: Clients) -> None:
+    def __init__(self, store: Store, clients: Clients, journal: Journal | None = None) -> None:
+        """`journal` stands for the store's own, for tests that have it fail."""
         self._clients = clients
-        self.journal = Journal(store)
+        self.journal = journal or Journal(store)
         self.engine = Engine(self.journal, clients)
         self._reader = RequestReader(clients, self.engine.zones)
         self._change_sets = ChangeSets(self.journal, self.engine, self._reader)

@@ -1,0 +1,142 @@
+"""The CloudFormation engine over moto, in one process: what the endpoint assembles, without HTTP and RDS."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from multiaz.cloud.clients import InProcessClients
+from multiaz.cloud.dispatch import Dispatcher
+from multiaz.cloud.lambda_ import LambdaService
+from multiaz.cloud.moto_tail import SERVED, MotoTail
+from multiaz.cloud.service import AwsFault, Caller
+from multiaz.cloud.stacks.service import CloudFormationService
+from multiaz.cloud.stacks.state import Journal
+from multiaz.cloud.store import Store
+
+REGION = "us-east-1"
+PERSON = Caller("arn:aws:iam::123456789012:root", "AKIAPERSON", administrator=True)
+_numbers = itertools.count(1)
+
+
+class Killed(BaseException):
+    """The process "dies" here: nothing after this is written."""
+
+
+class MortalJournal(Journal):
+    """A journal that dies before its n-th write, as `kill -9` would have it, and stays dead."""
+
+    def __init__(self, store: Store, writes: int) -> None:
+        self._left = writes
+        self._guard = threading.Lock()
+        super().__init__(store)
+
+    def __getattribute__(self, name: str) -> Any:
+        found = super().__getattribute__(name)
+        if name in {"begin_resources", "change_resource", "begin_deletions", "finish_create", "set_status"}:
+            self._count()
+        return found
+
+    def _count(self) -> None:
+        with self._guard:
+            self._left -= 1
+            if self._left < 0:
+                raise Killed
+
+
+class World:
+    """One cloud. moto's state is one per process, so every stack gets names of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.store = Store(folder / "cloud.sqlite")
+        (folder / "moto").mkdir()
+        (folder / "s3").mkdir()
+        self.dispatcher = Dispatcher(MotoTail(folder / "moto", folder / "s3"), SERVED)
+        self.internal = InProcessClients(self.dispatcher.dispatch)
+        self._outside = InProcessClients(self.dispatcher.dispatch, PERSON)
+        lambdas = LambdaService(self.store, self.internal)
+        self.dispatcher.register(lambdas.name, lambdas.operations)
+        self.services: list[CloudFormationService] = []
+        self.restart()
+
+    def restart(self, journal: Journal | None = None) -> None:
+        """A new engine over the same store and the same resources, as a new process has."""
+        service = CloudFormationService(self.store, self.internal, journal)
+        self.dispatcher.register(service.name, service.operations)
+        self.services.append(service)
+        service.engine.resume()
+
+    def client(self, service: str) -> Any:
+        return self._outside.client(service, REGION)
+
+    @property
+    def cfn(self) -> Any:
+        return self.client("cloudformation")
+
+    def name(self) -> str:
+        return f"stack{next(_numbers)}"
+
+    def create(self, template: dict[str, Any] | str, name: str | None = None, **arguments: Any) -> str:
+        """CreateStack; the stack's id at once."""
+        body = template if isinstance(template, str) else json.dumps(template)
+        answer = self.cfn.create_stack(StackName=name or self.name(), TemplateBody=body, **arguments)
+        return str(answer["StackId"])
+
+    def settle(self, stack: str, within_s: float = 30.0) -> dict[str, Any]:
+        """The stack once nothing is under way."""
+        deadline = time.monotonic() + within_s
+        while True:
+            found: dict[str, Any] = self.cfn.describe_stacks(StackName=stack)["Stacks"][0]
+            if not found["StackStatus"].endswith("_IN_PROGRESS"):
+                return found
+            assert time.monotonic() < deadline, self.events(stack)
+            time.sleep(0.005)
+
+    def made(self, template: dict[str, Any] | str, **arguments: Any) -> dict[str, Any]:
+        """Create and settle."""
+        return self.settle(self.create(template, **arguments))
+
+    def deleted(self, stack: str, **arguments: Any) -> dict[str, Any]:
+        """Delete and settle."""
+        stack_id = self.cfn.describe_stacks(StackName=stack)["Stacks"][0]["StackId"]
+        self.cfn.delete_stack(StackName=stack, **arguments)
+        return self.settle(stack_id)
+
+    def events(self, stack: str) -> list[tuple[str, str, str]]:
+        """(logical id, status, reason), oldest first."""
+        pages = self.cfn.get_paginator("describe_stack_events").paginate(StackName=stack)
+        found = [event for page in pages for event in page["StackEvents"]]
+        return [
+            (event["LogicalResourceId"], event["ResourceStatus"], event.get("ResourceStatusReason", ""))
+            for event in reversed(found)
+        ]
+
+    def resources(self, stack: str) -> dict[str, dict[str, Any]]:
+        found = self.cfn.describe_stack_resources(StackName=stack)["StackResources"]
+        return {entry["LogicalResourceId"]: entry for entry in found}
+
+    def outputs(self, stack: dict[str, Any]) -> dict[str, str]:
+        return {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
+
+    def close(self) -> None:
+        for service in self.services:
+            service.stop()
+        self.store.close()
+
+
+def refused(call: Callable[..., Any], **arguments: Any) -> tuple[str, str]:
+    """(code, message) of the error a call gives."""
+    try:
+        call(**arguments)
+    except ClientError as error:
+        return str(error.response["Error"]["Code"]), str(error.response["Error"]["Message"])
+    except AwsFault as fault:
+        return fault.code, fault.message
+    raise AssertionError("it was not refused")

@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from multiaz.cloud.stacks.evaluate import Unknown
+from multiaz.cloud.stacks.perform import property_problems
+from multiaz.cloud.stacks.resources import available_types, handler_for
+from multiaz.cloud.stacks.schema import attribute_names, find_schema, pointer_names, typed_properties
+from multiaz.cloud.stacks.template import ResourceDefinition
+
+REGION = "us-east-1"
+
+
+def problems(kind: str, properties: dict[str, Any]) -> str | None:
+    return property_problems(REGION, ResourceDefinition("X", kind), properties)
+
+
+@pytest.mark.parametrize(
+    ("kind", "properties", "part"),
+    [
+        ("AWS::EC2::VPC", {"CidrBlok": "10.0.0.0/16"}, "#: extraneous key [CidrBlok] is not permitted"),
+        ("AWS::EC2::VPC", {}, "exactly one of [CidrBlock, Ipv4IpamPoolId] is required"),
+        ("AWS::EC2::VPC", {"CidrBlock": ["x"]}, "#/CidrBlock: expected type: String, found: JSONArray"),
+        (
+            "AWS::EC2::VPC",
+            {"CidrBlock": "10.0.0.0/16", "EnableDnsSupport": "maybe"},
+            "#/EnableDnsSupport: expected type: Boolean, found: String",
+        ),
+        ("AWS::EC2::VPC", {"CidrBlock": "10.0.0.0/16", "VpcId": "v"}, "extraneous key [VpcId] is not permitted"),
+        ("AWS::EC2::RouteTable", {}, "#: required key [VpcId] not found"),
+        (
+            "AWS::EC2::VPC",
+            {"CidrBlock": "10.0.0.0/16", "Tags": [{"Key": "a"}]},
+            "#/Tags/0: required key [Value] not found",
+        ),
+        (
+            "AWS::S3::Bucket",
+            {"VersioningConfiguration": {"Status": "On"}},
+            "#/VersioningConfiguration/Status: On is not a valid enum value",
+        ),
+        ("AWS::IAM::Policy", {"PolicyName": "p", "PolicyDocument": {}}, "no subschema matched"),
+        ("AWS::KMS::Key", {"PendingWindowInDays": 3}, "#/PendingWindowInDays: 3 is not greater or equal to 7"),
+        # AWS has these, this local cloud has not: refused by name, never skipped.
+        (
+            "AWS::S3::Bucket",
+            {"ReplicationConfiguration": {"Role": "r", "Rules": []}},
+            "property ReplicationConfiguration of AWS::S3::Bucket is not available in this local cloud",
+        ),
+        ("AWS::EC2::VPC", {"Ipv4IpamPoolId": "p", "Ipv4NetmaskLength": 20}, "property Ipv4IpamPoolId"),
+        (
+            "AWS::RDS::DBInstance",
+            {"SourceDBInstanceIdentifier": "p", "MasterUsername": "u"},
+            "MasterUsername must not be set together with SourceDBInstanceIdentifier",
+        ),
+        (
+            "AWS::SecretsManager::RotationSchedule",
+            {"SecretId": "s", "HostedRotationLambda": {"RotationType": "MySQLSingleUser"}},
+            "RotationType MySQLSingleUser is not available",
+        ),
+        (
+            "AWS::SecretsManager::SecretTargetAttachment",
+            {"SecretId": "s", "TargetId": "t", "TargetType": "AWS::RDS::DBCluster"},
+            "TargetType AWS::RDS::DBCluster is not available",
+        ),
+        (
+            "AWS::Lambda::Function",
+            {"Code": {"S3Bucket": "bbb", "S3Key": "k"}, "Role": "arn:aws:iam::123456789012:role/r"},
+            "Code other than an inline ZipFile",
+        ),
+        ("Custom::Thing", {}, "required key [ServiceToken] not found"),
+        ("Custom::Thing", {"ServiceToken": "t", "Foo": 1}, "property Foo of Custom::Thing is not available"),
+    ],
+)
+def test_wrong_properties_are_refused_by_name(kind: str, properties: dict[str, Any], part: str) -> None:
+    found = problems(kind, properties)
+    assert found is not None
+    assert part in found
+    assert "resource X" in found
+
+
+@pytest.mark.parametrize(
+    ("kind", "properties"),
+    [
+        ("AWS::EC2::VPC", {"CidrBlock": "10.0.0.0/16", "EnableDnsSupport": "true"}),
+        ("AWS::EC2::Subnet", {"VpcId": Unknown(("Ref", "Vpc")), "CidrBlock": Unknown(("x",))}),
+        ("AWS::RDS::DBInstance", {"Engine": "postgres", "MasterUserPassword": "{{resolve:secretsmanager:s}}"}),
+        ("AWS::KMS::Key", {"KeyPolicy": {"Any": ["thing"]}, "EnableKeyRotation": True}),
+        ("Custom::EmptyBucket", {"ServiceToken": "arn", "BucketName": "b"}),
+        ("AWS::CloudFormation::WaitConditionHandle", {}),
+    ],
+)
+def test_right_properties_pass(kind: str, properties: dict[str, Any]) -> None:
+    assert problems(kind, properties) is None
+
+
+def test_scalars_get_the_types_the_schema_asks_for() -> None:
+    schema = find_schema(REGION, "AWS::RDS::DBInstance")
+    assert schema is not None
+    typed, found = typed_properties(
+        schema,
+        {
+            "AllocatedStorage": 100,
+            "BackupRetentionPeriod": "7",
+            "MultiAZ": "true",
+            "Port": 5432,
+            "MonitoringInterval": 60.0,
+            "Tags": [{"Key": "n", "Value": 7}],
+        },
+    )
+    assert found == []
+    assert typed == {
+        "AllocatedStorage": "100",
+        "BackupRetentionPeriod": 7,
+        "MultiAZ": True,
+        "Port": "5432",
+        "MonitoringInterval": 60,
+        "Tags": [{"Key": "n", "Value": "7"}],
+    }
+
+
+def test_unknown_types_have_no_schema() -> None:
+    assert find_schema(REGION, "AWS::EC2::Nothing") is None
+    assert find_schema(REGION, "../../etc/passwd") is None
+    assert find_schema("../../etc", "AWS::EC2::VPC") is not None
+
+
+@pytest.mark.parametrize("kind", available_types())
+def test_handlers_name_only_what_aws_has(kind: str) -> None:
+    """A property or attribute that AWS lacks would let a template pass here that fails there."""
+    handler, schema = handler_for(kind), find_schema(REGION, kind)
+    assert handler is not None
+    assert schema is not None
+    if kind != "AWS::CloudFormation::CustomResource":
+        assert handler.properties <= set(schema["properties"])
+    known = attribute_names(schema) | set(schema["properties"]) | {"Ipv6CidrBlocks"}
+    assert {name.split(".")[0] for name in handler.attributes} <= known | {"Type", "Arn", "TopicName"}
+    writable = set(schema["properties"]) - pointer_names(schema, "readOnlyProperties")
+    assert handler.properties <= writable | {"BucketName", "ServiceToken"}
+
+
+def test_schemas_are_those_cfn_lint_itself_uses() -> None:
+    """We read cfn-lint's data files directly, because importing it costs a second."""
+    from cfnlint.schema.manager import PROVIDER_SCHEMA_MANAGER
+
+    for kind in available_types():
+        assert find_schema(REGION, kind) == PROVIDER_SCHEMA_MANAGER.get_resource_schema(REGION, kind).schema
