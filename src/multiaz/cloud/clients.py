@@ -7,16 +7,15 @@ import os
 import threading
 import uuid
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from botocore import UNSIGNED
-from botocore.awsrequest import AWSPreparedRequest, AWSResponse
-from botocore.compat import HTTPHeaders
-from botocore.config import Config
-from botocore.session import Session
-
 from multiaz.cloud.service import ACCOUNT_ID, AwsRequest, AwsResponse, Caller
+
+if TYPE_CHECKING:  # botocore's client machinery costs 0.2 s: imported by the first client
+    from botocore.awsrequest import AWSPreparedRequest
+    from botocore.compat import HTTPHeaders
+    from botocore.session import Session
 
 INTERNAL = Caller(arn=f"arn:aws:iam::{ACCOUNT_ID}:root", access_key_id="AKIAMULTIAZINTERNAL0", internal=True)
 """The principal of the engine's own calls: skips policy, alone may set `aws:*` tags."""
@@ -25,12 +24,11 @@ _ENDPOINT = "http://127.0.0.1"
 
 
 _OPTIONS: dict[str, Any] = {
-    "signature_version": UNSIGNED,
     "s3": {"addressing_style": "path"},
     "ignore_configured_endpoint_urls": True,
     "user_agent": "multiaz-in-process",
 }
-"""No signature: the dispatcher is handed the caller. `user_agent` marks the calls in a trace."""
+"""Options of every client; `user_agent` marks the calls in a trace."""
 
 
 class _Raw(io.BytesIO):
@@ -50,15 +48,7 @@ class InProcessClients:
         self._caller = caller
         self._lock = threading.Lock()
         self._clients: dict[tuple[str, str], Any] = {}
-        # The person's own AWS configuration must not reach the engine.
-        nothing = (None, None, None, None)
-        self._session = Session(
-            session_vars={
-                "profile": nothing,
-                "config_file": (None, None, os.devnull, None),
-                "credentials_file": (None, None, os.devnull, None),
-            }
-        )
+        self._session: Session | None = None
 
     def client(self, service: str, region: str) -> Any:
         """The botocore client of `service` in `region`; the same one for the same arguments.
@@ -72,11 +62,17 @@ class InProcessClients:
             return self._clients[key]
 
     def _make(self, service: str, region: str) -> Any:
+        from botocore import UNSIGNED  # no signature: the dispatcher is handed the caller
+        from botocore.awsrequest import AWSResponse
+        from botocore.config import Config
+
+        if self._session is None:
+            self._session = _session()
         client = self._session.create_client(
             service,
             region_name=region,
             endpoint_url=_ENDPOINT,
-            config=Config(**_OPTIONS),
+            config=Config(signature_version=UNSIGNED, **_OPTIONS),
         )
         signing_name = client.meta.service_model.signing_name
 
@@ -104,7 +100,23 @@ class InProcessClients:
         )
 
 
+def _session() -> Session:
+    """A session that knows nothing of the person's own AWS configuration."""
+    from botocore.session import Session
+
+    nothing = (None, None, None, None)
+    return Session(
+        session_vars={
+            "profile": nothing,
+            "config_file": (None, None, os.devnull, None),
+            "credentials_file": (None, None, os.devnull, None),
+        }
+    )
+
+
 def _headers(answer: AwsResponse) -> HTTPHeaders:
+    from botocore.compat import HTTPHeaders
+
     headers: HTTPHeaders = HTTPHeaders.from_dict(dict(answer.headers))
     return headers
 
