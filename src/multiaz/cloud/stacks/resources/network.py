@@ -477,8 +477,8 @@ class VpcEndpoint(_Ec2Handler):
     )
 
     def arguments(self, call: Call) -> dict[str, Any]:
-        """The policy as text, and a token so that a repetition is harmless."""
-        arguments = {**super().arguments(call), "ClientToken": call.token}
+        """The type said outright, the policy as text, and a token so that a repetition is harmless."""
+        arguments = {"VpcEndpointType": "Gateway", **super().arguments(call), "ClientToken": call.token}
         if "PolicyDocument" in call.properties:
             arguments["PolicyDocument"] = as_policy(call.properties["PolicyDocument"])
         return arguments
