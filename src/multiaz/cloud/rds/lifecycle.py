@@ -44,15 +44,15 @@ class LifecycleActions:
             target = core.target(instance)
             seen = core.seen(instance)
             waits = target != instance.parameters or bool(seen.observed and seen.observed.pending_restart)
-            asked = with_request(
-                instance.but(parameters=target),
-                RequestKind.FAILOVER if failover else RequestKind.REBOOT,
-                seen,
-            )
+            asked = instance.but(parameters=target)
+            # While the standby is still catching up the supervisor would refuse: the watcher asks it later.
+            at_once = not failover or (seen.valid is not None and seen.valid.in_sync)
+            if at_once:
+                asked = with_request(asked, RequestKind.FAILOVER if failover else RequestKind.REBOOT, seen)
             operation = Operation(
                 kind=OperationKind.FAILOVER if failover else OperationKind.REBOOT,
                 started_at=time.time(),
-                request=asked.requests,
+                request=asked.requests if at_once else None,
                 # After the failover the new primary is restarted too, if parameters wait for that.
                 detail="restart" if failover and waits else "",
             )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -53,7 +54,10 @@ def login_of(core: Core, text: str) -> Login:
         raise NotOurs(f"its value lacks {', '.join(missing)}: attach it to a DB instance first")
     if entries["engine"] != "postgres":
         raise NotOurs(f"its engine is {entries['engine']}, not postgres")
-    host, port = str(entries["host"]), int(entries.get("port") or 5432)
+    host, port_text = str(entries["host"]), str(entries.get("port") or 5432)
+    if not re.fullmatch("[0-9]{1,5}", port_text):
+        raise NotOurs(f"its port is {port_text}, not a number")
+    port = int(port_text)
     endpoints = {(one.network.address, one.network.port) for one in core.repository.instances.all()}
     if (host, port) not in endpoints or not ipaddress.ip_address(host).is_loopback:
         raise NotOurs(f"{host}:{port} is no DB instance of this cloud")

@@ -15,6 +15,9 @@ from multiaz.cloud.rds.status import Seen, answer_to, is_finished
 from multiaz.cloud.rds.wanted import snapshot_folder
 from multiaz.instance.records import Answer, RequestKind, RunState
 
+SYNC_WAIT_S = 120.0
+"""How long a forced failover waits for the standby to catch up."""
+
 _REQUESTS = {
     OperationKind.REBOOT: RequestKind.REBOOT,
     OperationKind.MODIFY: RequestKind.REBOOT,
@@ -32,12 +35,32 @@ def advance(core: Core, instance: Instance, seen: Seen) -> bool:
         return _promote_replicas(core, instance)
     if observed is None:
         return False
+    if operation.kind is OperationKind.FAILOVER and operation.request is None:
+        return _ask_when_in_sync(core, instance, operation, seen)
     answer = answer_to(observed, operation.request)
     if answer is not None and answer.outcome == "stale" and operation.kind in _REQUESTS:
         return _repeat(core, instance, operation, seen)
     if not is_finished(instance, operation, observed):
         return False
     return _finish(core, instance, operation, seen, answer)
+
+
+def _ask_when_in_sync(core: Core, instance: Instance, operation: Operation, seen: Seen) -> bool:
+    """A forced failover waits for the standby to have every commit, and is abandoned if it never does."""
+    in_sync = seen.valid is not None and seen.valid.in_sync
+    if not in_sync and time.time() < operation.started_at + SYNC_WAIT_S:
+        return False
+    with core.repository.transaction():
+        fresh = core.repository.instances.get(instance.region, instance.identifier)
+        if fresh is None or fresh.operation != operation:
+            return False
+        if in_sync:
+            asked = with_request(fresh, RequestKind.FAILOVER, seen)
+            core.repository.save(asked.but(operation=operation.but(request=asked.requests)))
+        else:
+            core.repository.save(fresh.but(operation=None))
+            core.tell(fresh, "0034", "Abandoning user requested failover: the standby is not in sync")
+    return True
 
 
 def _repeat(core: Core, instance: Instance, operation: Operation, seen: Seen) -> bool:

@@ -218,7 +218,11 @@ class SecretRotation:
     def _run(self) -> None:
         while not self._ending:
             self._bell.clear()
-            pause = self.work(time.time())
+            try:
+                pause = self.work(time.time())
+            except Exception:  # noqa: BLE001 - a bug of ours: logged, and rotation goes on
+                _log.exception("secret rotation: unexpected")
+                pause = CALM_S
             self._bell.wait(pause)
 
     def work(self, now: float) -> float:

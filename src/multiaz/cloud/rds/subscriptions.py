@@ -184,6 +184,8 @@ class Publisher:
                 self.publish_all()
             except (BotoCoreError, OSError) as error:
                 _log.warning("events are published later: %s: %s", type(error).__name__, error)
+            except Exception:  # noqa: BLE001 - a bug of ours: logged, and publishing goes on
+                _log.exception("publishing events: unexpected")
             self._bell.wait(1.0)
 
     def _tell(self, subscription: Subscription, event: Event) -> None:

@@ -17,22 +17,26 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from multiaz.cloud.rds import folders
+from multiaz.cloud.rds import folders, logfiles
 from multiaz.cloud.rds.core import Core
 from multiaz.cloud.rds.model import Instance, OperationKind
 from multiaz.cloud.rds.progress import advance, forget, waiting_replicas
 from multiaz.cloud.rds.status import Seen
 from multiaz.cloud.rds.wanted import desired_of
+from multiaz.cloud.service import AwsFault
 from multiaz.errors import MultiazError
 from multiaz.files import lock_holder
 from multiaz.instance.records import Phase
 
 BUSY_S = 0.03
 CALM_S = 1.0
+LONGEST_PAUSE_S = 5.0
+SWEEP_EVERY_S = 600.0
 MOST_STARTS = 5
 STARTS_WITHIN_S = 300.0
 """A supervisor that had to be started this often in this time is given up, by name, for the rest of it."""
 
+_AT_REST = (Phase.RUNNING, Phase.STOPPED, Phase.FAILED)
 _log = logging.getLogger("multiaz.cloud.rds")
 
 
@@ -73,6 +77,13 @@ class Watched:
     prepared: bool = False
     given_up: str = ""
     event_bytes: int = -1
+    trouble: str = ""
+    """What went wrong in the last round, said once."""
+    troubles: int = 0
+    not_before: float = 0.0
+    """Monotonic time of the next round, after trouble."""
+    swept_at: float = -1e9
+    """Monotonic time old log files were last removed."""
 
 
 class Watcher:
@@ -131,15 +142,29 @@ class Watcher:
             self._bell.wait(BUSY_S if busy else CALM_S)
 
     def _tend_safely(self, instance: Instance) -> bool:
+        """One round; trouble with one instance does not end the watch over the others, and is said once."""
+        watched = self._of(instance)
+        if time.monotonic() < watched.not_before:
+            return False
         try:
-            return self.tend(instance)
-        except (MultiazError, OSError, ValueError) as error:
-            _log.warning("%s: %s: %s", instance.identifier, type(error).__name__, error)
-            return True
-        except Exception:  # noqa: BLE001 - logged with its traceback, and looked at again
-            # A bug of ours with one instance must not end the watch over the others.
-            _log.exception("%s: unexpected", instance.identifier)
-            return True
+            busy = self.tend(instance)
+        except (MultiazError, OSError, ValueError, AwsFault) as error:
+            self._note_trouble(instance, watched, f"{type(error).__name__}: {error}", exc_info=False)
+        except Exception as error:  # noqa: BLE001 - a bug of ours: logged with its traceback
+            self._note_trouble(instance, watched, f"{type(error).__name__}: {error}", exc_info=True)
+        else:
+            if watched.trouble:
+                _log.info("%s: all is well again", instance.identifier)
+            watched.trouble, watched.troubles = "", 0
+            return busy
+        return True
+
+    def _note_trouble(self, instance: Instance, watched: Watched, trouble: str, *, exc_info: bool) -> None:
+        watched.troubles += 1
+        watched.not_before = time.monotonic() + min(LONGEST_PAUSE_S, 0.05 * 2.0 ** min(watched.troubles, 10))
+        if trouble != watched.trouble:
+            watched.trouble = trouble
+            _log.error("%s: %s", instance.identifier, trouble, exc_info=exc_info)
 
     def tend(self, instance: Instance) -> bool:
         """One round for one instance; True if something is in progress."""
@@ -170,8 +195,19 @@ class Watcher:
         self._ingest(instance, watched)
         seen = Seen(observed, watched.supervised, time.monotonic() - watched.supervised_at, watched.given_up)
         progressed = advance(core, instance, seen)
-        settled = watched.supervised and observed is not None and observed.phase in (Phase.RUNNING, Phase.STOPPED)
+        self._sweep(instance, watched)
+        settled = bool(watched.given_up) or (watched.supervised and observed is not None and observed.phase in _AT_REST)
         return changed or progressed or instance.operation is not None or not settled
+
+    def _sweep(self, instance: Instance, watched: Watched) -> None:
+        """Remove log files older than rds.log_retention_period."""
+        if time.monotonic() - watched.swept_at < SWEEP_EVERY_S:
+            return
+        watched.swept_at = time.monotonic()
+        minutes = int(instance.parameters.get("rds.log_retention_period", "4320"))
+        place = self.core.home.instance(instance.resource_id)
+        for member in instance.network.zones:
+            logfiles.remove_old(place.server_logs(member), minutes)
 
     def _is_gone(self, instance: Instance, watched: Watched) -> bool:
         """The supervisor has stopped everything and said so; or there never was anything."""
