@@ -224,7 +224,10 @@ def everything(name: str) -> dict[str, Any]:
             },
             "EmptierRole": {
                 "Type": "AWS::IAM::Role",
-                "Properties": {"AssumeRolePolicyDocument": trust("lambda.amazonaws.com"), "RoleName": f"{name}-emptier"},
+                "Properties": {
+                    "AssumeRolePolicyDocument": trust("lambda.amazonaws.com"),
+                    "RoleName": f"{name}-emptier",
+                },
             },
             "Emptier": {
                 "Type": "AWS::Lambda::Function",
@@ -362,6 +365,11 @@ def leftovers(world: World, name: str, stack_id: str) -> list[str]:
     return left
 
 
+def failures(world: World, stack_id: str) -> list[tuple[str, str, str]]:
+    """Events that say what went wrong."""
+    return [event for event in world.events(stack_id) if "FAILED" in event[1]]
+
+
 def test_every_type_is_really_made_and_really_deleted(world: World) -> None:
     name = world.name()
     template = everything(name)
@@ -372,7 +380,9 @@ def test_every_type_is_really_made_and_really_deleted(world: World) -> None:
 
     stack_id = world.create(template, name, Capabilities=CAPABILITIES, Tags=[{"Key": "team", "Value": "shop"}])
     stack = world.settle(stack_id)
-    assert stack["StackStatus"] == "CREATE_COMPLETE", [event for event in world.events(stack_id) if "FAILED" in event[1]]
+    assert stack["StackStatus"] == "CREATE_COMPLETE", [
+        event for event in world.events(stack_id) if "FAILED" in event[1]
+    ]
     outputs = world.outputs(stack)
     assert outputs["Value"] == outputs["Bucket"]
 
@@ -390,10 +400,15 @@ def test_every_type_is_really_made_and_really_deleted(world: World) -> None:
     assert lifecycle["Expiration"]["Days"] == 365
     assert lifecycle["NoncurrentVersionExpiration"]["NoncurrentDays"] == 90
     assert s3.get_bucket_versioning(Bucket=bucket)["Status"] == "Enabled"
-    assert json.loads(s3.get_bucket_policy(Bucket=bucket)["Policy"])["Statement"][0]["Resource"] == f"arn:aws:s3:::{bucket}/*"
+    assert (
+        json.loads(s3.get_bucket_policy(Bucket=bucket)["Policy"])["Statement"][0]["Resource"]
+        == f"arn:aws:s3:::{bucket}/*"
+    )
     key = world.resources(stack_id)["Key"]["PhysicalResourceId"]
     assert world.client("kms").get_key_rotation_status(KeyId=key)["KeyRotationEnabled"] is True
-    attached = world.client("iam").list_attached_role_policies(RoleName=world.resources(stack_id)["FlowRole"]["PhysicalResourceId"])
+    attached = world.client("iam").list_attached_role_policies(
+        RoleName=world.resources(stack_id)["FlowRole"]["PhysicalResourceId"]
+    )
     assert len(attached["AttachedPolicies"]) == 1
     nat = world.client("ec2").describe_nat_gateways(NatGatewayIds=[outputs["Nat"]])["NatGateways"][0]
     assert nat["State"] == "available"
@@ -406,18 +421,21 @@ def test_every_type_is_really_made_and_really_deleted(world: World) -> None:
     s3.create_multipart_upload(Bucket=bucket, Key="unfinished")
 
     gone = world.deleted(stack_id)
-    assert gone["StackStatus"] == "DELETE_COMPLETE", [event for event in world.events(stack_id) if "FAILED" in event[1]]
+    assert gone["StackStatus"] == "DELETE_COMPLETE", failures(world, stack_id)
     assert leftovers(world, name, stack_id) == []
     assert world.client("kms").describe_key(KeyId=key)["KeyMetadata"]["KeyState"] == "PendingDeletion"
-    assert world.client("ec2").describe_nat_gateways(NatGatewayIds=[outputs["Nat"]])["NatGateways"][0]["State"] == "deleted"
+    assert (
+        world.client("ec2").describe_nat_gateways(NatGatewayIds=[outputs["Nat"]])["NatGateways"][0]["State"]
+        == "deleted"
+    )
 
 
 def test_other_custom_resources_are_refused_because_template_code_is_never_run(world: World) -> None:
     name = world.name()
     template = everything(name)
-    template["Resources"] = {
-        key: template["Resources"][key] for key in ("EmptierRole", "Emptier", "EmptyBucket")
-    } | {"Bucket": {"Type": "AWS::S3::Bucket"}}
+    template["Resources"] = {key: template["Resources"][key] for key in ("EmptierRole", "Emptier", "EmptyBucket")} | {
+        "Bucket": {"Type": "AWS::S3::Bucket"}
+    }
     del template["Outputs"]
     template["Resources"]["Emptier"]["Properties"]["Code"]["ZipFile"] += "# changed by one byte\n"
     stack = world.made(template, Capabilities=CAPABILITIES)
@@ -457,7 +475,9 @@ def test_dynamic_references_are_resolved_when_called_and_secrets_are_kept_nowher
         "Resources": {
             "Topic": {
                 "Type": "AWS::SNS::Topic",
-                "Properties": {"DisplayName": "{{resolve:ssm:/shop/name}}-{{resolve:secretsmanager:db:SecretString:n}}"},
+                "Properties": {
+                    "DisplayName": "{{resolve:ssm:/shop/name}}-{{resolve:secretsmanager:db:SecretString:n}}"
+                },
             },
             "Copy": {
                 "Type": "AWS::SecretsManager::Secret",
@@ -495,7 +515,10 @@ def test_a_dynamic_reference_that_leads_nowhere_is_refused_by_name(world: World)
     for text, part in (
         ("{{resolve:secretsmanager:no-such}}", "Could not read a value from secret no-such"),
         ("{{resolve:ssm:/no/such}}", "Unable to fetch parameters [/no/such]"),
-        ("{{resolve:ssm-secure:/x}}", "SSM Secure reference is not supported in: [AWS::SNS::Topic/Properties/DisplayName]"),
+        (
+            "{{resolve:ssm-secure:/x}}",
+            "not supported in: [AWS::SNS::Topic/Properties/DisplayName]",
+        ),
         ("{{resolve:vault:x}}", "service vault is not supported"),
     ):
         stack = world.made({"Resources": {"T": {"Type": "AWS::SNS::Topic", "Properties": {"DisplayName": text}}}})
@@ -504,9 +527,12 @@ def test_a_dynamic_reference_that_leads_nowhere_is_refused_by_name(world: World)
 
 
 def test_a_person_may_not_set_the_tags_that_say_whose_a_resource_is(world: World) -> None:
-    assert refused(
-        world.cfn.create_stack,
-        StackName=world.name(),
-        TemplateBody=json.dumps({"Resources": {"T": {"Type": "AWS::SNS::Topic"}}}),
-        Tags=[{"Key": "aws:cloudformation:stack-id", "Value": "x"}],
-    )[0] == "ValidationError"
+    assert (
+        refused(
+            world.cfn.create_stack,
+            StackName=world.name(),
+            TemplateBody=json.dumps({"Resources": {"T": {"Type": "AWS::SNS::Topic"}}}),
+            Tags=[{"Key": "aws:cloudformation:stack-id", "Value": "x"}],
+        )[0]
+        == "ValidationError"
+    )

@@ -146,7 +146,7 @@ def test_every_kind_of_reference_is_a_dependency() -> None:
         {
             "Vpc": vpc(),
             "ByRef": subnet(),
-            "ByAttribute": {"Type": "AWS::EC2::VPC", "Properties": {"CidrBlock": {"Fn::GetAtt": ["Vpc", "CidrBlock"]}}},
+            "ByAttribute": vpc(CidrBlock={"Fn::GetAtt": ["Vpc", "CidrBlock"]}),
             "BySub": {
                 "Type": "AWS::EC2::VPC",
                 "Properties": {"Tags": [{"Key": "a", "Value": {"Fn::Sub": "${Vpc.VpcId}"}}]},
