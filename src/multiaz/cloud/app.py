@@ -65,7 +65,7 @@ class Cloud:
         self.services = make_services(self.store, home, self.clients, self.url)
         for service in self.services:
             self.dispatcher.register(service.name, service.operations)
-        self.door = Door(principals, self.dispatcher.dispatch, self._secret_arn)
+        self.door = Door(principals, self.dispatcher.dispatch, self._secret_arn, self._bucket_policy)
         logins = DatabaseLogins(principals, self.door)
         self.ready = threading.Event()
         own: dict[tuple[str, str], Own] = {
@@ -113,3 +113,9 @@ class Cloud:
             return str(client.describe_secret(SecretId=name)["ARN"])
         except client.exceptions.ResourceNotFoundException:
             return None
+
+    def _bucket_policy(self, name: str) -> dict[str, Any] | None:
+        with self.tail.lock:
+            bucket = self.tail.backend("s3").buckets.get(name)
+            text = None if bucket is None else bucket.policy
+        return json.loads(text) if text else None

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from multiaz.cloud.models import LOADER
 from multiaz.cloud.service import ACCOUNT_ID, AwsRequest, AwsResponse, Caller
 
 if TYPE_CHECKING:  # botocore's client machinery costs 0.2 s: imported by the first client
@@ -105,13 +106,15 @@ def _session() -> Session:
     from botocore.session import Session
 
     nothing = (None, None, None, None)
-    return Session(
+    session = Session(
         session_vars={
             "profile": nothing,
             "config_file": (None, None, os.devnull, None),
             "credentials_file": (None, None, os.devnull, None),
         }
     )
+    session.register_component("data_loader", LOADER)
+    return session
 
 
 def _headers(answer: AwsResponse) -> HTTPHeaders:

@@ -16,6 +16,8 @@ from multiaz.cloud.principals import Principal, Principals
 from multiaz.cloud.protocol import internal_failure, render_fault, report_bug
 from multiaz.cloud.service import AwsFault, AwsRequest, AwsResponse, Caller
 
+_LAST_RESORT = frozenset({"s3:GetBucketPolicy", "s3:PutBucketPolicy", "s3:DeleteBucketPolicy"})
+"""What a bucket's policy cannot take from the administrator, as on AWS from the account's root."""
 _NOBODY = Caller(arn="", access_key_id="")
 
 
@@ -46,8 +48,10 @@ class Door:
         principals: Principals,
         dispatch: Callable[[AwsRequest], AwsResponse],
         secret_arn: Callable[[str, str], str | None],
+        bucket_policy: Callable[[str], policy.Document | None],
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
+        self._bucket_policy = bucket_policy
         self._principals = principals
         self._dispatch = dispatch
         self._secret_arn = secret_arn
@@ -108,7 +112,7 @@ class Door:
 
     def _authorise(self, request: AwsRequest, principal: Principal) -> None:
         caller = principal.caller
-        if caller.administrator:
+        if caller.administrator and request.service != "s3":
             return
         name = model_name(request.service)
         if name not in known_services():
@@ -117,11 +121,34 @@ class Door:
         if (name, operation) == ("sts", "GetCallerIdentity"):
             return
         action = resources.action_of(request, operation)
+        if caller.administrator and action in _LAST_RESORT:
+            return
         touched = resources.resources_of(request, operation, self._secret_arn)
         question = policy.Question(action, touched, self.context(principal, request.region))
+        of_resource = self._judge_bucket(question, caller) if name == "s3" else None
+        if of_resource is not None and not of_resource.allowed:
+            raise denied(name, caller, action, touched, of_resource)
+        if caller.administrator:
+            return
         decision = policy.evaluate(principal.policies, question, principal.boundary)
-        if not decision.allowed:
+        granted = of_resource is not None and principal.boundary is None and not decision.explicit
+        if not decision.allowed and not granted:
             raise denied(name, caller, action, touched, decision)
+
+    def _judge_bucket(self, question: policy.Question, caller: Caller) -> policy.Decision | None:
+        """What the policies of the buckets a call touches say; None if they say nothing."""
+        verdict = None
+        for arn in question.resources or ():
+            document = self._bucket_policy(arn.removeprefix("arn:aws:s3:::").partition("/")[0])
+            said = document and policy.evaluate_resource_policy(
+                document, replace(question, resources=(arn,)), caller.arn
+            )
+            if not said:
+                return None
+            if not said.allowed:
+                return said
+            verdict = said
+        return verdict
 
     def context(self, principal: Principal, region: str) -> dict[str, tuple[str, ...]]:
         """Condition keys every call has."""
@@ -133,7 +160,7 @@ class Door:
             "aws:principaltype": ("AssumedRole" if ":assumed-role/" in arn else "User",),
             "aws:userid": (principal.user_id,),
             "aws:requestedregion": (region,),
-            "aws:securetransport": ("false",),
+            "aws:securetransport": ("true",),  # loopback: what never leaves the machine needs no TLS
             "aws:sourceip": ("127.0.0.1",),
             "aws:currenttime": (now.isoformat(),),
             "aws:epochtime": (str(int(now.timestamp())),),

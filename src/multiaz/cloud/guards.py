@@ -23,6 +23,10 @@ IGNORED: dict[tuple[str, str], frozenset[str]] = {
 """Parameters moto takes and forgets, by service and action: refused by name."""
 
 
+LACKING = frozenset({("ec2", "DescribeInstanceTypeOfferings")})
+"""Actions moto would answer wrongly as we run it."""
+
+
 def check(request: AwsRequest, operation: str) -> None:
     """Raise AwsFault for a call that moto must not see."""
     service = model_name(request.service)
@@ -30,6 +34,8 @@ def check(request: AwsRequest, operation: str) -> None:
         for key in tag_keys(request, operation):
             if key.lower().startswith("aws:"):
                 raise _reserved(service, key)
+    if (service, operation) in LACKING:
+        raise AwsFault("InvalidAction", f"{service}:{operation} is not available on the local cloud.")
     ignored = IGNORED.get((service, operation))
     if ignored:
         for name in _names(request):

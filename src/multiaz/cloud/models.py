@@ -17,13 +17,16 @@ from multiaz.cloud.service import AwsFault, AwsRequest
 _SCOPE_TO_MODEL = {"monitoring": "cloudwatch", "eventbridge": "events"}
 """Where the name in the credential scope is not botocore's service name."""
 
-_loader = Loader()
+LOADER = Loader()
+"""Reads botocore's models; shared with the clients, as EC2's alone takes 30 MB."""
 _loading = threading.Lock()
 
 
 @lru_cache(maxsize=64)
 def _load(service_name: str) -> ServiceModel:
-    return ServiceModel(_loader.load_service_model(service_name, "service-2"), service_name)
+    # S3's clients change the paths of their model in place: ours must be another copy.
+    loader = LOADER if service_name != "s3" else Loader()
+    return ServiceModel(loader.load_service_model(service_name, "service-2"), service_name)
 
 
 def service_model(service_name: str) -> ServiceModel:
@@ -35,7 +38,7 @@ def service_model(service_name: str) -> ServiceModel:
 @lru_cache(maxsize=1)
 def known_services() -> frozenset[str]:
     """Names of all services botocore has a model of."""
-    return frozenset(_loader.list_available_services("service-2"))
+    return frozenset(LOADER.list_available_services("service-2"))
 
 
 def model_name(scope_service: str) -> str:

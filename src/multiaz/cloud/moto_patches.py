@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Iterable
 from importlib.metadata import version
 from typing import Any
 
@@ -38,11 +39,28 @@ def apply(bodies: Bodies) -> None:
         _bodies = bodies
         if first:
             os.environ.update(SETTINGS)
+            _no_instance_type_offerings()
             _stop_tracking()
             _s3_bodies_are_files()
             _no_rsa_key_for_symmetric_keys()
             _s3_takes_system_tags()
+            _s3_judges_no_policy()
             _composite_alarms()
+            _tags_go_with_what_they_name()
+            _deleted_endpoints_are_gone()
+
+
+def _no_instance_type_offerings() -> None:
+    """moto.ec2 reads every region's offerings when imported: 80 MB nobody asks a database cloud for.
+    The front door refuses DescribeInstanceTypeOfferings."""
+    from moto.utilities import utils
+
+    load = utils.load_resource
+
+    def load_resource(resource: str) -> Any:
+        return [] if "instance_type_offerings" in resource else load(resource)
+
+    utils.load_resource = load_resource
 
 
 def _stop_tracking() -> None:
@@ -123,6 +141,16 @@ def _s3_takes_system_tags() -> None:
     module.S3Response._bucket_tagging_from_body = tags_from_body
 
 
+def _s3_judges_no_policy() -> None:
+    """moto reads a bucket's policy without its conditions: a Deny for plain HTTP would refuse every
+    upload. The front door judges bucket policies, conditions and principals included."""
+    from moto.iam.access_control import PermissionResult
+    from moto.s3.models import FakeBucket
+
+    bucket: Any = FakeBucket
+    bucket.get_permission = lambda self, action, resource: PermissionResult.NEUTRAL
+
+
 def _composite_alarms() -> None:
     """moto describes composite alarms, and its PutMetricAlarm reads their rule, but nothing calls it."""
     from moto.cloudwatch.responses import CloudWatchResponse
@@ -130,3 +158,81 @@ def _composite_alarms() -> None:
     response: Any = CloudWatchResponse
     if not hasattr(response, "put_composite_alarm"):
         response.put_composite_alarm = response.put_metric_alarm
+
+
+def _tags_go_with_what_they_name() -> None:
+    """moto keeps the tags of alarms, log groups and buckets that are deleted, and hands them to the
+    next of that name. EC2's are dealt with in `forget_deleted`."""
+    from moto.cloudwatch.models import CloudWatchBackend
+    from moto.logs.models import LogsBackend
+    from moto.s3.models import S3Backend
+
+    delete_alarms, delete_log_group = CloudWatchBackend.delete_alarms, LogsBackend.delete_log_group
+    delete_bucket = S3Backend.delete_bucket
+
+    def alarms(self: Any, alarm_names: list[str]) -> None:
+        for name in alarm_names:
+            if name in self.alarms:
+                self.tagger.delete_all_tags_for_resource(self.alarms[name].alarm_arn)
+        delete_alarms(self, alarm_names)
+
+    def log_group(self: Any, log_group_name: str) -> None:
+        group = self.groups.get(log_group_name)
+        delete_log_group(self, log_group_name)
+        self.tagger.delete_all_tags_for_resource(group.arn)
+        self.tagger.delete_all_tags_for_resource(group.arn.removesuffix(":*"))
+
+    def bucket(self: Any, bucket_name: str) -> Any:
+        deleted = delete_bucket(self, bucket_name)
+        if deleted is not None:
+            self.tagger.delete_all_tags_for_resource(deleted.arn)
+        return deleted
+
+    for owner, name, method in (
+        (CloudWatchBackend, "delete_alarms", alarms),
+        (LogsBackend, "delete_log_group", log_group),
+        (S3Backend, "delete_bucket", bucket),
+    ):
+        setattr(owner, name, method)
+
+
+def _deleted_endpoints_are_gone() -> None:
+    """moto describes deleted VPC endpoints for ever, and cannot delete one made without a type, which
+    is a gateway."""
+    from moto.ec2.models import EC2Backend
+    from moto.ec2.models.vpcs import VPCEndPoint
+
+    delete: Any = EC2Backend.delete_vpc_endpoints
+    endpoint: Any = VPCEndPoint
+    init = endpoint.__init__
+
+    def make(self: Any, *arguments: Any, **named: Any) -> None:
+        init(self, *arguments, **named)
+        if self.vpc_endpoint_type is None:
+            self.vpc_endpoint_type = "Gateway"
+
+    def delete_vpc_endpoints(self: Any, vpce_ids: list[str] | None = None) -> None:
+        delete(self, vpce_ids)
+        for vpce_id in vpce_ids or []:
+            self.vpc_end_points.pop(vpce_id, None)
+
+    endpoint.__init__ = make
+    backend: Any = EC2Backend
+    backend.delete_vpc_endpoints = delete_vpc_endpoints
+
+
+_NAMED_OTHERWISE = {
+    "DeleteSecurityGroup": "GroupId",
+    "ReleaseAddress": "AllocationId",
+    "DeleteManagedPrefixList": "PrefixListId",
+}
+
+
+def forget_deleted(backend: Any, operation: str, fields: Iterable[tuple[str, str]]) -> None:
+    """Drop the tags of what an EC2 call has just deleted; `fields` are the form it was called with."""
+    if not operation.startswith(("Delete", "Release")):
+        return
+    name = _NAMED_OTHERWISE.get(operation, operation.removeprefix("Delete").removesuffix("s") + "Id")
+    for field, value in fields:
+        if field.split(".")[0] == name:
+            backend.tags.pop(value, None)

@@ -95,6 +95,7 @@ class MotoState:
             backend.__dict__.update(attributes)
         self._saved[service] = digest
         if service == "s3":
+            _name_buckets(_backends(service))
             self._bodies.sweep(bodies)
 
     def _pickle(self, service: str) -> tuple[bytes, set[str]]:
@@ -197,6 +198,13 @@ class _Unpickler(pickle.Unpickler):
                 return _backends("iam")[account][partition].managed_policies[arn]
             case _:
                 raise pickle.UnpicklingError(f"unknown reference {key!r}")
+
+
+def _name_buckets(backends: Any) -> None:
+    """Say again which bucket names are taken: moto keeps that beside its backends."""
+    for account, _, backend in backends.iter_backends():
+        for name in backend.buckets:
+            backends.bucket_accounts[name] = (backend.partition, account)
 
 
 def _without_aws_policies(backend: Any) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from typing import Any
 
 from multiaz.cloud import moto_patches
 from multiaz.cloud.bodies import Bodies
-from multiaz.cloud.models import model_name
+from multiaz.cloud.models import form_of, model_name
 from multiaz.cloud.moto_state import MotoState
 from multiaz.cloud.protocol import internal_failure, not_available, render_fault, report_bug
 from multiaz.cloud.service import ACCOUNT_ID, AwsFault, AwsRequest, AwsResponse
@@ -74,6 +74,9 @@ class MotoTail:
             with self.lock:
                 self.load()
                 answer = self._call(service, request, operation)
+                if service == "ec2" and answer.status == 200:
+                    backend = self._find(service)[ACCOUNT_ID][request.region]
+                    moto_patches.forget_deleted(backend, operation, form_of(request).fields)
                 self._save(service, operation, answer)
                 return answer
         except AwsFault as fault:

@@ -48,6 +48,31 @@ def evaluate(documents: Iterable[Document], question: Question, boundary: Docume
     return limit if not limit.allowed else identity
 
 
+def evaluate_resource_policy(document: Document, question: Question, caller_arn: str) -> Decision | None:
+    """What the policy of a resource itself says of `caller_arn`: refused, allowed, or (None) nothing."""
+    about = [s for s in _list(document.get("Statement", [])) if _principal_fits(s, caller_arn)]
+    for effect in ("Deny", "Allow"):
+        for resource in question.resources or ("*",):
+            if any(_matches(s, question, resource, effect) for s in about if s.get("Effect") == effect):
+                denied = effect == "Deny"
+                kind = "with an explicit deny in" if denied else "allowed by"
+                return Decision(not denied, f"{kind} a resource-based policy", explicit=denied)
+    return None
+
+
+def _principal_fits(statement: Document, caller_arn: str) -> bool:
+    """Principal and NotPrincipal, for a caller of this account: by ARN, account or "*"."""
+    account = caller_arn.split(":")[4] if caller_arn.count(":") >= 5 else ""
+    names = {"*", caller_arn, account, f"arn:aws:iam::{account}:root"}
+    session = re.fullmatch(r"arn:aws:sts::(\d+):assumed-role/([^/]+)/.+", caller_arn)
+    if session:
+        names.add(f"arn:aws:iam::{session[1]}:role/{session[2]}")
+    negated = "NotPrincipal" in statement
+    principal = statement.get("NotPrincipal" if negated else "Principal", {})
+    given = _list(principal) if isinstance(principal, str) else _list(principal.get("AWS", []))
+    return bool(names & set(given)) is not negated
+
+
 def _evaluate(documents: Sequence[Document], question: Question, kind: str) -> Decision:
     statements = [statement for document in documents for statement in _list(document.get("Statement", []))]
     if question.resources is None:

@@ -159,3 +159,69 @@ def test_a_callers_own_aws_settings_do_not_reach_the_engine(tail: MotoTail, monk
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://192.0.2.1")
     clients = InProcessClients(Dispatcher(tail, SERVED).dispatch, Caller(arn="x", access_key_id="y"))
     assert clients.client("sns", REGION).list_topics()["ResponseMetadata"]["HTTPStatusCode"] == 200
+
+
+def test_tags_go_with_what_they_name(client: Callable[[str], Any]) -> None:
+    ec2, cloudwatch, logs, s3 = client("ec2"), client("cloudwatch"), client("logs"), client("s3")
+    tags = [{"Key": "gone", "Value": "x"}]
+
+    def spec(kind: str) -> list[dict[str, Any]]:
+        return [{"ResourceType": kind, "Tags": tags}]
+
+    vpc = ec2.create_vpc(CidrBlock="10.0.0.0/16", TagSpecifications=spec("vpc"))["Vpc"]["VpcId"]
+    subnet = ec2.create_subnet(VpcId=vpc, CidrBlock="10.0.0.0/24", TagSpecifications=spec("subnet"))
+    group = ec2.create_security_group(
+        VpcId=vpc, GroupName="g", Description="d", TagSpecifications=spec("security-group")
+    )
+    table = ec2.create_route_table(VpcId=vpc, TagSpecifications=spec("route-table"))["RouteTable"]["RouteTableId"]
+    gateway = ec2.create_vpc_endpoint(
+        VpcId=vpc,
+        ServiceName=f"com.amazonaws.{REGION}.s3",
+        RouteTableIds=[table],
+        TagSpecifications=spec("vpc-endpoint"),
+    )["VpcEndpoint"]["VpcEndpointId"]
+    interface = ec2.create_vpc_endpoint(
+        VpcId=vpc,
+        VpcEndpointType="Interface",
+        ServiceName=f"com.amazonaws.{REGION}.kms",
+        SubnetIds=[subnet["Subnet"]["SubnetId"]],
+        TagSpecifications=spec("vpc-endpoint"),
+    )["VpcEndpoint"]["VpcEndpointId"]
+    mine = [{"Name": "key", "Values": ["gone"]}]
+    assert len(ec2.describe_tags(Filters=mine)["Tags"]) == 6
+    kinds = {one["VpcEndpointType"] for one in ec2.describe_vpc_endpoints()["VpcEndpoints"]}
+    assert kinds == {"Gateway", "Interface"}
+    ec2.delete_vpc_endpoints(VpcEndpointIds=[gateway, interface])
+    assert ec2.describe_vpc_endpoints()["VpcEndpoints"] == []
+    assert ec2.describe_network_interfaces()["NetworkInterfaces"] == []
+    ec2.delete_route_table(RouteTableId=table)
+    ec2.delete_security_group(GroupId=group["GroupId"])
+    ec2.delete_subnet(SubnetId=subnet["Subnet"]["SubnetId"])
+    ec2.delete_vpc(VpcId=vpc)
+    assert ec2.describe_tags(Filters=mine)["Tags"] == []
+
+    for attempt in (tags, []):
+        logs.create_log_group(logGroupName="again", tags={tag["Key"]: tag["Value"] for tag in attempt})
+        s3.create_bucket(Bucket="again", CreateBucketConfiguration={"LocationConstraint": REGION})
+        if attempt:
+            s3.put_bucket_tagging(Bucket="again", Tagging={"TagSet": attempt})
+        cloudwatch.put_composite_alarm(AlarmName="again", AlarmRule="ALARM(a)", Tags=attempt)
+        arn = cloudwatch.describe_alarms(AlarmNames=["again"], AlarmTypes=["CompositeAlarm"])["CompositeAlarms"][0]
+        assert cloudwatch.list_tags_for_resource(ResourceARN=arn["AlarmArn"])["Tags"] == attempt
+        group_arn = f"arn:aws:logs:{REGION}:123456789012:log-group:again"
+        assert len(logs.list_tags_for_resource(resourceArn=group_arn)["tags"]) == len(attempt)
+        if not attempt:
+            with pytest.raises(ClientError, match="NoSuchTagSet"):
+                s3.get_bucket_tagging(Bucket="again")
+        logs.delete_log_group(logGroupName="again")
+        s3.delete_bucket(Bucket="again")
+        cloudwatch.delete_alarms(AlarmNames=["again"])
+
+
+def test_offerings_of_instance_types_are_not_loaded_and_refused(client: Callable[[str], Any]) -> None:
+    from moto.ec2.models.instance_types import INSTANCE_TYPE_OFFERINGS, INSTANCE_TYPES
+
+    assert INSTANCE_TYPES
+    assert not any(regions for kinds in INSTANCE_TYPE_OFFERINGS.values() for regions in kinds.values())
+    with pytest.raises(ClientError, match="is not available on the local cloud"):
+        client("ec2").describe_instance_type_offerings()

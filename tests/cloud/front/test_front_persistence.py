@@ -211,6 +211,8 @@ def test_bodies_nobody_names_are_removed(killed: Callable[[], Endpoint]) -> None
     (endpoint.home.s3 / "left-by-a-crash").write_bytes(b"x")
     endpoint = killed()
     assert endpoint.client("s3").get_object(Bucket="swept", Key="k")["Body"].read() == b"c"
+    with pytest.raises(ClientError, match="BucketAlready"):
+        endpoint.client("s3").create_bucket(Bucket="swept", CreateBucketConfiguration={"LocationConstraint": REGION})
     assert not (endpoint.home.s3 / "left-by-a-crash").exists()
     endpoint.client("s3").delete_object(Bucket="swept", Key="k")
     endpoint.client("s3").delete_bucket(Bucket="swept")
