@@ -88,7 +88,9 @@ class Instance:
             database="shop",
             master=None if source else MasterUser(name="dbadmin", verifier=verifier(PASSWORD), number=1),
             parameters={"shared_buffers": "16MB", "max_connections": "60", **(parameters or {})},
-            endpoint=Endpoint(address="127.0.0.1", port=port, force_ssl=False, iam_authentication=False),
+            endpoint=Endpoint(
+                address="127.0.0.1", port=port, region="us-west-2", force_ssl=False, iam_authentication=False
+            ),
         )
         self._make_certificate()
         self.write()

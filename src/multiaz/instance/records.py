@@ -72,6 +72,8 @@ class Endpoint(Record):
 
     address: str
     port: int
+    region: str
+    """Region of the instance: IAM tokens are signed for it."""
     force_ssl: bool
     iam_authentication: bool
     authorize_url: str | None = None

@@ -34,11 +34,10 @@ class RelayKeeper:
         """Write `relay.json` if it changed; the relay reads it again by itself."""
         iam = None
         if desired.endpoint.iam_authentication and desired.endpoint.authorize_url:
-            region = next(iter(desired.zones.values()))[:-1]
             iam = {
                 "authorize_url": desired.endpoint.authorize_url,
                 "resource_id": desired.resource_id,
-                "region": region,
+                "region": desired.endpoint.region,
             }
         text = json.dumps(
             {

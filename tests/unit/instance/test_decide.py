@@ -42,7 +42,7 @@ DESIRED = DesiredInstance(
     multi_az=True,
     zones={"a": "us-east-1a", "b": "us-east-1b"},
     master=MasterUser(name="dbadmin", verifier="SCRAM", number=1),
-    endpoint=Endpoint(address="127.0.0.1", port=5432, force_ssl=True, iam_authentication=True),
+    endpoint=Endpoint(address="127.0.0.1", port=5432, region="us-west-2", force_ssl=True, iam_authentication=True),
 )
 PRIMARY = SeenMember(exists=True, alive=True, answering=True, in_recovery=False)
 STANDBY = SeenMember(exists=True, alive=True, answering=True, in_recovery=True, streaming=True)

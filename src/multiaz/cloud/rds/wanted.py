@@ -54,6 +54,7 @@ def desired_of(
         endpoint=Endpoint(
             address=instance.network.address,
             port=instance.network.port,
+            region=instance.region,
             force_ssl=instance.parameters.get("rds.force_ssl") == "1",
             iam_authentication=instance.iam_authentication,
             authorize_url=endpoint_url.rstrip("/") + AUTHORIZE_PATH if instance.iam_authentication else None,

@@ -1,0 +1,112 @@
+"""Somebody at a shell: types commands into a home, and reads what they print."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import boto3
+
+from multiaz.errors import ExitCode
+
+
+@dataclass
+class Person:
+    """Somebody at a shell with MULTIAZ_HOME set."""
+
+    home: Path
+    port: int
+    _variables: dict[str, Any] | None = None
+
+    @property
+    def environment(self) -> dict[str, str]:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "PG", "MULTIAZ_"))}
+        return kept | {"MULTIAZ_HOME": str(self.home)}
+
+    def run(self, *arguments: str, timeout_s: float = 180) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "multiaz.cli", *arguments],
+            capture_output=True,
+            text=True,
+            env=self.environment,
+            timeout=timeout_s,
+            check=False,
+            stdin=subprocess.DEVNULL,
+        )
+
+    def ask(self, *arguments: str, code: int = ExitCode.OK) -> dict[str, Any]:
+        """The JSON a command prints; fails unless it ends with `code`."""
+        done = self.run(*arguments, "--json")
+        assert done.returncode == code, done.stdout + done.stderr
+        found = json.loads(done.stdout)
+        assert isinstance(found, dict)
+        return found
+
+    def sql(self, instance: str, text: str, *more: str) -> subprocess.CompletedProcess[str]:
+        return self.run("psql", instance, "--", "-X", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-c", text, *more)
+
+    def value(self, instance: str, text: str) -> str:
+        done = self.sql(instance, text)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    def instances(self) -> dict[str, dict[str, Any]]:
+        return {told["name"]: told for told in self.ask("status")["instances"]}
+
+    def aws(self, *arguments: str) -> Any:
+        """What the aws CLI answers with the variables `multiaz env` prints; None if it prints nothing."""
+        done = self.try_aws(*arguments)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout) if done.stdout.strip() else None
+
+    def try_aws(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """The aws CLI with the variables `multiaz env` prints, and a foreign profile in its environment."""
+        told = self.run("env")
+        assert told.returncode == 0, told.stderr
+        program = Path(sys.executable).with_name("aws")
+        return subprocess.run(
+            ["sh", "-c", f'eval "$LINES_OF_ENV"; exec "{program}" "$@"', "sh", *arguments, "--output", "json"],
+            env={**self.environment, "LINES_OF_ENV": told.stdout, "AWS_PROFILE": "of-somebody-else"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def client(self, service: str) -> Any:
+        """A boto3 client of the local cloud, with the administrator's key."""
+        told = self.ask("env") if self._variables is None else self._variables
+        self._variables = told
+        return boto3.client(
+            service,
+            endpoint_url=told["AWS_ENDPOINT_URL"],
+            region_name=told["AWS_REGION"],
+            aws_access_key_id=told["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=told["AWS_SECRET_ACCESS_KEY"],
+        )
+
+    def observed(self, name: str) -> dict[str, Any]:
+        """What the supervisor of an instance publishes."""
+        found = json.loads((self.folder(name) / "observed.json").read_text())
+        assert isinstance(found, dict)
+        return found
+
+    def folder(self, name: str) -> Path:
+        """The folder of an instance, found without the cloud: by its identifier."""
+        for path in (self.home / "instances").glob("*/desired.json"):
+            if json.loads(path.read_text())["identifier"] == name:
+                return path.parent
+        raise AssertionError(f"no instance {name}")
+
+    def logs(self) -> str:
+        """The ends of all logs of the home, for a failed test."""
+        parts = [
+            f"\n== {path.relative_to(self.home)}\n" + "\n".join(path.read_text(errors="replace").splitlines()[-15:])
+            for path in sorted([*self.home.glob("logs/*"), *self.home.glob("instances/*/logs/*")])
+            if path.is_file()
+        ]
+        return "".join(parts)
