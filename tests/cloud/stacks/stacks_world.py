@@ -51,14 +51,27 @@ class MortalJournal(Journal):
                 raise Killed
 
 
+def forget_everything() -> None:
+    """moto's state is one per process: a new world begins with none."""
+    from moto import backends
+
+    find: Any = backends.get_backend
+    for service in SERVED:
+        for _, _, backend in find(service).iter_backends():
+            backend.reset()
+
+
 class World:
-    """One cloud. moto's state is one per process, so every stack gets names of its own."""
+    """One cloud."""
 
     def __init__(self, folder: Path) -> None:
         self.store = Store(folder / "cloud.sqlite")
         (folder / "moto").mkdir()
         (folder / "s3").mkdir()
-        self.dispatcher = Dispatcher(MotoTail(folder / "moto", folder / "s3"), SERVED)
+        tail = MotoTail(folder / "moto", folder / "s3")
+        tail.load()
+        forget_everything()
+        self.dispatcher = Dispatcher(tail, SERVED)
         self.internal = InProcessClients(self.dispatcher.dispatch)
         self._outside = InProcessClients(self.dispatcher.dispatch, PERSON)
         lambdas = LambdaService(self.store, self.internal)
