@@ -111,7 +111,7 @@ class _Chain:
     def _step(self, kind: str, digests: str, signature: str) -> None:
         text = "\n".join([kind, self._claim.stamp, self._claim.scope, self._previous, digests])
         expected = hmac.new(self._key, text.encode(), hashlib.sha256).hexdigest()
-        if not hmac.compare_digest(expected, signature):
+        if not hmac.compare_digest(expected.encode(), signature.encode()):
             raise AwsFault("SignatureDoesNotMatch", "A chunk's signature does not match.", 403)
         self._previous = expected
 

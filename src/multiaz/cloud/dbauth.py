@@ -91,7 +91,9 @@ class DatabaseLogins:
             sigv4.check(request, claim, principal.secret, _EMPTY_HASH, self._now())
         except sigv4.BadSignature as bad:
             return {"expired": "the token has expired"}.get(bad.kind, "the token's signature is wrong")
-        if principal.token is not None and not hmac.compare_digest(principal.token, claim.token or ""):
+        if principal.token is not None and not hmac.compare_digest(
+            principal.token.encode(), (claim.token or "").encode()
+        ):
             return "the token lacks the session token of its temporary key"
         if principal.expires is not None and self._now() >= principal.expires:
             return "the temporary key that signed the token has expired"

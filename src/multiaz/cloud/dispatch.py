@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from multiaz.cloud import guards, protocol
-from multiaz.cloud.models import known_services, model_name, operation_name, service_model
+from multiaz.cloud.models import known_regions, known_services, model_name, operation_name, service_model
 from multiaz.cloud.service import AwsFault, AwsRequest, AwsResponse, Operation
 
 
@@ -46,6 +46,9 @@ class Dispatcher:
     def dispatch(self, request: AwsRequest) -> AwsResponse:
         """The answer to `request`; never raises."""
         name = model_name(request.service)
+        if request.region not in known_regions():
+            message = f"Credential should be scoped to a valid Region, not '{request.region[:40]}'."
+            return protocol.render_fault(_renderable(name), AwsFault("SignatureDoesNotMatch", message, 403), request)
         if name in self._whole:
             return protocol.answer(name, self._whole[name], request)
         if name not in self._tail_services:
@@ -70,4 +73,8 @@ def _refuse_service(name: str, request: AwsRequest) -> AwsResponse:
         f"The service {name} is not available on the local cloud.",
         404 if name not in known_services() else 501,
     )
-    return protocol.render_fault(name if name in known_services() else "sts", fault, request)
+    return protocol.render_fault(_renderable(name), fault, request)
+
+
+def _renderable(name: str) -> str:
+    return name if name in known_services() else "sts"

@@ -41,6 +41,13 @@ def known_services() -> frozenset[str]:
     return frozenset(LOADER.list_available_services("service-2"))
 
 
+@lru_cache(maxsize=1)
+def known_regions() -> frozenset[str]:
+    """Regions of the partition aws."""
+    partitions = LOADER.load_data("partitions")["partitions"]
+    return frozenset(name for partition in partitions if partition["id"] == "aws" for name in partition["regions"])
+
+
 def model_name(scope_service: str) -> str:
     """botocore's name of the service that a credential scope names ("monitoring" is "cloudwatch")."""
     return _SCOPE_TO_MODEL.get(scope_service, scope_service)

@@ -48,6 +48,7 @@ def apply(bodies: Bodies) -> None:
             _composite_alarms()
             _tags_go_with_what_they_name()
             _deleted_endpoints_are_gone()
+            _network_acls_go_with_their_vpc()
 
 
 def _no_instance_type_offerings() -> None:
@@ -219,6 +220,29 @@ def _deleted_endpoints_are_gone() -> None:
     endpoint.__init__ = make
     backend: Any = EC2Backend
     backend.delete_vpc_endpoints = delete_vpc_endpoints
+
+
+def _network_acls_go_with_their_vpc() -> None:
+    """moto keeps the default network ACL of a deleted VPC, and its associations with deleted subnets."""
+    from moto.ec2.models import EC2Backend
+
+    backend: Any = EC2Backend
+    delete_vpc, delete_subnet = backend.delete_vpc, backend.delete_subnet
+
+    def vpc(self: Any, vpc_id: str) -> Any:
+        deleted = delete_vpc(self, vpc_id)
+        for acl in [acl for acl in self.network_acls.values() if acl.vpc_id == vpc_id]:
+            del self.network_acls[acl.id]
+        return deleted
+
+    def subnet(self: Any, subnet_id: str) -> Any:
+        deleted = delete_subnet(self, subnet_id)
+        for acl in self.network_acls.values():
+            for key in [key for key, value in acl.associations.items() if value.subnet_id == subnet_id]:
+                del acl.associations[key]
+        return deleted
+
+    backend.delete_vpc, backend.delete_subnet = vpc, subnet
 
 
 _NAMED_OTHERWISE = {

@@ -106,6 +106,8 @@ class MotoTail:
         from werkzeug.exceptions import HTTPException
 
         url = f"http://{request.service}.{request.region}.amazonaws.com{request.path}"
+        if service not in _GLOBAL and request.region not in self._find(service)[ACCOUNT_ID]:
+            raise AwsFault("InvalidAction", f"{service} is not available in {request.region} on the local cloud.")
         handler = next((found for pattern, found in self._handlers(service) if pattern.match(url)), None)
         if handler is None:
             raise not_available(service, operation)

@@ -9,6 +9,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
+from io import TextIOWrapper
 from logging.handlers import RotatingFileHandler
 from typing import Any
 
@@ -60,9 +61,7 @@ def _prepare(home: Home) -> None:
 
 def _log_to_file(home: Home) -> None:
     path = home.logs / "cloud.log"
-    os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
-    path.chmod(0o600)
-    handler = RotatingFileHandler(path, maxBytes=LOG_BYTES, backupCount=3, encoding="utf-8")
+    handler = _PrivateLog(path, maxBytes=LOG_BYTES, backupCount=3, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
     root = logging.getLogger()
     root.addHandler(handler)
@@ -70,6 +69,15 @@ def _log_to_file(home: Home) -> None:
     # botocore and moto log requests, secrets included, below WARNING.
     for noisy in ("botocore", "boto3", "moto", "urllib3", "uvicorn"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+class _PrivateLog(RotatingFileHandler):
+    """A log whose every file, also after a rotation, is its owner's only."""
+
+    def _open(self) -> TextIOWrapper:
+        stream = super()._open()
+        os.fchmod(stream.fileno(), 0o600)
+        return stream
 
 
 def _config(cloud: Cloud) -> uvicorn.Config:

@@ -131,7 +131,7 @@ def _claim(credential: str, names: str, signature: str, stamp: str, token: str |
     if len(pieces) != 5 or pieces[4] != "aws4_request" or not all(pieces):
         raise BadSignature("malformed", "Credential must be of the form KEY/YYYYMMDD/REGION/SERVICE/aws4_request.")
     key, date, region, service, _ = pieces
-    if not re.fullmatch(r"\d{8}T\d{6}Z", stamp):
+    if not re.fullmatch(r"[0-9]{8}T[0-9]{6}Z", stamp):
         raise BadSignature("malformed", "Date must be in ISO-8601 'basic format'.")
     if not stamp.startswith(date):
         raise BadSignature("mismatch", f"Date in Credential scope does not match YYYYMMDD of {stamp}.")
@@ -149,7 +149,7 @@ def check(request: Signed, claim: Claim, secret: str, payload_hash: str, now: da
     if unsigned:
         raise BadSignature("mismatch", f"Headers must be signed: {', '.join(unsigned)}")
     expected = signature_of(request, claim, secret, payload_hash)
-    if not hmac.compare_digest(expected, claim.signature):
+    if not hmac.compare_digest(expected.encode(), claim.signature.encode()):
         raise BadSignature(
             "mismatch",
             "The request signature we calculated does not match the signature you provided. "
@@ -286,6 +286,6 @@ def payload_hash_of(claim: Claim, request: Signed, body: bytes) -> str:
         if claim.service != "s3":
             raise BadSignature("payload", f"{named} is accepted by S3 only.")
         return named
-    if not hmac.compare_digest(named, actual):
+    if not hmac.compare_digest(named.encode(), actual.encode()):
         raise BadSignature("payload", "The provided 'x-amz-content-sha256' header does not match what was computed.")
     return named

@@ -6,12 +6,19 @@ import http.client
 import json
 import urllib.error
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from botocore import UNSIGNED
+from botocore.auth import S3SigV4Auth
+from botocore.awsrequest import AWSRequest
 from botocore.config import Config
+from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
+from botocore.httpchecksum import AwsChunkedWrapper, Crc32Checksum
 from front_harness import Endpoint
 
 ACCOUNT = "123456789012"
@@ -223,3 +230,63 @@ def test_aws_tags_are_refused_for_clients(endpoint: Endpoint) -> None:
     assert "aws:" in error_of(endpoint.client("kms").create_key, Tags=kms_tags)[1]
     assert "aws:" in error_of(endpoint.client("sns").create_topic, Name="t", Tags=tags)[1]
     assert "aws:" in error_of(endpoint.client("logs").create_log_group, logGroupName="t", tags={"aws:x": "y"})[1]
+
+
+class StreamingAuth(S3SigV4Auth):  # type: ignore[misc]
+    """Signs as SDKs do that stream: the payload's hash is a word."""
+
+    def payload(self, request: Any) -> str:
+        word: str = request.headers.get("X-Stream-As") or super().payload(request)
+        return word
+
+
+def put_signed(endpoint: Endpoint, url: str, host: str, body: bytes, **headers: str) -> tuple[int, bytes]:
+    """PUT `body` to the endpoint under another Host, signed as any SDK would."""
+    keys = endpoint.credentials()
+    signed = {name.replace("_", "-"): value for name, value in headers.items()}
+    request = AWSRequest(method="PUT", url=url, data=body, headers={"Host": host, **signed})
+    credentials = Credentials(keys["aws_access_key_id"], keys["aws_secret_access_key"])
+    StreamingAuth(credentials, "s3", "eu-west-1").add_auth(request)
+    connection = http.client.HTTPConnection("127.0.0.1", endpoint.port, timeout=10)
+    try:
+        connection.request("PUT", urlsplit(url).path, body, dict(request.headers.items()))
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+    finally:
+        connection.close()
+
+
+def test_virtual_hosted_buckets_and_streamed_bodies_of_other_sdks(endpoint: Endpoint) -> None:
+    s3 = endpoint.client("s3")
+    s3.create_bucket(Bucket="hosted", CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
+    host = f"hosted.localhost:{endpoint.port}"
+    assert put_signed(endpoint, f"http://{host}/a/b", host, b"plain")[0] == 200
+    assert s3.get_object(Bucket="hosted", Key="a/b")["Body"].read() == b"plain"
+    wrapped = AwsChunkedWrapper(
+        BytesIO(b"streamed"), Crc32Checksum, checksum_name="x-amz-checksum-crc32", chunk_size=3
+    ).read()
+    streaming = {
+        "X_Stream_As": "STREAMING-UNSIGNED-PAYLOAD-TRAILER",
+        "X_Amz_Trailer": "x-amz-checksum-crc32",
+        "X_Amz_Decoded_Content_Length": "8",
+        "Content_Encoding": "aws-chunked",
+    }
+    assert put_signed(endpoint, f"http://{host}/s", host, wrapped, **streaming) == (200, b"")
+    told = s3.get_object(Bucket="hosted", Key="s", ChecksumMode="ENABLED")
+    assert (told["Body"].read(), told.get("ContentEncoding")) == (b"streamed", None)
+    assert told["ChecksumCRC32"]
+    status, body = put_signed(endpoint, f"http://{host}/s", host, wrapped.replace(b"str", b"STR"), **streaming)
+    assert (status, b"BadDigest" in body) == (400, True)
+
+
+def test_a_region_there_is_not_is_refused_by_name(endpoint: Endpoint) -> None:
+    for service, call in (("sns", "list_topics"), ("lambda", "list_functions")):
+        assert "'mars-north-1'" in error_of(getattr(endpoint.client(service, region="mars-north-1"), call))[1]
+
+
+def test_many_callers_at_once_are_all_answered(endpoint: Endpoint) -> None:
+    sns = endpoint.client("sns", config=Config(max_pool_connections=40))
+    with ThreadPoolExecutor(40) as threads:
+        made = list(threads.map(lambda number: sns.create_topic(Name=f"many-{number}")["TopicArn"], range(80)))
+    listed = {topic["TopicArn"] for topic in sns.list_topics()["Topics"]}
+    assert set(made) <= listed

@@ -155,3 +155,11 @@ def test_no_header_or_query_whatever_is_more_than_a_bad_signature(auth: str, dat
             sigv4.read_claim(request)
         except sigv4.BadSignature:
             continue
+
+
+@given(st.text(min_size=1, max_size=20))
+def test_no_signature_whatever_is_more_than_a_mismatch(signature: str) -> None:
+    request, body = example()
+    authorization, _, right = request.headers["authorization"].rpartition("=")
+    forged = replace(request, headers={**request.headers, "authorization": f"{authorization}={signature}"})
+    assert signature == right or verdict(forged, body) in ("mismatch", "malformed")
