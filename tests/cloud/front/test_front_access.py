@@ -267,6 +267,7 @@ def test_virtual_hosted_buckets_and_streamed_bodies_of_other_sdks(endpoint: Endp
     ).read()
     streaming = {
         "X_Stream_As": "STREAMING-UNSIGNED-PAYLOAD-TRAILER",
+        "X_Amz_Sdk_Checksum_Algorithm": "CRC32",
         "X_Amz_Trailer": "x-amz-checksum-crc32",
         "X_Amz_Decoded_Content_Length": "8",
         "Content_Encoding": "aws-chunked",
