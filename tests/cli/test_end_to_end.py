@@ -324,6 +324,43 @@ def test_down_leaves_no_process_and_no_data(home_folder: Path, free_port: Callab
     assert somebody.ask("down", "--suffix", "gone", "--yes", code=ExitCode.NOT_FOUND)["error"] == "NotFound"
 
 
+def test_a_second_stack_stands_beside_the_first_and_goes_alone(person: Person) -> None:
+    before = person.ask("psql")
+    assert person.ask("up", "--suffix", "two")["created"]
+    assert person.ask("psql", "--suffix", "two")["host"] != before["host"]
+    told = person.ask("down", "--suffix", "two", "--yes")
+    assert (told["stack"], told["home_removed"]) == ("ecommerce-two", None)
+    assert told["local_cloud_kept_for"] == ["the stack ecommerce-dev"]
+    assert any("KMS key" in kept for kept in told["kept"])
+    assert person.ask("psql") == before
+    assert person.value("primary", "select 1") == "1"
+
+
+@pytest.mark.long
+def test_what_a_protected_stack_was_told_to_keep_keeps_the_local_cloud(
+    home_folder: Path, free_port: Callable[[], int]
+) -> None:
+    somebody = Person(home_folder / "home", free_port())
+    somebody.ask("up", "--port", str(somebody.port), "--preset", "prod")
+    refused = somebody.ask("down", "--yes", code=ExitCode.CONFLICT)
+    assert "deletion protection is on" in refused["why"]
+    assert all(told["status"] == "available" for told in somebody.instances().values()), "nothing was touched"
+    for told in somebody.instances().values():
+        aws(
+            somebody,
+            *("rds", "modify-db-instance", "--no-deletion-protection", "--apply-immediately"),
+            *("--db-instance-identifier", told["identifier"]),
+        )
+    told = somebody.ask("down", "--yes")
+    assert told["home_removed"] is None
+    assert any("DB snapshot" in thing for thing in told["local_cloud_kept_for"])
+    assert any("bucket" in thing for thing in told["local_cloud_kept_for"])
+    again = somebody.ask("down", "--yes", code=ExitCode.NOT_FOUND)
+    assert "DB snapshot" in again["why"]
+    assert somebody.ask("down", "--all", "--yes")["home_removed"] == str(somebody.home)
+    assert not somebody.home.exists()
+
+
 def test_a_port_somebody_else_holds_is_named(home_folder: Path, free_port: Callable[[], int]) -> None:
     import socket
 

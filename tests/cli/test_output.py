@@ -12,8 +12,9 @@ from multiaz.cli.connecting import child_environment, connection_document, find_
 from multiaz.cli.looking import COLUMNS, status_rows
 from multiaz.cli.output import Output
 from multiaz.errors import BadInput, Missing, NotConfirmed
-from multiaz.fleet.databases import Credentials, ReplicaSeen, StandbySeen
 from multiaz.fleet.instances import Instance, InstanceStatus
+from multiaz.fleet.replication import ReplicaSeen, StandbySeen
+from multiaz.fleet.secrets import Credentials
 
 
 def output(as_json: bool = False) -> tuple[Output, io.StringIO, io.StringIO]:

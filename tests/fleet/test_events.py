@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from multiaz.fleet.events import StackEvent, event_of, first_failure, is_final, is_good
+from multiaz.fleet.events import StackEvent, event_of, first_failure, is_final, is_good, plain_reason
 
 STACK_ID = "arn:aws:cloudformation:us-east-1:123456789012:stack/shop/1"
 
@@ -67,3 +67,15 @@ def test_states_of_work_do_not_end_the_watch(status: str) -> None:
 @pytest.mark.parametrize("status", ["ROLLBACK_COMPLETE", "DELETE_COMPLETE", "CREATE_FAILED"])
 def test_a_rolled_back_stack_is_not_taken_for_a_good_one(status: str) -> None:
     assert not is_good(status)
+
+
+def test_a_reason_is_told_without_the_identifiers_around_it() -> None:
+    wrapped = (
+        'Resource handler returned message: "Cannot find version 9.9 for postgres (Service: Rds, Status Code: 400, '
+        'Request ID: 1-2)" (RequestToken: 3-4, HandlerErrorCode: InvalidRequest)'
+    )
+    assert plain_reason(wrapped) == "Cannot find version 9.9 for postgres"
+    assert plain_reason(wrapped.replace("Service: Rds", "Operation: CreateDBInstance, Error Code: X")) == (
+        "Cannot find version 9.9 for postgres"
+    )
+    assert plain_reason("Resource creation cancelled") == "Resource creation cancelled"

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from multiaz.errors import BadInput, Conflict, NotFound
-from multiaz.fleet.databases import Credentials, replica_seen
 from multiaz.fleet.failover import check_can_fail_over
 from multiaz.fleet.fleet import choose
 from multiaz.fleet.instances import Instance, InstanceStatus, instance_of, named
-from multiaz.fleet.secrets import credentials_in
+from multiaz.fleet.replication import replica_seen
+from multiaz.fleet.secrets import Credentials, credentials_in
 from multiaz.fleet.writer import longest_gap
 
 

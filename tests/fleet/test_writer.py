@@ -11,7 +11,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from multiaz.fleet.databases import Credentials, Databases
+from multiaz.fleet.databases import Databases
+from multiaz.fleet.secrets import Credentials
 from multiaz.fleet.writer import Writer, longest_gap
 from multiaz.postgres.config import ServerSettings
 from multiaz.postgres.installations import find_installation

@@ -15,7 +15,7 @@ from multiaz.cli.localcloud import fleet_of, home
 from multiaz.cli.output import Output
 from multiaz.cli.requests import stack_name
 from multiaz.errors import ExitCode, Missing
-from multiaz.fleet.databases import Credentials
+from multiaz.fleet.secrets import Credentials
 
 OVERRIDING = ("PGHOSTADDR", "PGSERVICE", "PGSERVICEFILE", "PGPASSWORD", "PGREQUIRESSL", "PGSSLCERT", "PGSSLKEY")
 """Variables of libpq that would send psql elsewhere, or to log in as somebody else."""
@@ -25,7 +25,7 @@ def psql(output: Output, *, instance: str, stack: str | None, suffix: str | None
     """Run psql and return its exit code; with --json say how to connect instead."""
     fleet = fleet_of(stack_name(stack, suffix))
     credentials = fleet.credentials(instance)
-    root = fleet.databases.root_certificate
+    root = fleet.root_certificate
     if output.as_json:
         output.result(connection_document(credentials, root), lambda: None)
         return int(ExitCode.OK)

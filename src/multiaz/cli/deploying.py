@@ -13,9 +13,9 @@ from multiaz.cli.output import Output
 from multiaz.cli.program import program
 from multiaz.cli.requests import StackRequest, stack_name
 from multiaz.errors import NotFound
-from multiaz.fleet.databases import Credentials
-from multiaz.fleet.fleet import Fleet, Kept
+from multiaz.fleet.fleet import Fleet
 from multiaz.fleet.instances import FleetStatus
+from multiaz.fleet.secrets import Credentials
 from multiaz.fleet.stacks import Deployed
 
 
@@ -34,7 +34,7 @@ def deploy(output: Output, request: StackRequest, began: float) -> None:
         "stack_id": deployed.stack.stack_id,
         "endpoint_url": fleet.clients.access.endpoint_url,
         **found.as_dict(),
-        "connect": connection_document(credentials, fleet.databases.root_certificate),
+        "connect": connection_document(credentials, fleet.root_certificate),
         "outputs": dict(deployed.stack.outputs),
     }
     output.result(document, lambda: _show(output, fleet, credentials, deployed, found, seconds))
@@ -54,7 +54,7 @@ def _show(
         output.line(f"Stack {found.stack}: already there ({found.stack_status}); nothing was changed")
     output.line()
     output.table(COLUMNS, status_rows(found.instances))
-    name, root = program(), fleet.databases.root_certificate
+    name, root = program(), fleet.root_certificate
     output.line()
     output.line(f"AWS endpoint  {fleet.clients.access.endpoint_url}")
     output.line(f"Connect       {name} psql            (readers: {name} psql replica-1)")
@@ -86,25 +86,20 @@ def down(output: Output, *, stack: str | None, suffix: str | None, everything: b
     output.confirm(f"Remove the stack {name} with all its data?", yes)
     localcloud.ensure_started(output)
     fleet = localcloud.fleet_of(name)
-    kept: Sequence[Kept] = ()
+    kept: Sequence[str] = ()
     there = fleet.stacks.find(name) is not None
-    others = [other for other in fleet.stacks.names() if other != name]
-    if not there and (others or stack is not None or suffix is not None):
-        raise NotFound(
-            f"There is no stack {name}",
-            f"the local cloud has: {', '.join(others) or 'none'}",
-            "name one with --stack, or remove the local cloud with all that is in it: down --all",
-        )
     if there:
         with output.stack_progress(f"Removing the stack {name}") as on_event:
             kept = fleet.destroy(on_event=on_event).kept
-    living = [f"the stack {other}" for other in others]
-    if not others:
-        living = [f"the DB instance {identifier}" for identifier in fleet.instances.all_identifiers()]
-    living += [thing.what for thing in kept if thing.holds_data]
+    living = fleet.remains()
+    if not there and (living or stack is not None or suffix is not None):
+        raise NotFound(
+            f"There is no stack {name}",
+            f"the local cloud holds {', '.join(living) or 'nothing'}",
+            "name a stack with --stack, or remove the local cloud with all that is in it: down --all",
+        )
     if living:
-        passing = [thing.what for thing in kept if not thing.holds_data]
-        _show_removed(output, name if there else None, None, passing, living)
+        _show_removed(output, name, None, kept, living)
         return
     with output.waiting("Removing the local cloud") as say:
         removed = local.remove(home, progress=say)
@@ -134,7 +129,7 @@ def _show_removed(
         if removed:
             output.line(f"The local cloud is gone: its processes, and all data in {removed.home.root}.")
         if living:
-            output.line(f"Kept: the local cloud, because it holds {', '.join(living)}.")
+            output.line(f"Kept: the local cloud, because it holds {', '.join(living)}; --all removes that too.")
         for thing in left:
             output.line(f"Kept: {thing}.")
         if not (living or left):

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TextIO
 
 from multiaz.errors import MultiazError, NotConfirmed
+from multiaz.fleet.events import plain_reason
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -162,7 +163,7 @@ class _PlainProgress:
     def on_event(self, event: StackEvent) -> None:
         if event.status.endswith("_IN_PROGRESS") and not event.is_of_stack:
             return
-        reason = f": {event.reason}" if event.reason else ""
+        reason = f": {plain_reason(event.reason)}" if event.reason else ""
         seconds = time.monotonic() - self._began
         self._stream.write(f"{seconds:6.1f} s  {event.status:<24} {event.logical_id}{reason}\n")
         self._stream.flush()
@@ -191,7 +192,7 @@ class _LiveProgress:
     def on_event(self, event: StackEvent) -> None:
         self._tally.count(event)
         if event.is_failure and event.reason:
-            self._console.print(f"{event.logical_id}: {event.reason}", style="red", markup=False)
+            self._console.print(f"{event.logical_id}: {plain_reason(event.reason)}", style="red", markup=False)
         working = self._tally.working
         names = ", ".join(working[-3:]) + (f" and {len(working) - 3} more" if len(working) > 3 else "")
         seconds = time.monotonic() - self._began

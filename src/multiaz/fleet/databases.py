@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, LiteralString
 
 import psycopg
 
-from multiaz.errors import MultiazError
-
-Sync = str
-"""sync_state of pg_stat_replication: "sync", "quorum", "potential", "async"; or "none": no standby streams."""
+from multiaz.fleet.replication import ReplicaSeen, SqlUnavailable, StandbySeen, replica_seen
+from multiaz.fleet.secrets import Credentials
 
 STANDBY_QUERY: LiteralString = """
 select sync_state, pg_wal_lsn_diff(pg_current_wal_flush_lsn(), flush_lsn)::bigint
@@ -27,58 +24,6 @@ select (select status from pg_stat_wal_receiver) as receiver,
        extract(epoch from clock_timestamp() - pg_last_xact_replay_timestamp())::float8 as behind_s,
        pg_is_in_recovery() as follows
 """
-
-
-class SqlUnavailable(MultiazError):
-    """A database could not be asked."""
-
-    retryable = True
-
-
-@dataclass(frozen=True)
-class Credentials:
-    """How the master user logs in."""
-
-    user: str
-    password: str = field(repr=False)
-    database: str
-    host: str
-    port: int
-    secret_arn: str
-
-    def at(self, host: str, port: int) -> Credentials:
-        """The same user at another endpoint."""
-        return replace(self, host=host, port=port)
-
-
-@dataclass(frozen=True)
-class StandbySeen:
-    """The best standby the primary streams to."""
-
-    sync: Sync
-    lag_bytes: int | None
-    """WAL flushed here and not there yet; None without a standby."""
-
-
-@dataclass(frozen=True)
-class ReplicaSeen:
-    """How far a read replica follows."""
-
-    streaming: bool
-    lag_s: float | None
-    """0 when all that came was replayed and the stream is up; None: never replayed a commit."""
-
-
-def replica_seen(receiver: str | None, caught_up: bool | None, behind_s: float | None) -> ReplicaSeen:
-    """What the columns of REPLICA_QUERY mean.
-
-    An idle source commits nothing, so the age of the last replayed commit grows although nothing is
-    missing: with the stream up and everything replayed the lag is 0.
-    """
-    streaming = receiver == "streaming"
-    if streaming and caught_up:
-        return ReplicaSeen(streaming=True, lag_s=0.0)
-    return ReplicaSeen(streaming=streaming, lag_s=None if behind_s is None else max(behind_s, 0.0))
 
 
 def connection_arguments(

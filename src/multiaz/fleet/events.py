@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -83,3 +84,10 @@ def first_failure(events: Iterable[StackEvent]) -> StackEvent | None:
         if candidates:
             return candidates[0]
     return None
+
+
+def plain_reason(reason: str) -> str:
+    """The sentence in a ResourceStatusReason, without the identifiers that CloudFormation wraps around it."""
+    wrapped = re.fullmatch(r'Resource handler returned message: "(.*)" \(RequestToken: [^)]*\)', reason, re.DOTALL)
+    inner = wrapped[1] if wrapped else reason
+    return re.sub(r" \((?:Service|Operation): [^()]*Request ID: [^()]*\)$", "", inner)

@@ -7,8 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from multiaz.errors import BadInput, Conflict, MultiazError, NoProgress
-from multiaz.fleet.databases import Credentials, Databases, SqlUnavailable
+from multiaz.fleet.databases import Databases
 from multiaz.fleet.instances import Instance, Instances
+from multiaz.fleet.replication import SqlUnavailable
+from multiaz.fleet.secrets import Credentials
 from multiaz.fleet.stacks import Pace
 from multiaz.fleet.writer import Writer, longest_gap
 

@@ -5,25 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 from multiaz.errors import Conflict, NotFound
 from multiaz.fleet.access import Access, AwsClients, AwsRefused, refusals
-from multiaz.fleet.databases import Credentials, Databases
-from multiaz.fleet.failover import FailoverReport, Say, fail_over
 from multiaz.fleet.instances import INSTANCE_TYPE, FleetStatus, Instance, Instances, InstanceStatus, ask_all
-from multiaz.fleet.secrets import read_credentials
+from multiaz.fleet.secrets import Credentials, read_credentials
 from multiaz.fleet.stacks import Deployed, OnEvent, StackResource, Stacks, ignore_event
 
-
-@dataclass(frozen=True)
-class Kept:
-    """Something a deleted stack left behind."""
-
-    what: str
-    """For people: type, name, and why it is there."""
-    holds_data: bool
-    """Removing it would lose something; False for what AWS itself takes away in time."""
+if TYPE_CHECKING:
+    from multiaz.fleet.databases import Databases
+    from multiaz.fleet.failover import FailoverReport, Say
 
 
 @dataclass(frozen=True)
@@ -32,7 +25,8 @@ class Destroyed:
 
     stack: str
     stack_id: str
-    kept: tuple[Kept, ...]
+    kept: tuple[str, ...]
+    """What it left behind, for people: retained resources, final snapshots, keys that wait for their end."""
 
 
 class Fleet:
@@ -43,7 +37,14 @@ class Fleet:
         self.clients = AwsClients(access)
         self.stacks = Stacks(self.clients, quiet_limit_s=quiet_limit_s)
         self.instances = Instances(self.clients)
-        self.databases = Databases(access.root_certificate)
+        self.root_certificate = access.root_certificate
+
+    @cached_property
+    def databases(self) -> Databases:
+        """The databases by SQL. The driver is loaded by who asks them: it costs as much as a command."""
+        from multiaz.fleet.databases import Databases
+
+        return Databases(self.root_certificate)
 
     def deploy(
         self,
@@ -90,6 +91,8 @@ class Fleet:
 
     def failover(self, say: Say = lambda _: None) -> FailoverReport:
         """Fail the primary over to its standby while a client writes; see `fail_over`."""
+        from multiaz.fleet.failover import fail_over
+
         primary = choose(self.describe(), "primary", self.stack_name)
         credentials = self.credentials("primary")
         return fail_over(primary, self.instances, self.databases, credentials, say)
@@ -107,19 +110,32 @@ class Fleet:
             raise Conflict(
                 f"Cannot delete the stack {self.stack_name}",
                 f"deletion protection is on: {', '.join(protected)}",
-                f"aws rds modify-db-instance --no-deletion-protection --apply-immediately "
-                f"--db-instance-identifier {protected[0]}",
+                f"for id in {' '.join(protected)}; do aws rds modify-db-instance --no-deletion-protection "
+                f"--apply-immediately --db-instance-identifier $id; done",
             )
         stack_id = self.stacks.delete(self.stack_name, on_event=on_event)
         return Destroyed(self.stack_name, stack_id, tuple(self._kept(stack_id, resources)))
 
+    def remains(self) -> list[str]:
+        """What the account and region hold of data once this stack is gone, for people.
+
+        A DB instance or a bucket of another stack is named by its stack alone.
+        """
+        found = [f"the stack {name}" for name in self.stacks.names()]
+        if not found:
+            found = [f"the DB instance {name}" for name in self.instances.all_identifiers()]
+            s3: Any = self.clients.client("s3")
+            with refusals("Cannot list the buckets"):
+                found += [f"the bucket {bucket['Name']}" for bucket in s3.list_buckets()["Buckets"]]
+        return found + [f"the DB snapshot {name}" for name in self.instances.manual_snapshots()]
+
     def _resources(self) -> list[StackResource]:
         return self.stacks.resources(self.stacks.get(self.stack_name).stack_id)
 
-    def _kept(self, stack_id: str, before: list[StackResource]) -> list[Kept]:
+    def _kept(self, stack_id: str, before: list[StackResource]) -> list[str]:
         """What the deletion left behind: retained resources, final snapshots, keys that wait."""
         kept = [
-            Kept(f"{r.resource_type} {r.physical_id} (DeletionPolicy: Retain)", holds_data=True)
+            f"{r.resource_type} {r.physical_id} (DeletionPolicy: Retain)"
             for r in self.stacks.resources(stack_id)
             if r.status == "DELETE_SKIPPED"
         ]
@@ -129,13 +145,13 @@ class Fleet:
             if resource.resource_type == INSTANCE_TYPE:
                 with refusals("Cannot look for final snapshots"):
                     told = rds.describe_db_snapshots(DBInstanceIdentifier=resource.physical_id, SnapshotType="manual")
-                kept += [Kept(f"DB snapshot {s['DBSnapshotIdentifier']}", True) for s in told["DBSnapshots"]]
+                kept += [f"DB snapshot {s['DBSnapshotIdentifier']}" for s in told["DBSnapshots"]]
             elif resource.resource_type == "AWS::KMS::Key":
                 with refusals("Cannot look at the keys"):
                     key = kms.describe_key(KeyId=resource.physical_id)["KeyMetadata"]
                 if key.get("KeyState") == "PendingDeletion":
                     until = f"{key['DeletionDate']:%Y-%m-%d}"
-                    kept.append(Kept(f"KMS key {key['KeyId']}, pending deletion until {until}", holds_data=False))
+                    kept.append(f"KMS key {key['KeyId']}, pending deletion until {until}")
         return kept
 
 

@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from multiaz.errors import NotFound
 from multiaz.fleet.access import AwsClients, AwsRefused, refusals
-from multiaz.fleet.databases import Credentials, Databases, ReplicaSeen, SqlUnavailable, StandbySeen
+from multiaz.fleet.replication import ReplicaSeen, SqlUnavailable, StandbySeen
+from multiaz.fleet.secrets import Credentials
 from multiaz.fleet.stacks import StackResource
+
+if TYPE_CHECKING:
+    from multiaz.fleet.databases import Databases
 
 INSTANCE_TYPE = "AWS::RDS::DBInstance"
 
@@ -178,6 +182,12 @@ class Instances:
         with refusals("Cannot list the DB instances"):
             pages = self._rds.get_paginator("describe_db_instances").paginate()
             return sorted(told["DBInstanceIdentifier"] for page in pages for told in page["DBInstances"])
+
+    def manual_snapshots(self) -> list[str]:
+        """Identifiers of every manual DB snapshot; final snapshots are such."""
+        with refusals("Cannot list the DB snapshots"):
+            pages = self._rds.get_paginator("describe_db_snapshots").paginate(SnapshotType="manual")
+            return sorted(told["DBSnapshotIdentifier"] for page in pages for told in page["DBSnapshots"])
 
     def reboot_with_failover(self, identifier: str) -> None:
         """RebootDBInstance with ForceFailover; returns when RDS has accepted it."""

@@ -4,14 +4,30 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from multiaz.errors import NotFound
 from multiaz.fleet.access import AwsClients, refusals
-from multiaz.fleet.databases import Credentials
 from multiaz.fleet.stacks import StackResource
 
 SECRET_TYPE = "AWS::SecretsManager::Secret"  # noqa: S105 - the name of a resource type
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """How the master user logs in."""
+
+    user: str
+    password: str = field(repr=False)
+    database: str
+    host: str
+    port: int
+    secret_arn: str
+
+    def at(self, host: str, port: int) -> Credentials:
+        """The same user at another endpoint."""
+        return replace(self, host=host, port=port)
 
 
 def credentials_in(text: str, arn: str) -> Credentials | None:

@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError
 from multiaz.blueprint import CAPABILITIES
 from multiaz.errors import BadInput, Conflict, MultiazError, NoProgress, NotFound
 from multiaz.fleet.access import AwsClients, refusals
-from multiaz.fleet.events import StackEvent, event_of, first_failure, is_final, is_good
+from multiaz.fleet.events import StackEvent, event_of, first_failure, is_final, is_good, plain_reason
 
 TEMPLATE_LIMIT_BYTES = 51_200
 """Longest TemplateBody; longer ones travel through S3. Source: CloudFormation quotas."""
@@ -314,7 +314,7 @@ class Stacks:
     def _failed(self, what: str, stack: Stack, events: Sequence[StackEvent]) -> StackFailed:
         first = first_failure(events)
         if first is not None:
-            why = f"{first.logical_id} ({first.resource_type}): {first.reason or first.status}"
+            why = f"{first.logical_id} ({first.resource_type}): {plain_reason(first.reason) or first.status}"
         else:
             why = stack.reason or f"its status is {stack.status}"
         state = "everything was rolled back" if stack.status == "ROLLBACK_COMPLETE" else f"now {stack.status}"

@@ -14,7 +14,8 @@ from typing import Any, LiteralString
 import psycopg
 
 from multiaz.errors import MultiazError
-from multiaz.fleet.databases import Credentials, Databases
+from multiaz.fleet.databases import Databases
+from multiaz.fleet.secrets import Credentials
 
 SCHEMA = "multiaz_probe"
 DROP: LiteralString = "drop schema if exists multiaz_probe cascade"
