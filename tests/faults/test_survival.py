@@ -154,9 +154,11 @@ def test_second_stack_beside_the_first_by_aws_cloudformation_deploy_goes_without
         person.aws("s3api", "put-object", "--bucket", bucket, "--key", "a", "--body", str(body))
     person.aws("s3api", "delete-object", "--bucket", bucket, "--key", "a")
     person.aws("cloudformation", "delete-stack", "--stack-name", "second")
-    gone = person.try_aws("cloudformation", "wait", "stack-delete-complete", "--stack-name", stack["StackId"])
-    assert gone.returncode == 0, gone.stderr
-    by_id = person.aws("cloudformation", "describe-stacks", "--stack-name", stack["StackId"])["Stacks"][0]
+    stacks = person.client("cloudformation")
+    stacks.get_waiter("stack_delete_complete").wait(
+        StackName=stack["StackId"], WaiterConfig={"Delay": 1, "MaxAttempts": 120}
+    )
+    by_id = stacks.describe_stacks(StackName=stack["StackId"])["Stacks"][0]
     assert by_id["StackStatus"] == "DELETE_COMPLETE"
     eventually(lambda: inventory(person) == before, f"nothing of it is left: {difference(before, inventory(person))}")
 

@@ -238,8 +238,8 @@ def _network_acls_go_with_their_vpc() -> None:
     def subnet(self: Any, subnet_id: str) -> Any:
         deleted = delete_subnet(self, subnet_id)
         for acl in self.network_acls.values():
-            for key in [key for key, value in acl.associations.items() if value.subnet_id == subnet_id]:
-                del acl.associations[key]
+            for key in [key for key, value in acl._associations.items() if value.subnet_id == subnet_id]:
+                del acl._associations[key]
         return deleted
 
     backend.delete_vpc, backend.delete_subnet = vpc, subnet

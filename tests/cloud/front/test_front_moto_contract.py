@@ -225,3 +225,19 @@ def test_offerings_of_instance_types_are_not_loaded_and_refused(client: Callable
     assert not any(regions for kinds in INSTANCE_TYPE_OFFERINGS.values() for regions in kinds.values())
     with pytest.raises(ClientError, match="is not available on the local cloud"):
         client("ec2").describe_instance_type_offerings()
+
+
+def test_a_deleted_vpc_leaves_no_network_acl(client: Callable[[str], Any]) -> None:
+    ec2 = client("ec2")
+
+    def acls() -> list[tuple[str, int]]:
+        return [(acl["VpcId"], len(acl["Associations"])) for acl in ec2.describe_network_acls()["NetworkAcls"]]
+
+    before = acls()
+    vpc = ec2.create_vpc(CidrBlock="10.9.0.0/16")["Vpc"]["VpcId"]
+    subnet = ec2.create_subnet(VpcId=vpc, CidrBlock="10.9.0.0/24")["Subnet"]["SubnetId"]
+    assert (vpc, 1) in acls()
+    ec2.delete_subnet(SubnetId=subnet)
+    assert (vpc, 0) in acls()
+    ec2.delete_vpc(VpcId=vpc)
+    assert acls() == before
