@@ -104,11 +104,7 @@ class Home:
         longest = own / _short("x") / "primary" / ".s.PGSQL.65535.lock"
         if len(os.fsencode(longest)) <= SOCKET_PATH_LIMIT:
             return own
-        base = (
-            Path("/run")
-            if os.geteuid() == 0
-            else Path(os.environ.get("XDG_RUNTIME_DIR", tempfile.gettempdir()))
-        )
+        base = Path("/run") if os.geteuid() == 0 else Path(os.environ.get("XDG_RUNTIME_DIR", tempfile.gettempdir()))
         return base / f"multiaz-{os.geteuid()}" / _short(str(self.root))
 
 
