@@ -120,35 +120,26 @@ class Door:
         operation, _ = operation_name(service_model(name), request)
         if (name, operation) == ("sts", "GetCallerIdentity"):
             return
-        action = resources.action_of(request, operation)
-        if caller.administrator and action in _LAST_RESORT:
-            return
-        touched = resources.resources_of(request, operation, self._secret_arn)
-        question = policy.Question(action, touched, self.context(principal, request.region))
-        of_resource = self._judge_bucket(question, caller) if name == "s3" else None
-        if of_resource is not None and not of_resource.allowed:
-            raise denied(name, caller, action, touched, of_resource)
-        if caller.administrator:
-            return
-        decision = policy.evaluate(principal.policies, question, principal.boundary)
-        granted = of_resource is not None and principal.boundary is None and not decision.explicit
-        if not decision.allowed and not granted:
-            raise denied(name, caller, action, touched, decision)
+        context = self.context(principal, request.region)
+        for act in resources.acts_of(request, operation, self._secret_arn):
+            if caller.administrator and act.action in _LAST_RESORT:
+                continue
+            question = policy.Question(act.action, act.touched, context)
+            of_bucket = self._judge_bucket(question, caller) if name == "s3" else None
+            if of_bucket is not None and not of_bucket.allowed:
+                raise denied(name, caller, act, of_bucket)
+            if caller.administrator:
+                continue
+            decision = policy.evaluate(principal.policies, question, principal.boundary)
+            granted = of_bucket is not None and principal.boundary is None and not decision.explicit
+            if not decision.allowed and not granted:
+                raise denied(name, caller, act, decision)
 
     def _judge_bucket(self, question: policy.Question, caller: Caller) -> policy.Decision | None:
-        """What the policies of the buckets a call touches say; None if they say nothing."""
-        verdict = None
-        for arn in question.resources or ():
-            document = self._bucket_policy(arn.removeprefix("arn:aws:s3:::").partition("/")[0])
-            said = document and policy.evaluate_resource_policy(
-                document, replace(question, resources=(arn,)), caller.arn
-            )
-            if not said:
-                return None
-            if not said.allowed:
-                return said
-            verdict = said
-        return verdict
+        """What the policy of the bucket an S3 act touches says; None if it says nothing."""
+        bucket = (question.resources or ("",))[0].removeprefix("arn:aws:s3:::").partition("/")[0]
+        document = self._bucket_policy(bucket) if bucket not in ("", "*") else None
+        return policy.evaluate_resource_policy(document, question, caller.arn) if document else None
 
     def context(self, principal: Principal, region: str) -> dict[str, tuple[str, ...]]:
         """Condition keys every call has."""
@@ -170,12 +161,10 @@ class Door:
         return found
 
 
-def denied(
-    service: str, caller: Caller, action: str, touched: tuple[str, ...] | None, decision: policy.Decision
-) -> AwsFault:
+def denied(service: str, caller: Caller, act: resources.Act, decision: policy.Decision) -> AwsFault:
     """The fault of a refused call, in the service's own code and AWS's words."""
-    on = f" on resource: {touched[0]}" if touched and touched != ("*",) else ""
-    message = f"User: {caller.arn} is not authorized to perform: {action}{on} {decision.reason}"
+    on = f" on resource: {act.touched[0]}" if act.touched and act.touched != ("*",) else ""
+    message = f"User: {caller.arn} is not authorized to perform: {act.action}{on} {decision.reason}"
     match service:
         case "ec2":
             return AwsFault(

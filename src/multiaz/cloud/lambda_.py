@@ -339,7 +339,7 @@ def _arn(region: str, name: str) -> str:
 
 
 def _short_name(name: str) -> str:
-    return name.rpartition(":function:")[2]
+    return name.rpartition("function:")[2]
 
 
 def _only(parameters: Mapping[str, Any], known: set[str]) -> None:

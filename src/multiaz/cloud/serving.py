@@ -40,11 +40,13 @@ def serve(home: Home, port: int, make_services: Maker = our_services) -> None:
             "use the one that runs, or stop it with `multiaz local stop`",
         )
     try:
+        home.cloud_ready.unlink(missing_ok=True)  # of a process that is no more
         listener = listen(port)
         _log_to_file(home)
         cloud = Cloud(home, listener.getsockname()[1], make_services)
         server = _Server(_config(cloud), cloud)
         server.run(sockets=[listener])
+        server.starting.join()
         cloud.stop()
         if server.failure is not None:
             raise server.failure
@@ -101,6 +103,7 @@ class _Server(uvicorn.Server):
         super().__init__(config)
         self._cloud = cloud
         self.failure: Exception | None = None
+        self.starting = threading.Thread(target=self._announce, name="start")
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -115,7 +118,7 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: Any = None) -> None:
         """Accept connections, then let the services resume in a thread of their own."""
         await super().startup(sockets)
-        threading.Thread(target=self._announce, name="start", daemon=True).start()
+        self.starting.start()
 
     def _announce(self) -> None:
         cloud = self._cloud
