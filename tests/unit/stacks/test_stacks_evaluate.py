@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
-from multiaz.cloud.stacks.evaluate import Evaluator, SymbolicFacts, Unknown
+from multiaz.cloud.stacks.evaluate import Evaluator, SymbolicFacts
 from multiaz.cloud.stacks.faults import TemplateError
 from multiaz.cloud.stacks.template import read_template
+from multiaz.cloud.stacks.values import Unknown
 
 PSEUDO = {
     "AWS::Region": "eu-west-1",

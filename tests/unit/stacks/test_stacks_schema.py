@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 
-from multiaz.cloud.stacks.evaluate import Unknown
 from multiaz.cloud.stacks.perform import property_problems
 from multiaz.cloud.stacks.resources import available_types, handler_for
 from multiaz.cloud.stacks.schema import attribute_names, find_schema, pointer_names, typed_properties
 from multiaz.cloud.stacks.template import ResourceDefinition
+from multiaz.cloud.stacks.values import Unknown
 
 REGION = "us-east-1"
 

@@ -11,9 +11,10 @@ from typing import Any
 
 from multiaz.cloud.service import ACCOUNT_ID, PARTITION, AwsFault, Context, Operation
 from multiaz.cloud.stacks import describe
-from multiaz.cloud.stacks.engine import Engine, pseudo_parameters
+from multiaz.cloud.stacks.engine import Engine
 from multiaz.cloud.stacks.faults import Superseded, not_available, validation_error
 from multiaz.cloud.stacks.plan import Plan, plan_create, plan_update, view
+from multiaz.cloud.stacks.records import STACK_TYPE, ChangeSetRecord, Event, Settings, StackRecord
 from multiaz.cloud.stacks.requests import (
     Request,
     RequestReader,
@@ -22,8 +23,9 @@ from multiaz.cloud.stacks.requests import (
     read_tags,
     refuse_absent,
 )
+from multiaz.cloud.stacks.run import pseudo_parameters
 from multiaz.cloud.stacks.schema import find_schema
-from multiaz.cloud.stacks.state import STACK_TYPE, ChangeSetRecord, Event, Journal, Settings, StackRecord
+from multiaz.cloud.stacks.state import Journal
 from multiaz.cloud.stacks.template import read_template
 
 NO_CHANGES = "The submitted information didn't contain changes. Submit different information to create a change set."

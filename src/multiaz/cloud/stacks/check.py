@@ -5,16 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from multiaz.cloud.stacks.evaluate import (
-    CONDITION_FUNCTIONS,
-    PSEUDO_PARAMETERS,
-    VALUE_FUNCTIONS,
-    sub_arguments,
-    sub_parts,
-    unsupported_function,
-)
+from multiaz.cloud.stacks.evaluate import CONDITION_FUNCTIONS, PSEUDO_PARAMETERS, VALUE_FUNCTIONS, unsupported_function
 from multiaz.cloud.stacks.faults import TemplateError
 from multiaz.cloud.stacks.template import Template
+from multiaz.cloud.stacks.values import sub_arguments, sub_parts
 
 AttributeCheck = Callable[[str, str], bool]
 """(resource type, attribute name) → whether Fn::GetAtt knows it."""

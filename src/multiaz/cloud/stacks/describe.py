@@ -9,13 +9,7 @@ from typing import Any
 from multiaz.cloud.stacks.capabilities import required_capabilities
 from multiaz.cloud.stacks.parameters import HIDDEN, ParameterValue
 from multiaz.cloud.stacks.plan import Detail, Plan, Step
-from multiaz.cloud.stacks.state import (
-    ChangeSetRecord,
-    EventRecord,
-    OutputRecord,
-    ResourceRecord,
-    StackRecord,
-)
+from multiaz.cloud.stacks.records import ChangeSetRecord, EventRecord, OutputRecord, ResourceRecord, StackRecord
 from multiaz.cloud.stacks.template import Template
 
 

@@ -8,15 +8,23 @@ expression is) and the real thing (where `Facts` answers everything).
 from __future__ import annotations
 
 import base64
-import ipaddress
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from itertools import islice
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 from multiaz.cloud.stacks.faults import TemplateError
 from multiaz.cloud.stacks.template import OutputDefinition, ResourceDefinition, Template
+from multiaz.cloud.stacks.values import (
+    NO_VALUE,
+    Unknown,
+    as_text,
+    cidr_blocks,
+    freeze,
+    has_unknown,
+    is_scalar,
+    sub_arguments,
+    sub_parts,
+)
 
 PSEUDO_PARAMETERS = frozenset(
     {
@@ -47,27 +55,6 @@ VALUE_FUNCTIONS = frozenset(
         "Fn::Sub",
     }
 )
-_SUB = re.compile(r"\$\{(!?)([^${}]*)\}")
-_SUB_NAME = re.compile(r"[A-Za-z0-9_.:]+\Z")
-
-
-class _NoValue:
-    """The type of NO_VALUE."""
-
-    def __repr__(self) -> str:
-        return "NO_VALUE"
-
-
-NO_VALUE: Final = _NoValue()
-"""AWS::NoValue: the property or list item it stands in is left out."""
-
-
-@dataclass(frozen=True)
-class Unknown:
-    """A value known only once a resource exists."""
-
-    expression: tuple[Any, ...]
-    """Equal expressions give equal values."""
 
 
 class Facts(Protocol):
@@ -116,35 +103,6 @@ class SymbolicFacts:
         if self.exports is not None and name in self.exports:
             return self.exports[name]
         return Unknown(("Fn::ImportValue", name))
-
-
-def as_text(value: Any) -> str:
-    """A scalar as CloudFormation writes it into a string."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return str(value)
-
-
-def _is_scalar(value: Any) -> bool:
-    return isinstance(value, str | int | float | bool)
-
-
-def _freeze(value: Any) -> Any:
-    """A hashable, comparable form of an evaluated value."""
-    if isinstance(value, Mapping):
-        return ("map", tuple(sorted((key, _freeze(item)) for key, item in value.items())))
-    if isinstance(value, list):
-        return ("list", tuple(_freeze(item) for item in value))
-    return value
-
-
-def has_unknown(value: Any) -> bool:
-    """True if any part of `value` is Unknown."""
-    if isinstance(value, Mapping):
-        return any(has_unknown(item) for item in value.values())
-    if isinstance(value, list):
-        return any(has_unknown(item) for item in value)
-    return isinstance(value, Unknown)
 
 
 @dataclass
@@ -353,7 +311,7 @@ class Evaluator:
             value = self._ref(name)
         if isinstance(value, Unknown):
             return value
-        if not _is_scalar(value):
+        if not is_scalar(value):
             raise TemplateError(f"Template error: variable {name} in Fn::Sub expression does not resolve to a string")
         return as_text(value)
 
@@ -371,8 +329,8 @@ class Evaluator:
         if not isinstance(items, list):
             raise wrong
         if any(isinstance(item, Unknown) for item in items):
-            return Unknown(("Fn::Join", delimiter, tuple(_freeze(item) for item in items)))
-        if not all(_is_scalar(item) for item in items):
+            return Unknown(("Fn::Join", delimiter, tuple(freeze(item) for item in items)))
+        if not all(is_scalar(item) for item in items):
             raise wrong
         return delimiter.join(as_text(item) for item in items)
 
@@ -392,8 +350,8 @@ class Evaluator:
             raise wrong
         index_value, items = self.value(argument[0]), self.value(argument[1])
         if isinstance(items, Unknown) or isinstance(index_value, Unknown):
-            return Unknown(("Fn::Select", _freeze(index_value), _freeze(items)))
-        if not isinstance(items, list) or not _is_scalar(index_value):
+            return Unknown(("Fn::Select", freeze(index_value), freeze(items)))
+        if not isinstance(items, list) or not is_scalar(index_value):
             raise wrong
         try:
             index = int(as_text(index_value))
@@ -431,7 +389,7 @@ class Evaluator:
                 "and the attribute for return value"
             )
         keys = [self.value(item) for item in argument]
-        if not all(_is_scalar(key) for key in keys):
+        if not all(is_scalar(key) for key in keys):
             raise TemplateError("Template error: Fn::FindInMap keys must be strings known before any resource exists")
         name, key, attribute = (as_text(item) for item in keys)
         try:
@@ -469,38 +427,8 @@ class Evaluator:
             )
         values = [self.value(item) for item in argument]
         if any(isinstance(value, Unknown) for value in values):
-            return Unknown(("Fn::Cidr", *(_freeze(value) for value in values)))
-        return _cidr_blocks(values)
-
-
-def _cidr_blocks(values: Sequence[Any]) -> list[str]:
-    try:
-        network = ipaddress.ip_network(as_text(values[0]))
-        count = int(as_text(values[1]))
-        bits = int(as_text(values[2])) if len(values) == 3 else 8
-        prefix = network.max_prefixlen - bits
-        if not 1 <= count <= 256 or bits < 1 or prefix < network.prefixlen:
-            raise ValueError
-        blocks = [str(block) for block in islice(network.subnets(new_prefix=prefix), count)]
-        if len(blocks) < count:
-            raise ValueError
-    except ValueError as error:
-        shown = ", ".join(as_text(value) for value in values)
-        raise TemplateError(
-            f"Template error: Fn::Cidr cannot split [{shown}]: ipBlock must be a CIDR block that holds count "
-            "(1 to 256) blocks of cidrBits host bits"
-        ) from error
-    return blocks
-
-
-def sub_arguments(argument: Any) -> tuple[str | None, dict[str, Any]]:
-    """Text and variables of a Fn::Sub; text None if the argument is malformed."""
-    text, variables = argument, {}
-    if isinstance(argument, list) and len(argument) == 2:
-        text, variables = argument
-    if not isinstance(text, str) or not isinstance(variables, dict):
-        return None, {}
-    return text, variables
+            return Unknown(("Fn::Cidr", *(freeze(value) for value in values)))
+        return cidr_blocks(values)
 
 
 def unsupported_function(name: str) -> TemplateError:
@@ -509,29 +437,6 @@ def unsupported_function(name: str) -> TemplateError:
     return TemplateError(
         f"Template error: Encountered unsupported function: {name} Supported functions are: [{supported}]"
     )
-
-
-def sub_parts(text: str) -> list[tuple[str, str]]:
-    """A Fn::Sub string as ("text", literal) and ("name", variable) pieces; `${!x}` is the text `${x}`."""
-    parts: list[tuple[str, str]] = []
-    position = 0
-    for found in _SUB.finditer(text):
-        if found.start() > position:
-            parts.append(("text", text[position : found.start()]))
-        literal, name = found.groups()
-        if literal:
-            parts.append(("text", f"${{{name}}}"))
-        elif not _SUB_NAME.match(name.strip()):
-            raise TemplateError(
-                "Template error: variable names in Fn::Sub syntax must contain only alphanumeric characters, "
-                "underscores, periods, and colons"
-            )
-        else:
-            parts.append(("name", name.strip()))
-        position = found.end()
-    if position < len(text):
-        parts.append(("text", text[position:]))
-    return parts
 
 
 def _function(node: Any) -> tuple[str | None, Any]:

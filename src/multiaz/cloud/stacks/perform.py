@@ -12,12 +12,13 @@ from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 from multiaz.cloud.service import ACCOUNT_ID, Clients
 from multiaz.cloud.stacks import schema as schemas
 from multiaz.cloud.stacks.dynamic import Resolver
-from multiaz.cloud.stacks.evaluate import Evaluator, as_text
+from multiaz.cloud.stacks.evaluate import Evaluator
 from multiaz.cloud.stacks.faults import Cancelled, Interrupted, ResourceFailure, TemplateError
+from multiaz.cloud.stacks.records import ResourceRecord, StackRecord
 from multiaz.cloud.stacks.resources import CUSTOM_PREFIX, handler_for
 from multiaz.cloud.stacks.resources.base import Call, Handler, Made, failure_reason
-from multiaz.cloud.stacks.state import ResourceRecord, StackRecord
 from multiaz.cloud.stacks.template import ResourceDefinition
+from multiaz.cloud.stacks.values import as_text
 
 
 @dataclass

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from multiaz.cloud.stacks.evaluate import Evaluator, SymbolicFacts, Unknown, has_unknown
+from multiaz.cloud.stacks.evaluate import Evaluator, SymbolicFacts
 from multiaz.cloud.stacks.graph import Graph, dependencies, reversed_graph
 from multiaz.cloud.stacks.schema import Schema, pointer_names
 from multiaz.cloud.stacks.template import ResourceDefinition, Template
+from multiaz.cloud.stacks.values import Unknown, has_unknown
 
 
 class Action(StrEnum):

@@ -12,11 +12,11 @@ from botocore.exceptions import ClientError
 from multiaz.cloud.service import AwsFault, Clients
 from multiaz.cloud.stacks.capabilities import KNOWN, missing_capabilities
 from multiaz.cloud.stacks.check import check_references
-from multiaz.cloud.stacks.engine import Zones, pseudo_parameters
 from multiaz.cloud.stacks.faults import TemplateError, not_available, validation_error
 from multiaz.cloud.stacks.parameters import ParameterValue, resolve_parameters
 from multiaz.cloud.stacks.plan import View, view
 from multiaz.cloud.stacks.resources import CUSTOM_PREFIX, handler_for
+from multiaz.cloud.stacks.run import Zones, pseudo_parameters
 from multiaz.cloud.stacks.schema import attribute_names, find_schema
 from multiaz.cloud.stacks.sources import template_text
 from multiaz.cloud.stacks.template import Template, read_template

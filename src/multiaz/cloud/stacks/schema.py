@@ -17,7 +17,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from multiaz.cloud.stacks.evaluate import Unknown, as_text
+from multiaz.cloud.stacks.values import Unknown, as_text
 
 _LOCK = threading.Lock()
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?\Z")

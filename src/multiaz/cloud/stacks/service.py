@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import sqlite3
 import threading
 import time
@@ -19,6 +18,7 @@ from multiaz.cloud.stacks import describe
 from multiaz.cloud.stacks.changesets import ChangeSets
 from multiaz.cloud.stacks.engine import Engine
 from multiaz.cloud.stacks.faults import Superseded, not_available, validation_error
+from multiaz.cloud.stacks.records import STACK_TYPE, Event, Settings, StackRecord
 from multiaz.cloud.stacks.requests import (
     RequestReader,
     check_name,
@@ -26,11 +26,10 @@ from multiaz.cloud.stacks.requests import (
     read_tags,
     refuse_absent,
 )
-from multiaz.cloud.stacks.state import STACK_TYPE, Event, Journal, Settings, StackRecord
+from multiaz.cloud.stacks.state import Journal
 from multiaz.cloud.stacks.template import Template, read_template
 from multiaz.cloud.store import Store
 
-LOG = logging.getLogger(__name__)
 _PAGE = 100
 _WARM_CLIENTS = [
     "ec2",

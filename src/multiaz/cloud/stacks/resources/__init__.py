@@ -5,6 +5,7 @@ from __future__ import annotations
 from multiaz.cloud.stacks.resources import (
     compute,
     database,
+    gateways,
     iam,
     kms,
     network,
@@ -18,7 +19,7 @@ from multiaz.cloud.stacks.resources.base import Handler
 
 _HANDLERS: dict[str, Handler] = {
     handler.type: handler
-    for module in (compute, database, iam, kms, network, observability, secrets, security, sns, storage)
+    for module in (compute, database, gateways, iam, kms, network, observability, secrets, security, sns, storage)
     for handler in module.HANDLERS
 }
 CUSTOM_PREFIX = "Custom::"

@@ -7,7 +7,6 @@ from typing import Any, ClassVar
 
 from botocore.exceptions import ClientError
 
-from multiaz.cloud.stacks.evaluate import Unknown
 from multiaz.cloud.stacks.faults import ResourceFailure
 from multiaz.cloud.stacks.known_functions import CODE_TAG, FILE_OF_RUNTIME, Behaviour, find_behaviour, zipped
 from multiaz.cloud.stacks.resources.base import (
@@ -20,6 +19,7 @@ from multiaz.cloud.stacks.resources.base import (
     selected,
     unless_gone,
 )
+from multiaz.cloud.stacks.values import Unknown
 
 _GONE = frozenset({"ResourceNotFoundException"})
 

@@ -7,7 +7,6 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from multiaz.cloud.stacks.evaluate import as_text
 from multiaz.cloud.stacks.faults import ResourceFailure
 from multiaz.cloud.stacks.resources.base import (
     Call,
@@ -18,6 +17,7 @@ from multiaz.cloud.stacks.resources.base import (
     selected,
     unless_gone,
 )
+from multiaz.cloud.stacks.values import as_text
 
 POLL_S = 0.07
 _INSTANCE_GONE = frozenset({"DBInstanceNotFound", "DBInstanceNotFoundFault"})

@@ -1,8 +1,8 @@
-"""AWS::EC2 network types: VPC, subnets, routes, gateways, endpoints, flow logs."""
+"""AWS::EC2 network types: VPC, subnets, routes, internet gateways."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -11,7 +11,6 @@ from multiaz.cloud.stacks.resources.base import (
     Call,
     Handler,
     Made,
-    as_policy,
     same,
     selected,
     unless_gone,
@@ -19,7 +18,7 @@ from multiaz.cloud.stacks.resources.base import (
 
 
 @dataclass(frozen=True)
-class _Kind:
+class Kind:
     """How the plain EC2 types differ: one create call, one describe call, one delete call."""
 
     create: str
@@ -33,10 +32,10 @@ class _Kind:
     delete_is_list: bool = False
 
 
-class _Ec2Handler(Handler):
+class Ec2Handler(Handler):
     """An EC2 resource that is tagged when it is created, and found again by its tags."""
 
-    kind: ClassVar[_Kind]
+    kind: ClassVar[Kind]
     parameters: ClassVar[Mapping[str, str]]
 
     def create(self, call: Call) -> Made:
@@ -82,7 +81,7 @@ class _Ec2Handler(Handler):
         unless_gone(self.gone, delete, **{self.kind.delete_parameter: value})
 
 
-class Vpc(_Ec2Handler):
+class Vpc(Ec2Handler):
     """AWS::EC2::VPC."""
 
     type = "AWS::EC2::VPC"
@@ -92,7 +91,7 @@ class Vpc(_Ec2Handler):
     )
     gone = frozenset({"InvalidVpcID.NotFound"})
     parameters = same("CidrBlock", "InstanceTenancy")
-    kind = _Kind("create_vpc", "vpc", "Vpc", "VpcId", "describe_vpcs", "Vpcs", "delete_vpc", "VpcId")
+    kind = Kind("create_vpc", "vpc", "Vpc", "VpcId", "describe_vpcs", "Vpcs", "delete_vpc", "VpcId")
 
     def configure(self, call: Call, physical_id: str) -> None:
         """DNS settings: one attribute a call, as EC2 has it."""
@@ -118,7 +117,7 @@ class Vpc(_Ec2Handler):
         }
 
 
-class Subnet(_Ec2Handler):
+class Subnet(Ec2Handler):
     """AWS::EC2::Subnet."""
 
     type = "AWS::EC2::Subnet"
@@ -138,7 +137,7 @@ class Subnet(_Ec2Handler):
     )
     gone = frozenset({"InvalidSubnetID.NotFound"})
     parameters = same("VpcId", "CidrBlock", "AvailabilityZone", "AvailabilityZoneId")
-    kind = _Kind(
+    kind = Kind(
         "create_subnet", "subnet", "Subnet", "SubnetId", "describe_subnets", "Subnets", "delete_subnet", "SubnetId"
     )
 
@@ -170,7 +169,7 @@ class Subnet(_Ec2Handler):
         }
 
 
-class RouteTable(_Ec2Handler):
+class RouteTable(Ec2Handler):
     """AWS::EC2::RouteTable."""
 
     type = "AWS::EC2::RouteTable"
@@ -178,7 +177,7 @@ class RouteTable(_Ec2Handler):
     attributes = frozenset({"RouteTableId"})
     gone = frozenset({"InvalidRouteTableID.NotFound"})
     parameters = same("VpcId")
-    kind = _Kind(
+    kind = Kind(
         "create_route_table",
         "route-table",
         "RouteTable",
@@ -194,7 +193,7 @@ class RouteTable(_Ec2Handler):
         return {"RouteTableId": physical_id}
 
 
-class InternetGateway(_Ec2Handler):
+class InternetGateway(Ec2Handler):
     """AWS::EC2::InternetGateway."""
 
     type = "AWS::EC2::InternetGateway"
@@ -202,7 +201,7 @@ class InternetGateway(_Ec2Handler):
     attributes = frozenset({"InternetGatewayId"})
     gone = frozenset({"InvalidInternetGatewayID.NotFound"})
     parameters: ClassVar[Mapping[str, str]] = {}
-    kind = _Kind(
+    kind = Kind(
         "create_internet_gateway",
         "internet-gateway",
         "InternetGateway",
@@ -346,201 +345,6 @@ class Route(Handler):
         )
 
 
-class Eip(Handler):
-    """AWS::EC2::EIP."""
-
-    type = "AWS::EC2::EIP"
-    properties = frozenset({"Domain", "Tags"})
-    attributes = frozenset({"AllocationId", "PublicIp"})
-    gone = frozenset({"InvalidAllocationID.NotFound"})
-
-    def _described(self, call: Call) -> dict[str, Any] | None:
-        found = call.client("ec2").describe_addresses(Filters=call.tag_filters())["Addresses"]
-        return found[0] if found else None
-
-    def find(self, call: Call) -> str | None:
-        """By tags."""
-        found = self._described(call)
-        return found["PublicIp"] if found else None
-
-    def create(self, call: Call) -> Made:
-        """Allocate."""
-        address = self._described(call) if call.resumed else None
-        if address is None:
-            address = call.client("ec2").allocate_address(
-                Domain=call.get("Domain", "vpc"),
-                TagSpecifications=[{"ResourceType": "elastic-ip", "Tags": call.tags()}],
-            )
-        return Made(address["PublicIp"], {"AllocationId": address["AllocationId"], "PublicIp": address["PublicIp"]})
-
-    def delete(self, call: Call) -> None:
-        """Release."""
-        ec2 = call.client("ec2")
-        address = self._described(call)
-        if address is not None:
-            unless_gone(self.gone, ec2.release_address, AllocationId=address["AllocationId"])
-
-
-def _wait_for(call: Call, look: Callable[[], str | None], wanted: set[str | None], failed: set[str]) -> None:
-    """Look until the state is wanted. Raises ResourceFailure for a failed one."""
-    while (state := look()) not in wanted:
-        if state in failed:
-            raise ResourceFailure(f"{call.resource_type} {call.physical_id} entered the state {state}")
-        call.wait(0.05)
-
-
-class NatGateway(_Ec2Handler):
-    """AWS::EC2::NatGateway."""
-
-    type = "AWS::EC2::NatGateway"
-    properties = frozenset({"AllocationId", "SubnetId", "ConnectivityType", "PrivateIpAddress", "Tags"})
-    attributes = frozenset({"NatGatewayId"})
-    gone = frozenset({"NatGatewayNotFound"})
-    parameters = same("AllocationId", "SubnetId", "ConnectivityType", "PrivateIpAddress")
-    kind = _Kind(
-        "create_nat_gateway",
-        "natgateway",
-        "NatGateway",
-        "NatGatewayId",
-        "describe_nat_gateways",
-        "NatGateways",
-        "delete_nat_gateway",
-        "NatGatewayId",
-    )
-
-    def _state(self, call: Call, physical_id: str) -> str | None:
-        found = call.client("ec2").describe_nat_gateways(NatGatewayIds=[physical_id])["NatGateways"]
-        return str(found[0]["State"]) if found else None
-
-    def find(self, call: Call) -> str | None:
-        """By tags; EC2 lists deleted gateways for a while."""
-        answer = call.client("ec2").describe_nat_gateways(Filters=call.tag_filters())
-        for found in answer["NatGateways"]:
-            if found["State"] in {"pending", "available"}:
-                return str(found["NatGatewayId"])
-        return None
-
-    def configure(self, call: Call, physical_id: str) -> None:
-        """Wait until it is available."""
-        call.initiated(physical_id)
-        _wait_for(call, lambda: self._state(call, physical_id), {"available"}, {"failed", "deleted"})
-
-    def read(self, call: Call, physical_id: str) -> dict[str, Any]:
-        """Its id."""
-        return {"NatGatewayId": physical_id}
-
-    def delete(self, call: Call) -> None:
-        """Delete and wait."""
-        super().delete(call)
-        physical_id = call.physical_id or ""
-        _wait_for(call, lambda: self._state(call, physical_id), {"deleted", None}, {"failed"})
-
-
-class VpcEndpoint(_Ec2Handler):
-    """AWS::EC2::VPCEndpoint."""
-
-    type = "AWS::EC2::VPCEndpoint"
-    properties = frozenset(
-        {
-            "VpcId",
-            "ServiceName",
-            "VpcEndpointType",
-            "SubnetIds",
-            "SecurityGroupIds",
-            "RouteTableIds",
-            "PolicyDocument",
-            "PrivateDnsEnabled",
-            "Tags",
-        }
-    )
-    attributes = frozenset({"Id", "CreationTimestamp", "DnsEntries", "NetworkInterfaceIds"})
-    gone = frozenset({"InvalidVpcEndpointId.NotFound", "InvalidVpcEndpoint.NotFound"})
-    parameters = same(
-        "VpcId",
-        "ServiceName",
-        "VpcEndpointType",
-        "SubnetIds",
-        "SecurityGroupIds",
-        "RouteTableIds",
-        "PrivateDnsEnabled",
-    )
-    kind = _Kind(
-        "create_vpc_endpoint",
-        "vpc-endpoint",
-        "VpcEndpoint",
-        "VpcEndpointId",
-        "describe_vpc_endpoints",
-        "VpcEndpoints",
-        "delete_vpc_endpoints",
-        "VpcEndpointIds",
-        delete_is_list=True,
-    )
-
-    def arguments(self, call: Call) -> dict[str, Any]:
-        """The type said outright, the policy as text, and a token so that a repetition is harmless."""
-        arguments = {"VpcEndpointType": "Gateway", **super().arguments(call), "ClientToken": call.token}
-        if "PolicyDocument" in call.properties:
-            arguments["PolicyDocument"] = as_policy(call.properties["PolicyDocument"])
-        return arguments
-
-    def read(self, call: Call, physical_id: str) -> dict[str, Any]:
-        """DNS entries as `zone:name`, as CloudFormation gives them."""
-        found = call.client("ec2").describe_vpc_endpoints(VpcEndpointIds=[physical_id])["VpcEndpoints"][0]
-        created = found.get("CreationTimestamp")
-        return {
-            "Id": physical_id,
-            "CreationTimestamp": created.isoformat() if created else "",
-            "DnsEntries": [
-                f"{entry.get('HostedZoneId', '')}:{entry['DnsName']}" for entry in found.get("DnsEntries", [])
-            ],
-            "NetworkInterfaceIds": list(found.get("NetworkInterfaceIds", [])),
-        }
-
-
-class FlowLog(Handler):
-    """AWS::EC2::FlowLog."""
-
-    type = "AWS::EC2::FlowLog"
-    _PARAMETERS = same(
-        "ResourceType",
-        "TrafficType",
-        "LogDestinationType",
-        "LogDestination",
-        "LogGroupName",
-        "DeliverLogsPermissionArn",
-        "LogFormat",
-        "MaxAggregationInterval",
-    )
-    properties = frozenset({"ResourceId", "Tags", *_PARAMETERS})
-    attributes = frozenset({"Id"})
-    gone = frozenset({"InvalidFlowLogId.NotFound"})
-
-    def find(self, call: Call) -> str | None:
-        """By tags."""
-        found = call.client("ec2").describe_flow_logs(Filters=call.tag_filters())["FlowLogs"]
-        return str(found[0]["FlowLogId"]) if found else None
-
-    def create(self, call: Call) -> Made:
-        """Create; an answer may hold a refusal instead of an error."""
-        physical_id = self.existing(call)
-        if physical_id is None:
-            answer = call.client("ec2").create_flow_logs(
-                ResourceIds=[call.properties["ResourceId"]],
-                TagSpecifications=[{"ResourceType": "vpc-flow-log", "Tags": call.tags()}],
-                ClientToken=call.token,
-                **selected(call.properties, self._PARAMETERS),
-            )
-            if answer.get("Unsuccessful"):
-                raise ResourceFailure(str(answer["Unsuccessful"][0]["Error"]["Message"]))
-            physical_id = answer["FlowLogIds"][0]
-        return Made(str(physical_id), {"Id": physical_id})
-
-    def delete(self, call: Call) -> None:
-        """Delete."""
-        ec2 = call.client("ec2")
-        unless_gone(self.gone, ec2.delete_flow_logs, FlowLogIds=[call.physical_id])
-
-
 HANDLERS: tuple[Handler, ...] = (
     Vpc(),
     Subnet(),
@@ -549,8 +353,4 @@ HANDLERS: tuple[Handler, ...] = (
     VpcGatewayAttachment(),
     SubnetRouteTableAssociation(),
     Route(),
-    Eip(),
-    NatGateway(),
-    VpcEndpoint(),
-    FlowLog(),
 )
