@@ -46,6 +46,7 @@ def apply(bodies: Bodies) -> None:
             _s3_takes_system_tags()
             _s3_judges_no_policy()
             _composite_alarms()
+            _messages_stay_here()
             _tags_go_with_what_they_name()
             _deleted_endpoints_are_gone()
             _network_acls_go_with_their_vpc()
@@ -159,6 +160,28 @@ def _composite_alarms() -> None:
     response: Any = CloudWatchResponse
     if not hasattr(response, "put_composite_alarm"):
         response.put_composite_alarm = response.put_metric_alarm
+
+
+MESSAGES_KEPT = 100
+"""How many messages of a topic are remembered."""
+
+
+def _messages_stay_here() -> None:
+    """moto posts to the web addresses subscribed to a topic, without a timeout and under our lock, and
+    remembers every message. Here messages are recorded, the latest of them, and go nowhere."""
+    from moto.sns.models import Subscription, Topic
+
+    publish: Any = Topic.publish
+
+    def record(self: Any, *arguments: Any, **named: Any) -> Any:
+        message_id = publish(self, *arguments, **named)
+        del self.sent_notifications[:-MESSAGES_KEPT]
+        return message_id
+
+    topic: Any = Topic
+    topic.publish = record
+    subscription: Any = Subscription
+    subscription.publish = lambda self, *_, **__: None
 
 
 def _tags_go_with_what_they_name() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from botocore.exceptions import ClientError
 
 from multiaz.cloud.clients import INTERNAL, InProcessClients
 from multiaz.cloud.dispatch import Dispatcher
-from multiaz.cloud.moto_patches import SETTINGS, moto_version
+from multiaz.cloud.moto_patches import MESSAGES_KEPT, SETTINGS, moto_version
 from multiaz.cloud.moto_tail import SERVED, MotoTail
 from multiaz.cloud.service import Caller
 
@@ -241,3 +242,21 @@ def test_a_deleted_vpc_leaves_no_network_acl(client: Callable[[str], Any]) -> No
     assert (vpc, 0) in acls()
     ec2.delete_vpc(VpcId=vpc)
     assert acls() == before
+
+
+def test_messages_are_recorded_and_go_nowhere(client: Callable[[str], Any], tail: MotoTail) -> None:
+    from moto.sns.models import sns_backends
+
+    sns = client("sns")
+    topic = sns.create_topic(Name="loud")["TopicArn"]
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        address = f"http://127.0.0.1:{listener.getsockname()[1]}/"
+        sns.subscribe(TopicArn=topic, Protocol="http", Endpoint=address)
+        for number in range(MESSAGES_KEPT + 5):
+            assert sns.publish(TopicArn=topic, Message=f"message {number}")["MessageId"]
+        listener.settimeout(0)
+        with pytest.raises(BlockingIOError):
+            listener.accept()
+    kept = sns_backends["123456789012"][REGION].topics[topic].sent_notifications
+    assert len(kept) == MESSAGES_KEPT
+    assert kept[-1][1] == f"message {MESSAGES_KEPT + 4}"
