@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -16,10 +17,13 @@ from multiaz.cloud.clients import InProcessClients
 from multiaz.cloud.dispatch import Dispatcher
 from multiaz.cloud.lambda_ import LambdaService
 from multiaz.cloud.moto_tail import SERVED, MotoTail
+from multiaz.cloud.rds.rotation import SecretRotation
+from multiaz.cloud.rds.service import RdsService
 from multiaz.cloud.service import AwsFault, Caller
 from multiaz.cloud.stacks.service import CloudFormationService
 from multiaz.cloud.stacks.state import Journal
 from multiaz.cloud.store import Store
+from multiaz.home import Home
 
 REGION = "us-east-1"
 PERSON = Caller("arn:aws:iam::123456789012:root", "AKIAPERSON", administrator=True)
@@ -64,7 +68,8 @@ def forget_everything() -> None:
 class World:
     """One cloud."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, rds: bool = False) -> None:
+        self.folder = folder
         self.store = Store(folder / "cloud.sqlite")
         (folder / "moto").mkdir()
         (folder / "s3").mkdir()
@@ -77,7 +82,24 @@ class World:
         lambdas = LambdaService(self.store, self.internal)
         self.dispatcher.register(lambdas.name, lambdas.operations)
         self.services: list[CloudFormationService] = []
+        self.rds = self._with_rds() if rds else None
         self.restart()
+
+    def _with_rds(self) -> RdsService:
+        """RDS with a supervisor that has no servers; its own tests hold it against the real one."""
+        fake = Path(__file__).parent.parent / "rds" / "fake_supervisor.py"
+        rds = RdsService(
+            self.store,
+            Home(self.folder),
+            self.internal,
+            "http://127.0.0.1:4566",
+            supervisor=[sys.executable, str(fake)],
+        )
+        rotation = SecretRotation(self.store, self.internal, rds)
+        for service in (rds, rotation):
+            self.dispatcher.register(service.name, service.operations)
+        rds.start()
+        return rds
 
     def restart(self, journal: Journal | None = None) -> None:
         """A new engine over the same store and the same resources, as a new process has."""
@@ -141,6 +163,8 @@ class World:
     def close(self) -> None:
         for service in self.services:
             service.stop()
+        if self.rds is not None:
+            self.rds.stop()
         self.store.close()
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 from collections import Counter
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from stacks_world import Killed, MortalJournal, World
+from stacks_world import MortalJournal, World
+
+pytestmark = pytest.mark.usefixtures("death_is_silent")
 
 TEMPLATE: dict[str, Any] = {
     "Resources": {
@@ -44,15 +44,6 @@ TEMPLATE: dict[str, Any] = {
     "Outputs": {"Vpc": {"Value": {"Ref": "Vpc"}}},
 }
 WRITES_OF_A_CREATION = 2 * len(TEMPLATE["Resources"])
-
-
-@pytest.fixture(autouse=True)
-def death_is_silent() -> Iterator[None]:
-    """Threads of a process that was killed say nothing."""
-    before = threading.excepthook
-    threading.excepthook = lambda args: None if args.exc_type is Killed else before(args)
-    yield
-    threading.excepthook = before
 
 
 def census(world: World, stack_id: str) -> Counter[str]:
