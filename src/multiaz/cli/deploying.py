@@ -55,9 +55,10 @@ def _show(
     output.line()
     output.table(COLUMNS, status_rows(found.instances))
     name, root = program(), fleet.root_certificate
+    which = "" if found.stack == stack_name(None, None) else f" --stack {found.stack}"
     output.line()
     output.line(f"AWS endpoint  {fleet.clients.access.endpoint_url}")
-    output.line(f"Connect       {name} psql            (readers: {name} psql replica-1)")
+    output.line(f"Connect       {name} psql{which}            (readers: {name} psql replica-1{which})")
     output.line(
         f'  or          psql "host={credentials.host} port={credentials.port} dbname={credentials.database} '
         f'user={credentials.user} sslmode=verify-full sslrootcert={root}"'
@@ -67,8 +68,8 @@ def _show(
         f"Password      aws secretsmanager get-secret-value --query SecretString --output text "
         f"--secret-id {credentials.secret_arn}"
     )
-    output.line(f"Fail over     {name} failover")
-    output.line(f"Remove        {name} down")
+    output.line(f"Fail over     {name} failover{which}")
+    output.line(f"Remove        {name} down{which}")
 
 
 def down(output: Output, *, stack: str | None, suffix: str | None, everything: bool, yes: bool) -> None:
