@@ -234,8 +234,8 @@ def _trim(value: str) -> str:
 
 
 def _canonical_path(path: str, service: str) -> str:
-    if service == "s3":  # signed as sent; encoded once
-        return quote(unquote(path or "/"), safe="/~-._")
+    if service == "s3":  # signed as sent; a slash within a key may be encoded
+        return "/".join(quote(unquote(part), safe="~-._") for part in (path or "/").split("/"))
     kept: list[str] = []
     for part in (path or "/").split("/"):
         if part == "..":

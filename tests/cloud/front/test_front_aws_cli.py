@@ -33,8 +33,6 @@ def test_s3_objects_versions_and_policies(endpoint: Endpoint, tmp_path: Any) -> 
         "Status=Enabled")  # fmt: skip
     put = run(endpoint, "s3api", "put-object", "--bucket", "cli-bucket", "--key", "a b/ü", "--body", str(small))
     assert put["ETag"] == '"b1946ac92492d2347c6235b4d2611184"'
-    run(endpoint, "s3api", "put-object", "--bucket", "cli-bucket", "--key", "sum", "--body", str(small),
-        "--checksum-algorithm", "SHA256")  # fmt: skip
     copied = endpoint.cli("s3", "cp", str(large), "s3://cli-bucket/large")
     assert copied.returncode == 0, copied.stderr
     back = tmp_path / "back.bin"
@@ -57,8 +55,6 @@ def test_s3_objects_versions_and_policies(endpoint: Endpoint, tmp_path: Any) -> 
     assert json.loads(told["Policy"]) == document
     versions = run(endpoint, "s3api", "list-object-versions", "--bucket", "cli-bucket")["Versions"]
     assert {"a b/ü", "large"} <= {version["Key"] for version in versions}
-    head = run(endpoint, "s3api", "head-object", "--bucket", "cli-bucket", "--key", "large")
-    assert head["ContentLength"] == len(large.read_bytes())
     missing = endpoint.cli("s3api", "head-object", "--bucket", "cli-bucket", "--key", "nosuch")
     assert "(404)" in missing.stderr
 
@@ -68,7 +64,6 @@ def test_alarms_and_dashboards(endpoint: Endpoint) -> None:
         "ReplicaLag", "--statistic", "Maximum", "--period", "60", "--evaluation-periods", "10", "--threshold", "60",
         "--comparison-operator", "GreaterThanThreshold", "--treat-missing-data", "breaching",
         "--dimensions", "Name=DBInstanceIdentifier,Value=replica-1")  # fmt: skip
-    run(endpoint, "cloudwatch", "put-composite-alarm", "--alarm-name", "any", "--alarm-rule", "ALARM(lag)")
     body = json.dumps({"widgets": [{"type": "text", "properties": {"markdown": "x"}}]})
     run(endpoint, "cloudwatch", "put-dashboard", "--dashboard-name", "d", "--dashboard-body", body)
     told = run(endpoint, "cloudwatch", "describe-alarms")
@@ -80,7 +75,7 @@ def test_alarms_and_dashboards(endpoint: Endpoint) -> None:
     ) == json.loads(body)
 
 
-def test_secrets_keys_topics_and_networks(endpoint: Endpoint) -> None:
+def test_secrets_and_keys(endpoint: Endpoint) -> None:
     run(endpoint, "secretsmanager", "create-secret", "--name", "s", "--secret-string", '{"username":"u"}')
     told = run(endpoint, "secretsmanager", "get-secret-value", "--secret-id", "s")
     assert json.loads(told["SecretString"]) == {"username": "u"}
@@ -91,22 +86,13 @@ def test_secrets_keys_topics_and_networks(endpoint: Endpoint) -> None:
     key = run(endpoint, "kms", "create-key")["KeyMetadata"]["KeyId"]
     run(endpoint, "kms", "create-alias", "--alias-name", "alias/cli", "--target-key-id", key)
     assert run(endpoint, "kms", "describe-key", "--key-id", "alias/cli")["KeyMetadata"]["KeyId"] == key
-    topic = run(endpoint, "sns", "create-topic", "--name", "t")["TopicArn"]
-    assert run(endpoint, "sns", "get-topic-attributes", "--topic-arn", topic)["Attributes"]["TopicArn"] == topic
-    vpc = run(endpoint, "ec2", "create-vpc", "--cidr-block", "10.1.0.0/16", "--tag-specifications",
-              "ResourceType=vpc,Tags=[{Key=Name,Value=cli}]")["Vpc"]["VpcId"]  # fmt: skip
-    found = run(endpoint, "ec2", "describe-vpcs", "--filters", "Name=tag:Name,Values=cli")["Vpcs"]
-    assert [one["VpcId"] for one in found] == [vpc]
 
 
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
         (("sqs", "list-queues"), "The service sqs is not available on the local cloud"),
-        (("dynamodb", "list-tables"), "The service dynamodb is not available on the local cloud"),
         (("ec2", "describe-verified-access-groups"), "is not available on the local cloud"),
-        (("sts", "get-session-token"), "sts:GetSessionToken is not available on the local cloud"),
-        (("lambda", "list-event-source-mappings"), "lambda:ListEventSourceMappings is not available"),
         (("lambda", "get-function", "--function-name", "nosuch"), "Function not found: arn:aws:lambda:eu-west-1:"),
     ],
 )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -19,17 +18,6 @@ ASSUME = json.dumps(
         ],
     }
 )
-
-
-@pytest.fixture(scope="module")
-def killed() -> Iterator[Callable[[], Endpoint]]:
-    """An endpoint; calling it kills it with SIGKILL and starts it again."""
-    endpoint = Endpoint()
-    try:
-        endpoint.start()
-        yield lambda: endpoint.kill_and_restart() or endpoint
-    finally:
-        endpoint.remove()
 
 
 def plain(answer: dict[str, Any]) -> dict[str, Any]:
@@ -137,89 +125,110 @@ def facts(endpoint: Endpoint) -> dict[str, Any]:
 SERVICES = ("ec2", "iam", "kms", "secretsmanager", "s3", "sns", "cloudwatch", "logs", "events", "ssm", "sts")
 
 
-def test_everything_survives_kill_9_and_can_be_changed_after_it(killed: Callable[[], Endpoint]) -> None:
-    endpoint = killed()
-    make(endpoint, "one")
-    before = facts(endpoint)
-    assert len(before["bodies"]) == 4
-    endpoint = killed()
-    assert facts(endpoint) == before
-    make(endpoint, "two")
-    after = facts(endpoint)
-    assert len(after["bodies"]) == 8
-    endpoint = killed()
-    assert facts(endpoint) == after
-    assert "Traceback" not in endpoint.log()
+class Story:
+    """Three lives of one endpoint, ended twice by SIGKILL; every test reads a part of it."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        make(endpoint, "one")
+        self.prepare(endpoint)
+        looked_at = endpoint.client("ec2", region="us-west-2").describe_subnets()["Subnets"]
+        endpoint.kill_and_restart()
+        self.restored = facts(endpoint)
+        self.region_kept = endpoint.client("ec2", region="us-west-2").describe_subnets()["Subnets"] == looked_at
+        make(endpoint, "two")
+        self.go_on(endpoint)
+        endpoint.kill_and_restart()
+        self.restored_again = facts(endpoint)
+        self.finish(endpoint)
+        self.log = endpoint.log()
+
+    def prepare(self, endpoint: Endpoint) -> None:
+        """Things whose effect is seen in a later life."""
+        kms, s3, iam = endpoint.client("kms"), endpoint.client("s3"), endpoint.client("iam")
+        self.sealed = kms.encrypt(KeyId="alias/one", Plaintext=b"secret")["CiphertextBlob"]
+        signer = kms.create_key(KeyUsage="SIGN_VERIFY", KeySpec="RSA_2048")["KeyMetadata"]["KeyId"]
+        self.method = {"KeyId": signer, "Message": b"m", "SigningAlgorithm": "RSASSA_PSS_SHA_256"}
+        self.signature = kms.sign(**self.method)["Signature"]
+        iam.create_user(UserName="ann")
+        key = iam.create_access_key(UserName="ann")["AccessKey"]
+        role = iam.get_role(RoleName="one")["Role"]["Arn"]
+        made = endpoint.client("sts").assume_role(RoleArn=role, RoleSessionName="kept")["Credentials"]
+        self.user = {"aws_access_key_id": key["AccessKeyId"], "aws_secret_access_key": key["SecretAccessKey"]}
+        self.session = {
+            "aws_access_key_id": made["AccessKeyId"],
+            "aws_secret_access_key": made["SecretAccessKey"],
+            "aws_session_token": made["SessionToken"],
+        }
+        s3.create_bucket(Bucket="parts", CreateBucketConfiguration={"LocationConstraint": REGION})
+        self.upload = {"Bucket": "parts", "Key": "big"}
+        self.upload["UploadId"] = s3.create_multipart_upload(**self.upload)["UploadId"]
+        self.first = s3.upload_part(**self.upload, PartNumber=1, Body=b"1" * 5_300_000)["ETag"]
+        for content in (b"a", b"b", b"c"):
+            s3.put_object(Bucket="parts", Key="overwritten", Body=content)
+        (endpoint.home.s3 / "left-by-a-crash").write_bytes(b"x")
+        self.before = facts(endpoint)
+
+    def go_on(self, endpoint: Endpoint) -> None:
+        """What began in the first life, continued in the second."""
+        kms, s3 = endpoint.client("kms"), endpoint.client("s3")
+        self.opened = kms.decrypt(CiphertextBlob=self.sealed)["Plaintext"]
+        self.verified = kms.verify(Signature=self.signature, **self.method)["SignatureValid"]
+        self.names = [endpoint.client("sts", **keys).get_caller_identity()["Arn"] for keys in (self.user, self.session)]
+        self.crash_left = (endpoint.home.s3 / "left-by-a-crash").exists()
+        with pytest.raises(ClientError, match="BucketAlready"):
+            s3.create_bucket(Bucket="parts", CreateBucketConfiguration={"LocationConstraint": REGION})
+        second = s3.upload_part(**self.upload, PartNumber=2, Body=b"2" * 1000)["ETag"]
+        parts = [{"ETag": self.first, "PartNumber": 1}, {"ETag": second, "PartNumber": 2}]
+        s3.complete_multipart_upload(**self.upload, MultipartUpload={"Parts": parts})
+        self.changed = facts(endpoint)
+
+    def finish(self, endpoint: Endpoint) -> None:
+        s3 = endpoint.client("s3")
+        self.big = s3.get_object(Bucket="parts", Key="big")["Body"].read()
+        self.overwritten = s3.get_object(Bucket="parts", Key="overwritten")["Body"].read()
+        for key in ("big", "overwritten"):
+            s3.delete_object(Bucket="parts", Key=key)
+        s3.delete_bucket(Bucket="parts")
+        self.left = len(list(endpoint.home.s3.iterdir()))
 
 
-def test_keys_still_decrypt_and_sign_after_kill_9(killed: Callable[[], Endpoint]) -> None:
-    kms = killed().client("kms")
-    key = kms.create_key()["KeyMetadata"]["KeyId"]
-    signer = kms.create_key(KeyUsage="SIGN_VERIFY", KeySpec="RSA_2048")["KeyMetadata"]["KeyId"]
-    sealed = kms.encrypt(KeyId=key, Plaintext=b"secret")["CiphertextBlob"]
-    method = {"KeyId": signer, "Message": b"m", "SigningAlgorithm": "RSASSA_PSS_SHA_256"}
-    signature = kms.sign(**method)["Signature"]
-    kms = killed().client("kms")
-    assert kms.decrypt(CiphertextBlob=sealed)["Plaintext"] == b"secret"
-    assert kms.verify(Signature=signature, **method)["SignatureValid"]
-    with pytest.raises(ClientError, match="symmetric"):
-        kms.get_public_key(KeyId=key)
+@pytest.fixture(scope="module")
+def story(endpoint: Endpoint) -> Story:
+    return Story(endpoint)
 
 
-def test_keys_of_users_and_sessions_stay_valid_after_kill_9(killed: Callable[[], Endpoint]) -> None:
-    endpoint = killed()
-    iam = endpoint.client("iam")
-    iam.create_user(UserName="ann")
-    key = iam.create_access_key(UserName="ann")["AccessKey"]
-    role = iam.create_role(RoleName="session", AssumeRolePolicyDocument=ASSUME)["Role"]["Arn"]
-    made = endpoint.client("sts").assume_role(RoleArn=role, RoleSessionName="kept")["Credentials"]
-    endpoint = killed()
-    user = {"aws_access_key_id": key["AccessKeyId"], "aws_secret_access_key": key["SecretAccessKey"]}
-    session = {
-        "aws_access_key_id": made["AccessKeyId"],
-        "aws_secret_access_key": made["SecretAccessKey"],
-        "aws_session_token": made["SessionToken"],
-    }
-    assert endpoint.client("sts", **user).get_caller_identity()["Arn"].endswith(":user/ann")
-    assert endpoint.client("sts", **session).get_caller_identity()["Arn"].endswith("/session/kept")
+def test_everything_survives_kill_9(story: Story) -> None:
+    assert len(story.before["bodies"]) == 4
+    assert story.restored == story.before
 
 
-def test_an_upload_in_parts_goes_on_after_kill_9(killed: Callable[[], Endpoint]) -> None:
-    endpoint = killed()
-    s3 = endpoint.client("s3")
-    s3.create_bucket(Bucket="parts", CreateBucketConfiguration={"LocationConstraint": REGION})
-    upload = {"Bucket": "parts", "Key": "big"}
-    upload["UploadId"] = s3.create_multipart_upload(**upload)["UploadId"]
-    first = s3.upload_part(**upload, PartNumber=1, Body=b"1" * 5_300_000)["ETag"]
-    s3 = killed().client("s3")
-    second = s3.upload_part(**upload, PartNumber=2, Body=b"2" * 1000)["ETag"]
-    parts = [{"ETag": first, "PartNumber": 1}, {"ETag": second, "PartNumber": 2}]
-    s3.complete_multipart_upload(**upload, MultipartUpload={"Parts": parts})
-    endpoint = killed()
-    body = endpoint.client("s3").get_object(Bucket="parts", Key="big")["Body"].read()
-    assert body == b"1" * 5_300_000 + b"2" * 1000
+def test_what_was_restored_can_be_changed_and_survives_again(story: Story) -> None:
+    assert len(story.changed["bodies"]) == 8
+    assert story.restored_again == story.changed
+    assert "Traceback" not in story.log
 
 
-def test_bodies_nobody_names_are_removed(killed: Callable[[], Endpoint]) -> None:
-    endpoint = killed()
-    s3 = endpoint.client("s3")
-    s3.create_bucket(Bucket="swept", CreateBucketConfiguration={"LocationConstraint": REGION})
-    before = len(list(endpoint.home.s3.iterdir()))
-    for content in (b"a", b"b", b"c"):
-        s3.put_object(Bucket="swept", Key="k", Body=content)
-    assert len(list(endpoint.home.s3.iterdir())) == before + 1
-    (endpoint.home.s3 / "left-by-a-crash").write_bytes(b"x")
-    endpoint = killed()
-    assert endpoint.client("s3").get_object(Bucket="swept", Key="k")["Body"].read() == b"c"
-    with pytest.raises(ClientError, match="BucketAlready"):
-        endpoint.client("s3").create_bucket(Bucket="swept", CreateBucketConfiguration={"LocationConstraint": REGION})
-    assert not (endpoint.home.s3 / "left-by-a-crash").exists()
-    endpoint.client("s3").delete_object(Bucket="swept", Key="k")
-    endpoint.client("s3").delete_bucket(Bucket="swept")
-    assert len(list(endpoint.home.s3.iterdir())) == before
+def test_keys_still_decrypt_and_verify_after_kill_9(story: Story) -> None:
+    assert story.opened == b"secret"
+    assert story.verified
 
 
-def test_default_vpcs_of_a_region_only_looked_at_keep_their_ids(killed: Callable[[], Endpoint]) -> None:
-    endpoint = killed()
-    before = endpoint.client("ec2", region="us-west-2").describe_subnets()["Subnets"]
-    assert killed().client("ec2", region="us-west-2").describe_subnets()["Subnets"] == before
+def test_keys_of_users_and_sessions_stay_valid_after_kill_9(story: Story) -> None:
+    assert story.names == [
+        "arn:aws:iam::123456789012:user/ann",
+        "arn:aws:sts::123456789012:assumed-role/one/kept",
+    ]
+
+
+def test_an_upload_in_parts_goes_on_after_kill_9(story: Story) -> None:
+    assert story.big == b"1" * 5_300_000 + b"2" * 1000
+
+
+def test_bodies_nobody_names_are_removed(story: Story) -> None:
+    assert story.overwritten == b"c"
+    assert not story.crash_left
+    assert story.left == len(story.changed["bodies"])
+
+
+def test_default_vpcs_of_a_region_only_looked_at_keep_their_ids(story: Story) -> None:
+    assert story.region_kept
