@@ -114,6 +114,14 @@ def test_change_sets_are_listed_and_forgotten(world: World) -> None:
     assert world.deleted(name)["StackStatus"] == "DELETE_COMPLETE"
 
 
+def test_the_same_client_token_gives_the_same_change_set(world: World) -> None:
+    name = world.name()
+    first = change_set(world, name, ChangeSetType="CREATE", ClientToken="once")
+    again = change_set(world, name, ChangeSetType="CREATE", ClientToken="once")
+    assert first["ChangeSetId"] == again["ChangeSetId"]
+    world.deleted(name)
+
+
 def test_type_create_on_a_stack_that_is_there_and_type_update_on_one_that_is_not_are_refused(world: World) -> None:
     stack = world.made(TOPIC)
     name = stack["StackName"]

@@ -287,6 +287,28 @@ def test_bad_requests_are_refused_as_aws_words_it_and_leave_no_stack(
     assert refused(world.cfn.describe_stacks, StackName=name)[0] == "ValidationError"
 
 
+def test_parameters_of_aws_types_name_what_exists(world: World) -> None:
+    template = {
+        "Parameters": {"Zone": {"Type": "AWS::EC2::AvailabilityZone::Name"}, "Net": {"Type": "AWS::EC2::VPC::Id"}},
+        "Resources": {"T": {"Type": "AWS::SNS::Topic", "Properties": {"DisplayName": {"Ref": "Zone"}}}},
+    }
+    vpc = world.client("ec2").create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
+
+    def given(zone: str, net: str) -> list[dict[str, str]]:
+        return [{"ParameterKey": "Zone", "ParameterValue": zone}, {"ParameterKey": "Net", "ParameterValue": net}]
+
+    stack = world.made(template, Parameters=given("us-east-1a", vpc))
+    assert stack["StackStatus"] == "CREATE_COMPLETE"
+    world.deleted(stack["StackId"])
+    for zone, net, wrong in (
+        ("us-east-1z", vpc, "us-east-1z for parameter name Zone"),
+        ("us-east-1a", "vpc-1", "vpc-1"),
+    ):
+        _, message = refused(world.create, template=template, Parameters=given(zone, net))
+        assert "Parameter validation failed: parameter value" in message
+        assert wrong in message
+
+
 def test_names_that_aws_refuses_are_refused(world: World) -> None:
     code, message = refused(world.create, template=NETWORK, name="1st")
     assert (code, "[a-zA-Z][-a-zA-Z0-9]*" in message) == ("ValidationError", True)

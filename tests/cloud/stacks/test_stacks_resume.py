@@ -154,6 +154,19 @@ def test_a_clean_stop_leaves_the_operation_to_the_next_process(world: World) -> 
     world.deleted(stack_id)
 
 
+def test_a_creation_whose_time_is_over_rolls_back(world: World) -> None:
+    die_after(world, 4)
+    stack_id = world.create(TEMPLATE, TimeoutInMinutes=1)
+    assert world.services[-1].engine.wait_idle(30)
+    with world.store.transaction() as db:
+        db.execute("UPDATE stacks_stack SET created = created - 61 WHERE stack_id = ?", (stack_id,))
+    world.restart()
+    assert world.settle(stack_id)["StackStatus"] == "ROLLBACK_COMPLETE"
+    assert "Stack creation time exceeded the specified timeout" in str(world.events(stack_id))
+    assert not +census(world, stack_id)
+    world.deleted(stack_id)
+
+
 def test_a_stack_deleted_while_it_is_created_is_not_rolled_back_but_deleted(world: World) -> None:
     world.restart()
     chain = {

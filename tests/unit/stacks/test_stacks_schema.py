@@ -6,6 +6,7 @@ import pytest
 
 from multiaz.cloud.stacks.perform import property_problems
 from multiaz.cloud.stacks.resources import available_types, handler_for
+from multiaz.cloud.stacks.resources.secrets import ROTATION_EXCLUDES
 from multiaz.cloud.stacks.schema import attribute_names, find_schema, pointer_names, typed_properties
 from multiaz.cloud.stacks.template import ResourceDefinition
 from multiaz.cloud.stacks.values import Unknown
@@ -60,6 +61,22 @@ def problems(kind: str, properties: dict[str, Any]) -> str | None:
             "RotationType MySQLSingleUser is not available",
         ),
         (
+            "AWS::SecretsManager::RotationSchedule",
+            {
+                "SecretId": "s",
+                "HostedRotationLambda": {"RotationType": "PostgreSQLSingleUser", "ExcludeCharacters": "abc"},
+            },
+            "ExcludeCharacters of HostedRotationLambda is not available",
+        ),
+        (
+            "AWS::SecretsManager::RotationSchedule",
+            {
+                "SecretId": "s",
+                "HostedRotationLambda": {"RotationType": "PostgreSQLSingleUser", "SuperuserSecretArn": "arn:x"},
+            },
+            "SuperuserSecretArn of HostedRotationLambda belongs to",
+        ),
+        (
             "AWS::SecretsManager::SecretTargetAttachment",
             {"SecretId": "s", "TargetId": "t", "TargetType": "AWS::RDS::DBCluster"},
             "TargetType AWS::RDS::DBCluster is not available",
@@ -93,6 +110,12 @@ def test_wrong_properties_are_refused_by_name(kind: str, properties: dict[str, A
 )
 def test_right_properties_pass(kind: str, properties: dict[str, Any]) -> None:
     assert problems(kind, properties) is None
+
+
+def test_rotation_leaves_out_the_characters_we_say_it_does() -> None:
+    from multiaz.cloud.rds.passwords import EXCLUDED_CHARACTERS
+
+    assert set(ROTATION_EXCLUDES) == set(EXCLUDED_CHARACTERS)
 
 
 def test_scalars_get_the_types_the_schema_asks_for() -> None:

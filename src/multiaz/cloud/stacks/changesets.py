@@ -50,7 +50,7 @@ class ChangeSets:
     def create(self, context: Context, params: dict[str, Any]) -> dict[str, Any]:
         """Compute and keep a change set; of type CREATE it makes a stack in REVIEW_IN_PROGRESS."""
         name = check_name(params.get("ChangeSetName"), "changeSetName")
-        check_token(params.get("ClientToken"))
+        token = check_token(params.get("ClientToken"))
         refuse_absent(params, "ResourcesToImport", "IncludeNestedStacks", "ImportExistingResources", "DeploymentMode")
         kind = params.get("ChangeSetType", "UPDATE")
         if kind not in {"CREATE", "UPDATE"}:
@@ -58,6 +58,9 @@ class ChangeSets:
         stack_name = str(params.get("StackName", ""))
         stack = self._journal.stack(context.region, stack_name)
         stack = None if stack is not None and stack.deleted is not None else stack
+        again = self._same_request(stack, name, token)
+        if stack is not None and again is not None:
+            return {"Id": again.change_set_id, "StackId": stack.stack_id}
         if kind == "UPDATE":
             if stack is None:
                 raise validation_error(f"Stack [{stack_name}] does not exist")
@@ -87,11 +90,19 @@ class ChangeSets:
                 "description": params.get("Description"),
                 "changes": describe.change_list(plan),
                 "on_stack_failure": params.get("OnStackFailure"),
+                "client_token": token,
             },
             created=time.time(),
         )
         self._save(stack, record)
         return {"Id": change_set_id, "StackId": stack.stack_id}
+
+    def _same_request(self, stack: StackRecord | None, name: str, token: str | None) -> ChangeSetRecord | None:
+        """The change set an earlier try of the same call made."""
+        if stack is None or token is None:
+            return None
+        records = self._journal.change_sets(stack.stack_id)
+        return next((item for item in records if item.name == name and item.body.get("client_token") == token), None)
 
     def _save(self, stack: StackRecord, record: ChangeSetRecord) -> None:
         with self._journal.transaction():

@@ -210,10 +210,10 @@ class RequestReader:
             raise TemplateError(f"Parameters of type {kind} are not available in this local cloud")
         operation, parameter = _DESCRIBE[kind]
         try:
-            getattr(self._clients.client("ec2", region), operation)(**{parameter: [value]})
+            answer = getattr(self._clients.client("ec2", region), operation)(**{parameter: [value]})
         except ClientError:
             return False
-        return True
+        return any(isinstance(found, list) and found for found in answer.values())
 
     def _read_ssm(self, region: str, name: str) -> str | None:
         try:

@@ -345,6 +345,10 @@ class CloudFormationService:
 
     def get_template_summary(self, context: Context, params: dict[str, Any]) -> dict[str, Any]:
         """What a template declares."""
+        if params.get("StackSetName"):
+            raise not_available("The parameter StackSetName")
+        if (params.get("TemplateSummaryConfig") or {}).get("TreatUnrecognizedResourceTypesAsWarnings"):
+            raise not_available("The parameter TreatUnrecognizedResourceTypesAsWarnings")
         if params.get("StackName"):
             template = parsed(self._known(context, params["StackName"]).template)
         else:

@@ -174,13 +174,6 @@ class Journal:
                 (stack.stack_id, change.change_set_id),
             )
 
-    def forget_stack(self, stack_id: str) -> None:
-        """Remove a stack that never had a resource (a change set of type CREATE that was deleted)."""
-        with self._store.transaction() as db:
-            db.execute("DELETE FROM stacks_change_set WHERE stack_id = ?", (stack_id,))
-            db.execute("DELETE FROM stacks_event WHERE stack_id = ?", (stack_id,))
-            db.execute("DELETE FROM stacks_stack WHERE stack_id = ?", (stack_id,))
-
     # Resources
 
     def resources(self, stack_id: str) -> dict[str, ResourceRecord]:

@@ -35,6 +35,9 @@ HOSTED_ROTATION_TYPE = "PostgreSQLSingleUser"
 """The one hosted rotation that is carried out here."""
 HOSTED_FUNCTION_NAME = f"SecretsManager{HOSTED_ROTATION_TYPE}Rotation"
 """Name of the hosted rotation function if the template gives none."""
+ROTATION_EXCLUDES = " \"#$%&'()*+,/:;<=>?@[\\]^`{|}~"
+"""What a rotated password never holds here, whatever ExcludeCharacters says."""
+_ALTERNATING_USERS = ("MasterSecretArn", "MasterSecretKmsKeyArn", "SuperuserSecretArn", "SuperuserSecretKmsKeyArn")
 _CONNECTION = ("engine", "host", "port", "dbname", "dbInstanceIdentifier")
 
 
@@ -184,16 +187,28 @@ class RotationSchedule(Handler):
     attributes = frozenset({"Id"})
 
     def refusals(self, properties: Mapping[str, Any]) -> list[str]:
-        """One kind of hosted rotation is carried out here."""
+        """One kind of hosted rotation is carried out here; no function runs, so its surroundings do not matter."""
         hosted = properties.get("HostedRotationLambda")
-        if isinstance(hosted, Mapping):
-            kind = hosted.get("RotationType")
-            if isinstance(kind, str) and kind != HOSTED_ROTATION_TYPE:
-                return [
-                    f"HostedRotationLambda with RotationType {kind} is not available in this local cloud "
-                    f"(available: {HOSTED_ROTATION_TYPE})"
-                ]
-        return []
+        if not isinstance(hosted, Mapping):
+            return []
+        refused = [
+            f"{name} of HostedRotationLambda belongs to the rotation of alternating users, which is not available in "
+            "this local cloud"
+            for name in _ALTERNATING_USERS
+            if name in hosted
+        ]
+        kind, excluded = hosted.get("RotationType"), hosted.get("ExcludeCharacters", "")
+        if isinstance(kind, str) and kind != HOSTED_ROTATION_TYPE:
+            refused.append(
+                f"HostedRotationLambda with RotationType {kind} is not available in this local cloud "
+                f"(available: {HOSTED_ROTATION_TYPE})"
+            )
+        if isinstance(excluded, str) and set(excluded) - set(ROTATION_EXCLUDES):
+            refused.append(
+                f"ExcludeCharacters of HostedRotationLambda is not available in this local cloud for other characters "
+                f"than {ROTATION_EXCLUDES} (those are always left out)"
+            )
+        return refused
 
     def create(self, call: Call) -> Made:
         """Turn rotation on."""

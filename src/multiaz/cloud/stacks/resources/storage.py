@@ -199,7 +199,7 @@ class Bucket(Handler):
             self._refuse_existing(s3, name)
             s3.create_bucket(**arguments)
             call.made(name)
-        self._tag(s3, name, call)
+        s3.put_bucket_tagging(Bucket=name, Tagging={"TagSet": call.tags()})
         for property_name, (operation, parameter, convert) in self._CONFIGURATIONS.items():
             if property_name in call.properties:
                 getattr(s3, operation)(Bucket=name, **{parameter: convert(call.properties[property_name])})
@@ -214,18 +214,6 @@ class Bucket(Handler):
                 "WebsiteURL": f"http://{name}.s3-website-{call.region}.amazonaws.com",
             },
         )
-
-    def _tag(self, s3: Any, name: str, call: Call) -> None:
-        """Tag as CloudFormation does; an S3 that refuses `aws:` tags to everybody gets the others."""
-        tags = call.tags()
-        try:
-            s3.put_bucket_tagging(Bucket=name, Tagging={"TagSet": tags})
-        except ClientError as error:
-            if error_code(error) != "InvalidTag":
-                raise
-            own = [entry for entry in tags if not entry["Key"].startswith("aws:")]
-            if own:
-                s3.put_bucket_tagging(Bucket=name, Tagging={"TagSet": own})
 
     def _refuse_existing(self, s3: Any, name: str) -> None:
         """In us-east-1 creating one's own bucket again succeeds; a stack must not take it over."""
