@@ -205,6 +205,16 @@ def test_a_primary_and_a_replica_with_groups_secret_and_events(rds_world: World)
     assert rds.describe_db_snapshots(SnapshotType="manual")["DBSnapshots"] == []
 
 
+def test_what_needs_no_database_is_made_while_the_database_is(rds_world: World) -> None:
+    world = rds_world
+    stack = world.made(template(Primary=primary(), Topic={"Type": "AWS::SNS::Topic"}, Replica=replica()))
+    order = [event[0] for event in world.events(stack["StackId"]) if event[1] == "CREATE_COMPLETE"]
+    begun = [event[0] for event in world.events(stack["StackId"]) if event[1] == "CREATE_IN_PROGRESS"]
+    assert begun.index("Subnets") < begun.index("Topic")
+    assert order.index("Topic") < order.index("Primary")
+    world.deleted(stack["StackId"])
+
+
 def test_policy_snapshot_leaves_a_final_snapshot_of_the_primary_and_none_of_a_replica(rds_world: World) -> None:
     world = rds_world
     stack = world.made(template(Primary=primary("Snapshot"), Replica=replica()))

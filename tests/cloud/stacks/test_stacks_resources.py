@@ -511,6 +511,17 @@ def test_a_secret_in_an_error_is_hidden(world: World) -> None:
     assert "****" in reason
 
 
+def test_outputs_show_parameters_and_never_secrets(world: World) -> None:
+    world.client("ssm").put_parameter(Name="/shown", Type="String", Value="seen")
+    topic = {"T": {"Type": "AWS::SNS::Topic"}}
+    stack = world.made({"Resources": topic, "Outputs": {"O": {"Value": "{{resolve:ssm:/shown}}"}}})
+    assert world.outputs(stack) == {"O": "seen"}
+    world.deleted(stack["StackId"])
+    stack = world.made({"Resources": topic, "Outputs": {"O": {"Value": "{{resolve:secretsmanager:x}}"}}})
+    assert stack["StackStatus"] == "ROLLBACK_COMPLETE"
+    assert "Output O must not hold a dynamic reference to a secret" in str(world.events(stack["StackId"]))
+
+
 def test_a_dynamic_reference_that_leads_nowhere_is_refused_by_name(world: World) -> None:
     for text, part in (
         ("{{resolve:secretsmanager:no-such}}", "Could not read a value from secret no-such"),

@@ -11,7 +11,7 @@ from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 
 from multiaz.cloud.service import ACCOUNT_ID, Clients
 from multiaz.cloud.stacks import schema as schemas
-from multiaz.cloud.stacks.dynamic import Resolver
+from multiaz.cloud.stacks.dynamic import Resolver, references
 from multiaz.cloud.stacks.evaluate import Evaluator
 from multiaz.cloud.stacks.faults import Cancelled, Interrupted, ResourceFailure, TemplateError
 from multiaz.cloud.stacks.records import ResourceRecord, StackRecord
@@ -72,6 +72,10 @@ def property_problems(region: str, definition: ResourceDefinition, properties: M
             problems.append("#: required key [ServiceToken] not found")
     else:
         _, problems = schemas.typed_properties(schema, properties)
+    try:
+        list(references(properties))
+    except TemplateError as error:
+        return error.message
     known = schema.get("properties", {})
     unsupported = [
         f"property {name} of {definition.type} is not available in this local cloud"
@@ -194,7 +198,6 @@ class Performer:
             token=record.token,
             properties=typed,
             physical_id=record.physical_id,
-            attributes=record.attributes,
             stack_tags=self.stack.settings.tags,
             since=record.changed,
             on_wait=wait,

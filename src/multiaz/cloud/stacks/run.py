@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from multiaz.cloud.service import ACCOUNT_ID, PARTITION, Clients
+from multiaz.cloud.stacks.dynamic import Resolver, SsmReference, references
 from multiaz.cloud.stacks.evaluate import Evaluator
 from multiaz.cloud.stacks.faults import (
     Cancelled,
@@ -21,7 +22,7 @@ from multiaz.cloud.stacks.faults import (
 from multiaz.cloud.stacks.graph import Graph, most_urgent, ready, restricted, reversed_graph
 from multiaz.cloud.stacks.perform import LiveFacts, Performer, property_problems
 from multiaz.cloud.stacks.plan import View, plan_create, view
-from multiaz.cloud.stacks.records import OutputRecord, ResourceRecord, StackRecord
+from multiaz.cloud.stacks.records import STACK_TYPE, OutputRecord, ResourceRecord, StackRecord
 from multiaz.cloud.stacks.resources import is_slow
 from multiaz.cloud.stacks.state import Journal
 from multiaz.cloud.stacks.template import Template, read_template
@@ -68,6 +69,7 @@ class StackRun:
         self, journal: Journal, clients: Clients, zones: Zones, stack: StackRecord, stopping: threading.Event
     ) -> None:
         self._journal = journal
+        self._clients = clients
         self._zones = zones
         self._stopping = stopping
         self._cancelled = threading.Event()
@@ -175,10 +177,13 @@ class StackRun:
         running: dict[Future[None], str] = {}
         with ThreadPoolExecutor(WORKERS, thread_name_prefix="resource") as pool:
             while True:
-                if not self._cancelled.is_set() and not self._stopping.is_set():
-                    for name in self._begin_ready(graph, begun, set(running.values())):
+                while not self._cancelled.is_set() and not self._stopping.is_set():
+                    names = self._begin_ready(graph, begun, set(running.values()))
+                    for name in names:
                         begun.add(name)
                         running[pool.submit(self._make, name, name in resumed)] = name
+                    if not names:
+                        break  # what was begun may have been all that held the others back: so asked again
                 if not running:
                     return deadline is not None and time.time() >= deadline
                 left = None if deadline is None else max(0.0, deadline - time.time())
@@ -299,6 +304,9 @@ class StackRun:
                     f"Template format error: Output {name} is malformed. The Value field of every Outputs member "
                     "must evaluate to a String."
                 )
+            if any(not isinstance(found, SsmReference) or found.secure for _, found in references(value)):
+                raise TemplateError(f"Output {name} must not hold a dynamic reference to a secret: outputs are shown")
+            value = Resolver(self._clients, self._stack.region, STACK_TYPE).resolve(value)
             export = self._evaluator.value(output.export)
             records.append(OutputRecord(name, as_text(value), output.description, export))
         return records

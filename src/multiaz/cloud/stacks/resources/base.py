@@ -46,8 +46,6 @@ class Call:
     properties: dict[str, Any] = field(default_factory=dict, repr=False)
     """Evaluated and typed; may hold resolved secrets, so it is never logged."""
     physical_id: str | None = None
-    attributes: Mapping[str, Any] = field(default_factory=dict)
-    """As recorded when the resource was made (deletion)."""
     resumed: bool = False
     """An earlier attempt with this token may have got anywhere."""
     snapshot: bool = False
@@ -233,18 +231,6 @@ def pages(client: Any, operation: str, key: str, **arguments: Any) -> Iterator[A
             yield from page.get(key, [])
     else:
         yield from getattr(client, operation)(**arguments).get(key, [])
-
-
-def refuse(condition: bool, text: str) -> list[str]:
-    """A list with `text` if `condition` holds; for `Handler.refusals`."""
-    return [text] if condition else []
-
-
-def require(value: Any, what: str) -> Any:
-    """`value`; raises ResourceFailure naming `what` if it is empty."""
-    if not value:
-        raise ResourceFailure(f"{what} is required")
-    return value
 
 
 def as_policy(document: Any) -> str:
