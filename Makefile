@@ -7,9 +7,9 @@
 BIN := .venv/bin
 # Arguments of the command itself: make up ARGS="--port 5000"
 ARGS ?=
-# Two workers: what a small CI machine has. Tests of one group share servers, so a group stays on one worker.
+# Two workers: what a small CI machine has. The tests of one file share servers, so a file stays on one worker.
 WORKERS ?= 2
-PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
+PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{ printf "%-18s %s\n", $$1, $$2 }'

@@ -9,62 +9,12 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from multiaz.errors import ExitCode
-
-pytestmark = pytest.mark.xdist_group("end-to-end")
-
-
-@dataclass
-class Person:
-    """Somebody at a shell with MULTIAZ_HOME set."""
-
-    home: Path
-    port: int
-
-    @property
-    def environment(self) -> dict[str, str]:
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "PG", "MULTIAZ_"))}
-        return kept | {"MULTIAZ_HOME": str(self.home)}
-
-    def run(self, *arguments: str, timeout_s: float = 240) -> subprocess.CompletedProcess[str]:
-        """Longer than the command itself waits for progress, so that it can say what is stuck."""
-        try:
-            return subprocess.run(
-                [sys.executable, "-m", "multiaz.cli", *arguments],
-                capture_output=True,
-                text=True,
-                env=self.environment,
-                timeout=timeout_s,
-                check=False,
-                stdin=subprocess.DEVNULL,
-            )
-        except subprocess.TimeoutExpired:
-            pytest.fail(f"multiaz {' '.join(arguments)}: no end within {timeout_s:g} s{logs(self.home)}")
-
-    def ask(self, *arguments: str, code: int = ExitCode.OK) -> dict[str, Any]:
-        """The JSON a command prints; fails unless it ends with `code`."""
-        done = self.run(*arguments, "--json")
-        assert done.returncode == code, done.stdout + done.stderr + logs(self.home)
-        found = json.loads(done.stdout)
-        assert isinstance(found, dict)
-        return found
-
-    def sql(self, instance: str, text: str, *more: str) -> subprocess.CompletedProcess[str]:
-        return self.run("psql", instance, "--", "-X", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-c", text, *more)
-
-    def value(self, instance: str, text: str) -> str:
-        done = self.sql(instance, text)
-        assert done.returncode == 0, done.stderr
-        return done.stdout.strip()
-
-    def instances(self) -> dict[str, dict[str, Any]]:
-        return {told["name"]: told for told in self.ask("status")["instances"]}
+from person import Person
 
 
 @pytest.fixture(scope="module")
@@ -73,21 +23,11 @@ def person(module_home_folder: Path, free_port: Callable[[], int]) -> Iterator[P
     somebody = Person(module_home_folder / "home", free_port())
     done = somebody.run("up", "--port", str(somebody.port))
     try:
-        assert done.returncode == 0, done.stdout + done.stderr + logs(somebody.home)
+        assert done.returncode == 0, done.stdout + done.stderr + somebody.logs()
         assert "created in" in done.stdout
         yield somebody
     finally:
         somebody.run("down", "--all", "--yes")
-
-
-def logs(home: Path) -> str:
-    """The ends of all logs of a home, for a failed test."""
-    parts = [
-        f"\n== {path.relative_to(home)}\n" + "\n".join(path.read_text(errors="replace").splitlines()[-15:])
-        for path in sorted([*home.glob("logs/*"), *home.glob("instances/*/logs/*")])
-        if path.is_file()
-    ]
-    return "".join(parts)
 
 
 def below(folder: Path) -> list[int]:
@@ -163,7 +103,7 @@ def test_psql_gets_the_arguments_after_the_dashes(person: Person) -> None:
 def test_the_password_is_nowhere_while_psql_runs(person: Person) -> None:
     """Not in the arguments of any process, not in psql's environment."""
     secret = json.loads(
-        aws(person, "secretsmanager", "get-secret-value", "--secret-id", person.ask("psql")["secret_arn"])[
+        person.aws("secretsmanager", "get-secret-value", "--secret-id", person.ask("psql")["secret_arn"])[
             "SecretString"
         ]
     )
@@ -217,26 +157,8 @@ def test_an_unknown_stack_is_not_found(person: Person) -> None:
         assert person.ask(command, "--stack", "nope", code=ExitCode.NOT_FOUND)["error"] == "NotFound"
 
 
-def aws(person: Person, *arguments: str) -> dict[str, Any]:
-    """What the aws CLI answers with the variables `multiaz env` prints."""
-    told = person.run("env")
-    assert told.returncode == 0, told.stderr
-    program = Path(sys.executable).with_name("aws")
-    done = subprocess.run(
-        ["sh", "-c", f'eval "$LINES_OF_ENV"; exec "{program}" "$@"', "sh", *arguments, "--output", "json"],
-        env={**person.environment, "LINES_OF_ENV": told.stdout, "AWS_PROFILE": "of-somebody-else"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
-    assert isinstance(found, dict)
-    return found
-
-
 def test_env_points_the_aws_cli_at_the_local_cloud(person: Person) -> None:
-    told = aws(person, "rds", "describe-db-instances")
+    told = person.aws("rds", "describe-db-instances")
     assert len(told["DBInstances"]) == 3
 
 
@@ -350,8 +272,7 @@ def test_what_a_protected_stack_was_told_to_keep_keeps_the_local_cloud(
     assert "deletion protection is on" in refused["why"]
     assert all(told["status"] == "available" for told in somebody.instances().values()), "nothing was touched"
     for told in somebody.instances().values():
-        aws(
-            somebody,
+        somebody.aws(
             *("rds", "modify-db-instance", "--no-deletion-protection", "--apply-immediately"),
             *("--db-instance-identifier", told["identifier"]),
         )

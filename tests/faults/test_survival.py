@@ -15,7 +15,6 @@ import pytest
 from multiaz.files import lock_holder
 from person import Person
 
-pytestmark = pytest.mark.xdist_group("survival")
 Eventually = Callable[..., Any]
 PRIMARY = "ecommerce-db-primary-dev"
 

@@ -20,8 +20,6 @@ from multiaz.postgres.os_user import server_user
 from multiaz.postgres.processes import processes_in
 from multiaz.postgres.server import Server
 
-pytestmark = pytest.mark.xdist_group("writer")
-
 
 class LocalSocket(Databases):
     """The same SQL over the server's own socket; TLS and the endpoint have tests of their own."""

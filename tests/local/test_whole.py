@@ -108,7 +108,7 @@ def test_everything_is_found_as_it_was(home: Home, free_port: Callable[[], int],
         for process in found:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(process.pid, signal.SIGKILL)
-    assert running_cloud(home) is None
+    eventually(lambda: running_cloud(home) is None, "the killed endpoint's lock is free")
     assert start(home).port == port
     assert endpoint(home, eventually) == where
     with connect(home, where) as connection:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import pytest
 
 from multiaz.errors import ExitCode
 
@@ -28,21 +29,25 @@ class Person:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "PG", "MULTIAZ_"))}
         return kept | {"MULTIAZ_HOME": str(self.home)}
 
-    def run(self, *arguments: str, timeout_s: float = 180) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "multiaz.cli", *arguments],
-            capture_output=True,
-            text=True,
-            env=self.environment,
-            timeout=timeout_s,
-            check=False,
-            stdin=subprocess.DEVNULL,
-        )
+    def run(self, *arguments: str, timeout_s: float = 240) -> subprocess.CompletedProcess[str]:
+        """Longer than the command itself waits for progress, so that it can say what is stuck."""
+        try:
+            return subprocess.run(
+                [sys.executable, "-m", "multiaz.cli", *arguments],
+                capture_output=True,
+                text=True,
+                env=self.environment,
+                timeout=timeout_s,
+                check=False,
+                stdin=subprocess.DEVNULL,
+            )
+        except subprocess.TimeoutExpired:
+            pytest.fail(f"multiaz {' '.join(arguments)}: no end within {timeout_s:g} s{self.logs()}")
 
     def ask(self, *arguments: str, code: int = ExitCode.OK) -> dict[str, Any]:
         """The JSON a command prints; fails unless it ends with `code`."""
         done = self.run(*arguments, "--json")
-        assert done.returncode == code, done.stdout + done.stderr
+        assert done.returncode == code, done.stdout + done.stderr + self.logs()
         found = json.loads(done.stdout)
         assert isinstance(found, dict)
         return found

@@ -67,6 +67,7 @@ class Supervisor:
         """Supervise until the instance is deleted or SIGTERM comes; returns the exit code."""
         if not self.lock.acquire():
             return 0
+        self.home.observed.unlink(missing_ok=True)  # what a dead supervisor saw must not pass for ours
         signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
         signal.signal(signal.SIGHUP, lambda *_: None)
         signal.signal(signal.SIGTERM, self._end)
