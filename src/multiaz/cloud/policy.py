@@ -154,15 +154,32 @@ def _fill(pattern: str, context: Mapping[str, tuple[str, ...]]) -> str | None:
 
 
 @lru_cache(maxsize=2048)
-def _glob(pattern: str) -> re.Pattern[str]:
-    pieces = re.split(r"(\[\*\]|\[\?\]|\*|\?)", pattern)
-    wild = {"*": ".*", "?": ".", "[*]": r"\*", "[?]": r"\?"}
-    return re.compile("".join(wild.get(piece, re.escape(piece)) for piece in pieces), re.DOTALL)
+def _pieces(pattern: str) -> tuple[re.Pattern[str], ...]:
+    """What stands between the stars of a pattern. Each piece has one length, so none can backtrack."""
+    one = {"?": ".", "[*]": r"\*", "[?]": r"\?"}
+    pieces = [""]
+    for token in re.split(r"(\[\*\]|\[\?\]|\*|\?)", pattern):
+        if token == "*":
+            pieces.append("")
+        else:
+            pieces[-1] += one.get(token, re.escape(token))
+    pieces[-1] += r"\Z"
+    return tuple(re.compile(piece, re.DOTALL) for piece in pieces)
 
 
 def like(text: str, pattern: str) -> bool:
-    """Does `text` match IAM's wildcards: * any run of characters, ? one."""
-    return _glob(pattern).fullmatch(text) is not None
+    """Does `text` match IAM's wildcards: * any run of characters, ? one.
+
+    Each piece is taken where it is first found, which misses no match: text times pattern is the
+    most that a policy can cost, whatever it says.
+    """
+    first, *others = _pieces(pattern)
+    found = first.match(text)
+    for piece in others:
+        if found is None:
+            return False
+        found = piece.search(text, found.end())
+    return found is not None
 
 
 def _list(value: Any) -> list[Any]:

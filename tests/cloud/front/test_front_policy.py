@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -165,3 +168,16 @@ def test_an_external_id_is_needed_where_the_trust_policy_asks_for_it() -> None:
     document = trust("*", Condition={"StringEquals": {"sts:ExternalId": "42"}})
     assert trusts(document, ROLE, "123456789012", {"sts:externalid": ("42",)})
     assert not trusts(document, ROLE, "123456789012", {})
+
+
+@given(st.text("ab\n", max_size=8), st.text("ab*?\n", max_size=8))
+def test_wildcards_mean_what_the_plain_expression_means(text: str, pattern: str) -> None:
+    wild = {"*": ".*", "?": "."}
+    plain = "".join(wild.get(character, re.escape(character)) for character in pattern)
+    assert like(text, pattern) is (re.fullmatch(plain, text, re.DOTALL) is not None)
+
+
+def test_no_pattern_keeps_the_endpoint_busy() -> None:
+    """In a process of its own: an expression that backtracks could not be interrupted."""
+    program = "from multiaz.cloud.policy import like; assert not like('a' * 2000, '*a' * 500 + '*b')"
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=20)
