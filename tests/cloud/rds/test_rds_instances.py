@@ -76,6 +76,25 @@ def test_a_read_replica_streams_and_inherits_and_can_be_promoted(any_cloud: Clou
     assert any_cloud.instance("shop")["ReadReplicaDBInstanceIdentifiers"] == []
 
 
+def test_the_engine_version_shown_is_the_one_asked_for(cloud: Cloud) -> None:
+    assert make(cloud, EngineVersion="17.4")["EngineVersion"] == "17.4"
+    cloud.call("CreateDBInstanceReadReplica", DBInstanceIdentifier="reader", SourceDBInstanceIdentifier="shop")
+    assert cloud.until_status("reader", "available")["EngineVersion"] == "17.4"
+    change = {"DBInstanceIdentifier": "reader", "EngineVersion": "17.5"}
+    cloud.call("ModifyDBInstance", **change)
+    there = cloud.instance("reader")
+    assert (there["EngineVersion"], there["PendingModifiedValues"]) == ("17.4", {"EngineVersion": "17.5"})
+    cloud.call("ModifyDBInstance", **change, ApplyImmediately=True)
+    assert cloud.until_status("reader", "available")["EngineVersion"] == "17.5"
+    cloud.call("ModifyDBInstance", **{**change, "EngineVersion": "17"}, ApplyImmediately=True)
+    assert cloud.until_status("reader", "available")["EngineVersion"] == "17.5"
+
+
+def test_a_major_version_alone_is_shown_as_the_minor_installed_here(cloud: Cloud) -> None:
+    installed = cloud.call("DescribeDBEngineVersions", DefaultOnly=True)["DBEngineVersions"][0]["EngineVersion"]
+    assert make(cloud, EngineVersion="17")["EngineVersion"] == installed
+
+
 def test_deleting_a_source_promotes_its_replicas_first(any_cloud: Cloud) -> None:
     make(any_cloud)
     any_cloud.call("CreateDBInstanceReadReplica", DBInstanceIdentifier="reader", SourceDBInstanceIdentifier="shop")

@@ -26,6 +26,7 @@ DEFERRED = {
     "StorageThroughput": "StorageThroughput",
     "BackupRetentionPeriod": "BackupRetentionPeriod",
     "CACertificateIdentifier": "CACertificateIdentifier",
+    "EngineVersion": "EngineVersion",
     "EnableIAMDatabaseAuthentication": "IAMDatabaseAuthenticationEnabled",
 }
 """Changes that wait for the maintenance window without ApplyImmediately.
@@ -78,11 +79,11 @@ class ModifyAction:
 
     def _refuse(self, instance: Instance, params: dict[str, Any]) -> None:
         """What cannot be changed here, unless it says what is so anyway."""
-        engine = self._core.engines.for_version(params.get("EngineVersion") or instance.version)
-        if engine.major != instance.major:
+        asked = params.get("EngineVersion")
+        if asked not in (None, instance.version) and self._core.engines.for_version(asked).major != instance.major:
             raise faults.bad_combination(
-                f"Cannot upgrade postgres from {instance.version} to {params['EngineVersion']}: versions are not "
-                "upgraded in place on the local cloud."
+                f"Cannot upgrade postgres from {instance.version} to {asked}: versions are not upgraded in place on "
+                "the local cloud."
             )
         if params.get("DBPortNumber", instance.network.asked_port) != instance.network.asked_port:
             raise faults.bad_combination(
@@ -182,6 +183,7 @@ def _current(instance: Instance) -> dict[str, Any]:
         "StorageThroughput": instance.storage.throughput_mibs,
         "BackupRetentionPeriod": instance.backup_retention_days,
         "CACertificateIdentifier": instance.certificate_authority,
+        "EngineVersion": instance.version,
         "IAMDatabaseAuthenticationEnabled": instance.iam_authentication,
     }
 
@@ -189,6 +191,9 @@ def _current(instance: Instance) -> dict[str, Any]:
 def _pending(instance: Instance, params: dict[str, Any]) -> dict[str, Any]:
     """What the call changes among the values that may wait."""
     now = {**_current(instance), **instance.pending}
+    if "." not in params.get("EngineVersion", "."):
+        # A major version alone is what the instance has: that was checked before.
+        params = {**params, "EngineVersion": instance.version}
     return {
         shown: params[name]
         for name, shown in DEFERRED.items()
@@ -242,6 +247,9 @@ def apply(core: Core, instance: Instance, wanted: dict[str, Any], seen: Seen) ->
         said.append("0028 Disabled automated backups" if days == 0 else "0032 Enabled automated backups")
     if "CACertificateIdentifier" in wanted:
         changes["certificate_authority"] = wanted["CACertificateIdentifier"]
+    if "EngineVersion" in wanted:
+        # Recorded only: the server that runs is the one installed, of the same major version.
+        changes["version"] = wanted["EngineVersion"]
     if "IAMDatabaseAuthenticationEnabled" in wanted:
         changes["iam_authentication"] = wanted["IAMDatabaseAuthenticationEnabled"]
     if "MultiAZ" in wanted:

@@ -29,8 +29,12 @@ class Engine:
 
     @property
     def version(self) -> str:
-        """For example "17.10"."""
+        """Of the server that runs, for example "17.10"."""
         return self.installation.version
+
+    def recorded(self, asked: str | None) -> str:
+        """The EngineVersion that is kept and shown: the minor version asked for, whatever minor version runs."""
+        return asked if asked is not None and "." in asked else self.version
 
     @property
     def major(self) -> int:

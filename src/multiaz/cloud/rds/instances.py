@@ -56,6 +56,7 @@ class InstanceActions:
         if params["Engine"] != "postgres":
             raise faults.bad_value(f"Invalid DB engine: {params['Engine']}. The local cloud has: postgres.")
         engine = core.engines.for_version(params.get("EngineVersion"))
+        version = engine.recorded(params.get("EngineVersion"))
         one_class = rules.instance_class(params["DBInstanceClass"])
         user, password = params.get("MasterUsername"), params.get("MasterUserPassword")
         if not user or not password:
@@ -74,7 +75,7 @@ class InstanceActions:
             created_at=time.time(),
             instance_class=one_class.name,
             major=engine.major,
-            version=engine.version,
+            version=version,
             master_username=rules.master_username(user),
             master_verifier=verifier(rules.master_password(password)),
             master_number=1,
@@ -90,7 +91,7 @@ class InstanceActions:
                 publicly_accessible=params.get("PubliclyAccessible", False),
             ),
             storage=storage,
-            monitoring=building.monitoring_of(params, self._checks, region, engine.version),
+            monitoring=building.monitoring_of(params, self._checks, region, version),
             multi_az=multi_az,
             parameter_group=parameter_group.name,
             parameters=core.values(parameter_group, engine.major, one_class.name, storage.allocated_gib, port),
@@ -139,7 +140,7 @@ class InstanceActions:
             created_at=time.time(),
             instance_class=one_class.name,
             major=source.major,
-            version=engine.version,
+            version=source.version,
             master_username=source.master_username,
             database=source.database,
             network=Networking(
@@ -153,7 +154,7 @@ class InstanceActions:
                 publicly_accessible=params.get("PubliclyAccessible", False),
             ),
             storage=storage,
-            monitoring=building.monitoring_of(params, self._checks, region, engine.version),
+            monitoring=building.monitoring_of(params, self._checks, region, source.version),
             parameter_group=parameter_group.name,
             parameters=values,
             backup_retention_days=0,

@@ -97,7 +97,7 @@ class Instance(Document):
     instance_class: str
     major: int
     version: str
-    """Of the server installed here, which is what runs, whatever minor version was asked for."""
+    """The minor version asked for; what runs is the one installed here (SHOW server_version)."""
     master_username: str
     master_verifier: str | None = Field(default=None, repr=False)
     master_number: int = 0
