@@ -158,11 +158,11 @@ def _pieces(pattern: str) -> tuple[re.Pattern[str], ...]:
     """What stands between the stars of a pattern. Each piece has one length, so none can backtrack."""
     one = {"?": ".", "[*]": r"\*", "[?]": r"\?"}
     pieces = [""]
-    for token in re.split(r"(\[\*\]|\[\?\]|\*|\?)", pattern):
-        if token == "*":
+    for part in re.split(r"(\[\*\]|\[\?\]|\*|\?)", pattern):
+        if part == "*":
             pieces.append("")
         else:
-            pieces[-1] += one.get(token, re.escape(token))
+            pieces[-1] += one.get(part, re.escape(part))
     pieces[-1] += r"\Z"
     return tuple(re.compile(piece, re.DOTALL) for piece in pieces)
 
