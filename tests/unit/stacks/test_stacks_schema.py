@@ -56,6 +56,21 @@ def problems(kind: str, properties: dict[str, Any]) -> str | None:
             "MasterUsername must not be set together with SourceDBInstanceIdentifier",
         ),
         (
+            "AWS::RDS::DBInstance",
+            {"Engine": "postgres", "DeleteAutomatedBackups": False},
+            "DeleteAutomatedBackups false is not available",
+        ),
+        (
+            "AWS::RDS::DBInstance",
+            {"SourceDBInstanceIdentifier": "p", "LicenseModel": "postgresql-license"},
+            "LicenseModel must not be set together with SourceDBInstanceIdentifier",
+        ),
+        (
+            "AWS::RDS::DBInstance",
+            {"SourceDBInstanceIdentifier": "p", "EngineLifecycleSupport": "open-source-rds-extended-support"},
+            "EngineLifecycleSupport must not be set together with SourceDBInstanceIdentifier",
+        ),
+        (
             "AWS::SecretsManager::RotationSchedule",
             {"SecretId": "s", "HostedRotationLambda": {"RotationType": "MySQLSingleUser"}},
             "RotationType MySQLSingleUser is not available",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,6 +23,22 @@ from multiaz.cloud.stacks.values import as_text
 POLL_S = 0.07
 _INSTANCE_GONE = frozenset({"DBInstanceNotFound", "DBInstanceNotFoundFault"})
 _FAILED = frozenset({"failed", "inaccessible-encryption-credentials", "restore-error", "storage-full"})
+_BUSY = frozenset(
+    {
+        "backing-up",
+        "creating",
+        "maintenance",
+        "modifying",
+        "rebooting",
+        "renaming",
+        "resetting-master-credentials",
+        "starting",
+        "stopping",
+        "storage-optimization",
+        "upgrading",
+    }
+)
+"""States that end by themselves: a deletion refused in one of them is asked for again, in any other it has failed."""
 _PARAMETERS_PER_CALL = 20
 
 _EITHER = {
@@ -82,6 +99,8 @@ _NOT_ON_REPLICA = (
     "ManageMasterUserPassword",
     "StorageEncrypted",
     "CharacterSetName",
+    "LicenseModel",
+    "EngineLifecycleSupport",
 )
 
 
@@ -119,10 +138,16 @@ class DbInstance(Handler):
     slow = True
 
     def refusals(self, properties: Mapping[str, Any]) -> list[str]:
-        """What a replica must not set (it takes these from its source)."""
+        """What a replica must not set (it takes these from its source), and what could never be deleted again."""
+        refused = []
+        if as_text(properties.get("DeleteAutomatedBackups", True)).lower() == "false":
+            refused.append(
+                "DeleteAutomatedBackups false is not available in this local cloud: there are no automated backups to "
+                "keep"
+            )
         if not properties.get("SourceDBInstanceIdentifier"):
-            return []
-        return [
+            return refused
+        return refused + [
             f"{name} must not be set together with SourceDBInstanceIdentifier: a read replica takes it from its source"
             for name in _NOT_ON_REPLICA
             if name in properties
@@ -241,7 +266,7 @@ class DbInstance(Handler):
                     busy = error_code(error) in {"InvalidDBInstanceState", "InvalidDBInstanceStateFault"}
                     if error_code(error) in _INSTANCE_GONE:
                         return
-                    if not busy or status in {"available", "stopped"}:
+                    if not busy or not (status in _BUSY or status.startswith("configuring-")):
                         raise
             call.wait(POLL_S)
 
@@ -259,8 +284,9 @@ class DbInstance(Handler):
 
 
 def snapshot_name(call: Call) -> str:
-    """Name of the final snapshot of DeletionPolicy Snapshot."""
-    return f"{call.stack_name}-snapshot-{call.logical_id}-{call.random}".lower()[:255]
+    """Name of the final snapshot of DeletionPolicy Snapshot: as RDS allows it, whatever the stack is called."""
+    stack = re.sub("-+", "-", call.stack_name).strip("-")[:64]
+    return f"{stack.rstrip('-')}-snapshot-{call.logical_id[:120]}-{call.random}".lower()
 
 
 def _integer(name: str, value: Any) -> int:
