@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from stacks_world import World, refused
 
+from multiaz.cloud.stacks.state import Journal
+
 NETWORK: dict[str, Any] = {
     "Description": "a small network",
     "Parameters": {
@@ -220,6 +222,11 @@ def test_properties_that_cannot_be_carried_out_fail_before_anything_is_made(worl
     assert "Vpc" not in {event[0] for event in events}
 
 
+def exporting(*names: Any) -> dict[str, Any]:
+    outputs = {f"O{number}": {"Value": "x", "Export": {"Name": name}} for number, name in enumerate(names)}
+    return {"Resources": {"T": {"Type": "AWS::SNS::Topic"}}, "Outputs": outputs}
+
+
 @pytest.mark.parametrize(
     ("template", "arguments", "code", "message"),
     [
@@ -277,6 +284,19 @@ def test_properties_that_cannot_be_carried_out_fail_before_anything_is_made(worl
             "aws: prefixed tag key names are not allowed for external use.",
         ),
         ("{", {}, "ValidationError", "Template format error: JSON not well-formed. (line 1, column 2)"),
+        (
+            exporting("twice", "twice"),
+            {},
+            "ValidationError",
+            "Template format error: Export names must be unique, twice is used more than once.",
+        ),
+        (
+            exporting(["a", "list"]),
+            {},
+            "ValidationError",
+            "Template format error: Output O0 is malformed. The Name field of Export must evaluate to a String of 1 to "
+            "255 characters.",
+        ),
     ],
 )
 def test_bad_requests_are_refused_as_aws_words_it_and_leave_no_stack(
@@ -409,6 +429,17 @@ def test_an_export_name_is_used_once_in_a_region(world: World) -> None:
         f"Export with name only-once is already exported by stack {first['StackName']}." in reason for reason in reasons
     )
     world.deleted(first["StackId"])
+
+
+def test_an_error_nobody_foresaw_rolls_the_creation_back(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any) -> None:
+        raise TypeError("unforeseen")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Journal, "finish_create", fail)
+        stack = world.made(exporting("unforeseen"))
+    assert stack["StackStatus"] == "ROLLBACK_COMPLETE"
+    assert world.resources(stack["StackId"])["T"]["ResourceStatus"] == "DELETE_COMPLETE"
 
 
 def retaining(policy: str) -> dict[str, Any]:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
 from multiaz.cloud.stacks.evaluate import Evaluator, SymbolicFacts
+from multiaz.cloud.stacks.faults import TemplateError
 from multiaz.cloud.stacks.graph import Graph, dependencies, reversed_graph
 from multiaz.cloud.stacks.schema import Schema, pointer_names
 from multiaz.cloud.stacks.template import ResourceDefinition, Template
-from multiaz.cloud.stacks.values import Unknown, has_unknown
+from multiaz.cloud.stacks.values import Unknown, as_text, has_unknown, is_scalar
+
+EXPORT_NAME_LIMIT = 255
 
 
 class Action(StrEnum):
@@ -110,6 +113,9 @@ def view(
         name: (evaluator.value(output.value), evaluator.value(output.export))
         for name, output in evaluator.active_outputs().items()
     }
+    for name, (_, export) in outputs.items():
+        check_export_name(name, export)
+    check_export_names([as_text(export) for _, export in outputs.values() if is_scalar(export)])
     return View(
         template=template,
         resources=resources,
@@ -119,6 +125,23 @@ def view(
         imports=frozenset(facts.imports),
         parameters=parameters,
     )
+
+
+def check_export_name(output: str, name: Any) -> None:
+    """Raise TemplateError unless this evaluated Name of an output's export is absent, unknown or not empty text."""
+    if name is None or isinstance(name, Unknown) or (is_scalar(name) and 0 < len(as_text(name)) <= EXPORT_NAME_LIMIT):
+        return
+    raise TemplateError(
+        f"Template format error: Output {output} is malformed. The Name field of Export must evaluate to a String of 1 "
+        f"to {EXPORT_NAME_LIMIT} characters."
+    )
+
+
+def check_export_names(names: Sequence[str]) -> None:
+    """Raise TemplateError if two outputs have one export name."""
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise TemplateError(f"Template format error: Export names must be unique, {twice[0]} is used more than once.")
 
 
 def in_order(graph: Graph) -> list[str]:

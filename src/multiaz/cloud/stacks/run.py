@@ -17,16 +17,17 @@ from multiaz.cloud.stacks.faults import (
     Cancelled,
     Interrupted,
     ResourceFailure,
+    Superseded,
     TemplateError,
 )
 from multiaz.cloud.stacks.graph import Graph, most_urgent, ready, restricted, reversed_graph
 from multiaz.cloud.stacks.perform import LiveFacts, Performer, property_problems
-from multiaz.cloud.stacks.plan import View, plan_create, view
+from multiaz.cloud.stacks.plan import View, check_export_name, check_export_names, plan_create, view
 from multiaz.cloud.stacks.records import STACK_TYPE, OutputRecord, ResourceRecord, StackRecord
 from multiaz.cloud.stacks.resources import is_slow
 from multiaz.cloud.stacks.state import Journal
 from multiaz.cloud.stacks.template import Template, read_template
-from multiaz.cloud.stacks.values import as_text
+from multiaz.cloud.stacks.values import as_text, is_scalar
 
 LOG = logging.getLogger(__name__)
 WORKERS = 16
@@ -100,7 +101,7 @@ class StackRun:
         """Do, or go on with, what the stack's status says is under way."""
         match self._stack.status:
             case "CREATE_IN_PROGRESS":
-                self._create()
+                self._create_or_undo()
             case "ROLLBACK_IN_PROGRESS":
                 self._roll_back()
             case "DELETE_IN_PROGRESS":
@@ -114,6 +115,18 @@ class StackRun:
         self._stack = self._journal.set_status(self._stack, f"{prefix}_FAILED", "Internal Failure")
 
     # Creation
+
+    def _create_or_undo(self) -> None:
+        """Create; after an error that is our own, undo what was made as after any other failure."""
+        try:
+            self._create()
+        except Superseded:
+            raise
+        except Exception:
+            if self._stack.status != "CREATE_IN_PROGRESS":
+                raise  # it happened while undoing
+            LOG.exception("the creation of %s", self._stack.stack_id)
+            self._undo("Internal Failure. Rollback requested by user.")
 
     def _create(self) -> None:
         try:
@@ -283,23 +296,27 @@ class StackRun:
         """Outputs, exports, CREATE_COMPLETE: one transaction."""
         try:
             outputs = self._outputs()
-            exports = self._journal.exports(self._stack.region)
-            for output in outputs:
-                if output.export in exports:
-                    raise TemplateError(
-                        f"Export with name {output.export} is already exported by stack "
-                        f"{exports[output.export].stack_id.split('/')[1]}."
-                    )
+            with self._journal.transaction():
+                self._check_exports([output.export for output in outputs if output.export is not None])
+                self._journal.finish_create(self._stack, outputs)
         except TemplateError as error:
             self._undo(f"{error} Rollback requested by user.")
-            return
-        self._journal.finish_create(self._stack, outputs)
+
+    def _check_exports(self, names: list[str]) -> None:
+        """Raise TemplateError for an export name that another stack, or another output, has."""
+        exports = self._journal.exports(self._stack.region)
+        for name in names:
+            if name in exports:
+                raise TemplateError(
+                    f"Export with name {name} is already exported by stack {exports[name].stack_id.split('/')[1]}."
+                )
+        check_export_names(names)
 
     def _outputs(self) -> list[OutputRecord]:
         records = []
         for name, output in self._evaluator.active_outputs().items():
             value = self._evaluator.value(output.value)
-            if isinstance(value, dict | list) or value is None:
+            if not is_scalar(value):
                 raise TemplateError(
                     f"Template format error: Output {name} is malformed. The Value field of every Outputs member "
                     "must evaluate to a String."
@@ -308,7 +325,10 @@ class StackRun:
                 raise TemplateError(f"Output {name} must not hold a dynamic reference to a secret: outputs are shown")
             value = Resolver(self._clients, self._stack.region, STACK_TYPE).resolve(value)
             export = self._evaluator.value(output.export)
-            records.append(OutputRecord(name, as_text(value), output.description, export))
+            check_export_name(name, export)
+            records.append(
+                OutputRecord(name, as_text(value), output.description, None if export is None else as_text(export))
+            )
         return records
 
     # Rollback and deletion
