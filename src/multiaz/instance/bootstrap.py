@@ -11,8 +11,12 @@ from psycopg import sql
 from multiaz.instance.records import MasterUser
 from multiaz.postgres.config import REPLICATION_USER, SUPERUSER
 
-QUIET = sql.SQL("SET log_statement = 'none'; SET log_min_duration_statement = -1; SET log_min_error_statement = panic")
-"""No verifier in a server log, whatever the parameter group says."""
+QUIET = sql.SQL(
+    "SET log_statement = 'none'; SET log_min_duration_statement = -1; SET log_min_duration_sample = -1; "
+    "SET log_transaction_sample_rate = 0; SET log_min_error_statement = panic; SET debug_print_parse = off; "
+    "SET debug_print_rewritten = off; SET debug_print_plan = off; SET pg_stat_statements.track = 'none'"
+)
+"""No verifier in a server log or in pg_stat_statements, whatever the parameter group says."""
 
 PREDEFINED = (
     "pg_monitor", "pg_signal_backend", "pg_read_all_stats", "pg_read_all_settings", "pg_stat_scan_tables",
@@ -61,4 +65,9 @@ def databases(database: str | None, master: MasterUser) -> list[sql.SQL | sql.Co
 
 def new_password(master: MasterUser) -> sql.SQL | sql.Composed:
     """The statement that sets the master user's verifier."""
-    return sql.SQL("ALTER ROLE {} PASSWORD {}").format(sql.Identifier(master.name), sql.Literal(master.verifier))
+    return password_of(master.name, master.verifier)
+
+
+def password_of(role: str, verifier: str) -> sql.Composed:
+    """The statement that sets a role's verifier; only for a session that is QUIET."""
+    return sql.SQL("ALTER ROLE {} PASSWORD {}").format(sql.Identifier(role), sql.Literal(verifier))

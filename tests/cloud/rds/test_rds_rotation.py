@@ -9,9 +9,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import psycopg
 import pytest
 
-from multiaz.cloud.rds.passwords import login_of, set_password, try_login
+from multiaz.cloud.rds.passwords import NotOurs, login_of, set_password, try_login
 from multiaz.cloud.rds.rotation import SecretRotation
 from multiaz.cloud.service import AwsFault, Caller, Context
 
@@ -92,6 +93,56 @@ def test_rotation_changes_the_password_on_the_server_and_in_the_secret(rotated: 
     for path in rotated.cloud.home.root.rglob("*"):
         if path.is_file() and "base" not in path.parts:
             assert new.encode() not in path.read_bytes(), path
+
+
+@pytest.mark.parametrize("user", ["shop", "clerk"])
+def test_no_server_log_holds_a_verifier_whatever_is_logged(rotated: Rotated, user: str) -> None:
+    cloud, entries = rotated.cloud, json.loads(rotated.value()["SecretString"])
+    with psycopg.connect(
+        host=entries["host"], port=entries["port"], user="shop", password=FIRST, dbname="postgres", autocommit=True
+    ) as connection:
+        connection.execute("CREATE ROLE clerk LOGIN")
+        connection.execute("CREATE EXTENSION pg_stat_statements")
+        login = login_of(cloud.rds.core, json.dumps({**entries, "username": user}))
+        set_password(login, login)
+        cloud.call("CreateDBParameterGroup", DBParameterGroupName="loud", DBParameterGroupFamily="postgres17",
+                   Description="x")  # fmt: skip
+        loud = {
+            "log_statement": "ddl", "log_min_duration_statement": "0", "log_min_error_statement": "error",
+            "log_transaction_sample_rate": "1", "debug_print_parse": "1", "pg_stat_statements.track": "all",
+        }  # fmt: skip
+        rows = [
+            {"ParameterName": name, "ParameterValue": value, "ApplyMethod": "immediate"} for name, value in loud.items()
+        ]
+        cloud.call("ModifyDBParameterGroup", DBParameterGroupName="loud", Parameters=rows)
+        cloud.call("ModifyDBInstance", DBInstanceIdentifier="shop", DBParameterGroupName="loud")
+        cloud.call("RebootDBInstance", DBInstanceIdentifier="shop")
+        cloud.until_status("shop", "available")
+    secrets = cloud.clients.client("secretsmanager", REGION)
+    secrets.put_secret_value(SecretId=rotated.arn, SecretString=json.dumps({**entries, "username": user}))
+    rotated.call("RotateSecret", RotationLambdaARN=FUNCTION)
+    rotated.service.work(time.time())
+    assert rotated.password() != FIRST
+    if user == "shop":
+        cloud.call("ModifyDBInstance", DBInstanceIdentifier="shop", MasterUserPassword="by-api-password")
+        cloud.until_status("shop", "available")
+    with psycopg.connect(
+        host=entries["host"], port=entries["port"], user="shop", dbname="postgres",
+        password="by-api-password" if user == "shop" else FIRST,
+    ) as connection:  # fmt: skip
+        assert connection.execute("SHOW log_statement").fetchone() == ("ddl",)
+        kept = connection.execute("SELECT count(*) FROM pg_stat_statements WHERE query LIKE '%SCRAM%$%'").fetchone()
+        assert kept == (0,)
+    logged = b"".join(path.read_bytes() for path in cloud.home.instances.glob("*/*/log/*"))
+    assert b"SHOW log_statement" in logged
+    assert b"SCRAM-SHA-256$" not in logged
+
+
+def test_a_rotation_changes_no_other_login_than_the_secrets_own(rotated: Rotated) -> None:
+    core, entries = rotated.cloud.rds.core, json.loads(rotated.value()["SecretString"])
+    own, other = (login_of(core, json.dumps({**entries, "username": user})) for user in ("shop", "rdsadmin"))
+    with pytest.raises(NotOurs, match="another login"):
+        set_password(own, other)
 
 
 @pytest.mark.parametrize("done", ["created", "set"])

@@ -1,4 +1,8 @@
-"""The database side of a rotation: logging in and setting a password, through the endpoint as any client."""
+"""The database side of a rotation: logging in through the endpoint as any client, and setting a password.
+
+The password is set by the superuser, over the primary's own socket: a client that may not turn the server's
+logging off would leave the verifier in a log anybody with the RDS API can download.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
-from psycopg import sql
 
 from multiaz.cloud.rds.core import Core
+from multiaz.home import InstanceHome
+from multiaz.instance import bootstrap
+from multiaz.postgres.config import SOCKET_PORT, SUPERUSER
 from multiaz.postgres.scram import verifier
 
 CONNECT_S = 10
@@ -37,6 +43,8 @@ class Login:
     port: int
     user: str
     database: str
+    place: InstanceHome
+    """Of the DB instance whose endpoint it is."""
     authority: Path
     password: str = field(repr=False)
 
@@ -58,7 +66,10 @@ def login_of(core: Core, text: str) -> Login:
     if not re.fullmatch("[0-9]{1,5}", port_text):
         raise NotOurs(f"its port is {port_text}, not a number")
     port = int(port_text)
-    endpoints = {(one.network.address, one.network.port) for one in core.repository.instances.all()}
+    endpoints = {
+        (one.network.address, one.network.port): core.home.instance(one.resource_id)
+        for one in core.repository.instances.all()
+    }
     if (host, port) not in endpoints or not ipaddress.ip_address(host).is_loopback:
         raise NotOurs(f"{host}:{port} is no DB instance of this cloud")
     return Login(
@@ -66,6 +77,7 @@ def login_of(core: Core, text: str) -> Login:
         port,
         str(entries["username"]),
         str(entries.get("dbname") or "postgres"),
+        endpoints[host, port],
         core.home.pki / "ca.pem",
         str(entries["password"]),
     )
@@ -95,14 +107,25 @@ def try_login(login: Login) -> bool:
 
 
 def set_password(working: Login, wanted: Login) -> None:
-    """Give the user its new password; only the verifier travels, so no log can hold the password."""
+    """Give the user of a login that was found to work its new password, without a trace in any log.
+
+    Raises NotOurs if it is not the same user on the same instance: whoever writes the secret would get more than
+    they have.
+    """
+    if (wanted.place, wanted.user) != (working.place, working.user):
+        raise NotOurs(f"its new value names another login than {working.user} at {working.host}:{working.port}")
     try:
-        with _connect(working) as connection:
-            connection.execute(
-                sql.SQL("ALTER ROLE {} PASSWORD {}").format(
-                    sql.Identifier(wanted.user), sql.Literal(verifier(wanted.password))
-                )
-            )
+        with psycopg.connect(
+            host=str(working.place.primary_link),
+            port=SOCKET_PORT,
+            user=SUPERUSER,
+            dbname="postgres",
+            autocommit=True,
+            connect_timeout=CONNECT_S,
+            application_name="rdsadmin",
+        ) as connection:
+            connection.execute(bootstrap.QUIET)
+            connection.execute(bootstrap.password_of(wanted.user, verifier(wanted.password)))
     except psycopg.Error as error:
         raise RotationFailed(f"cannot set the password of {wanted.user}: {_first(error)}") from None
 
