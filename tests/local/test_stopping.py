@@ -152,6 +152,19 @@ def test_removal_leaves_no_process_and_no_data(home: Home, server: Server) -> No
     home.root.mkdir()  # for the fixture
 
 
+def test_a_home_whose_folder_cannot_go_is_emptied_and_said_to_stay(home: Home, home_folder: Path) -> None:
+    """A link or a mount point: what is in it goes, it stays itself."""
+    link = home_folder.with_name(f"{home_folder.name}-link")
+    link.symlink_to(home_folder)
+    try:
+        removed = remove(Home(link), everything=True)
+    finally:
+        link.unlink()
+    assert [kept.path for kept in removed.kept] == [link]
+    assert "cannot be removed" in removed.kept[0].why
+    assert list(home_folder.iterdir()) == []
+
+
 def test_only_a_home_is_removed(home_folder: Path) -> None:
     (home_folder / "thesis.txt").write_text("years of work")
     with pytest.raises(NotFound):

@@ -99,8 +99,7 @@ def remove(home: Home, *, everything: bool = False, progress: Progress = lambda 
         if everything:
             _delete(home.marker)
         _delete(home.root / START_LOCK)
-    if everything:
-        home.root.rmdir()
+    kept = [Kept(home.root, why)] if everything and (why := _remove_folder(home.root)) else []
     left = processes(home).ours
     if left:
         raise Conflict(
@@ -109,8 +108,17 @@ def remove(home: Home, *, everything: bool = False, progress: Progress = lambda 
             "somebody started them meanwhile: repeat the command",
         )
     whys = {home.marker: "the port of the AWS endpoint", home.postgres: "PostgreSQL's programs, no data"}
-    kept = tuple(Kept(path, whys[path]) for path in sorted(keep) if path.exists())
-    return Removed(home, stopped, kept)
+    kept += [Kept(path, whys[path]) for path in sorted(keep) if path.exists()]
+    return Removed(home, stopped, tuple(kept))
+
+
+def _remove_folder(folder: Path) -> str | None:
+    """Remove an emptied folder; why that cannot be (a mount point, a link, no right to its parent), else None."""
+    try:
+        folder.rmdir()
+    except OSError as error:
+        return f"the folder itself cannot be removed: {error.strerror or error}"
+    return None
 
 
 def _delete(path: Path) -> None:
