@@ -262,6 +262,28 @@ def test_a_second_stack_stands_beside_the_first_and_goes_alone(person: Person) -
     assert person.value("primary", "select 1") == "1"
 
 
+def test_what_any_region_holds_keeps_the_local_cloud(home_folder: Path, free_port: Callable[[], int]) -> None:
+    """Also what no stack stands for, and where no stack ever was."""
+    somebody = Person(home_folder / "home", free_port())
+    somebody.ask("local", "start", "--port", str(somebody.port))
+    try:
+        far = ("--region", "eu-west-1")
+        somebody.aws("secretsmanager", "create-secret", "--name", "kept", "--secret-string", "x", *far)
+        somebody.aws("ssm", "put-parameter", "--name", "kept", "--value", "x", "--type", "String", *far)
+        somebody.aws("logs", "create-log-group", "--log-group-name", "kept", *far)
+        key = somebody.aws("kms", "create-key", *far)["KeyMetadata"]["KeyId"]
+        refused = somebody.ask("down", "--yes", code=ExitCode.NOT_FOUND)
+        for thing in ("the secret kept", "the SSM parameter kept", "the log group kept", f"the KMS key {key}"):
+            assert f"{thing} in eu-west-1" in refused["why"]
+        somebody.aws("secretsmanager", "delete-secret", "--secret-id", "kept", "--force-delete-without-recovery", *far)
+        somebody.aws("ssm", "delete-parameter", "--name", "kept", *far)
+        somebody.aws("logs", "delete-log-group", "--log-group-name", "kept", *far)
+        somebody.aws("kms", "schedule-key-deletion", "--key-id", key, *far)
+        assert somebody.ask("down", "--yes")["home_removed"] == str(somebody.home)
+    finally:
+        somebody.run("down", "--all", "--yes")
+
+
 @pytest.mark.long
 def test_what_a_protected_stack_was_told_to_keep_keeps_the_local_cloud(
     home_folder: Path, free_port: Callable[[], int]

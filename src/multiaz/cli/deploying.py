@@ -84,26 +84,30 @@ def down(output: Output, *, stack: str | None, suffix: str | None, everything: b
         return
     localcloud.require_cloud()
     name = stack_name(stack, suffix)
-    output.confirm(f"Remove the stack {name} with all its data?", yes)
-    localcloud.ensure_started(output)
+    question = f"Remove the stack {name} with all its data"
+    output.confirm(f"{question}, and the local cloud in {home.root} unless it holds anything else?", yes)
+    cloud = localcloud.ensure_started(output)
     fleet = localcloud.fleet_of(name)
     kept: Sequence[str] = ()
+    retained: Sequence[str] = ()
     there = fleet.stacks.find(name) is not None
     if there:
         with output.stack_progress(f"Removing the stack {name}") as on_event:
-            kept = fleet.destroy(on_event=on_event).kept
-    living = fleet.remains()
+            destroyed = fleet.destroy(on_event=on_event)
+        kept, retained = destroyed.kept, destroyed.retained
+    living = fleet.remains(local.regions_in_use(cloud))
     if not there and (living or stack is not None or suffix is not None):
         raise NotFound(
             f"There is no stack {name}",
             f"the local cloud holds {', '.join(living) or 'nothing'}",
             "name a stack with --stack, or remove the local cloud with all that is in it: down --all",
         )
-    if living:
-        _show_removed(output, name, None, kept, living)
+    if living or retained:
+        _show_removed(output, name, None, kept, living or retained)
         return
     with output.waiting("Removing the local cloud") as say:
         removed = local.remove(home, progress=say)
+    # Of `kept` there were at most keys that wait for their end: they are gone with their cloud.
     _show_removed(output, name if there else None, removed, [], [])
 
 

@@ -70,6 +70,7 @@ class Cloud:
         self.ready = threading.Event()
         own: dict[tuple[str, str], Own] = {
             ("GET", "/_multiaz/health"): self._health,
+            ("GET", "/_multiaz/regions"): self._regions,
             ("POST", DBAUTH_PATH): logins.answer,
         }
         self.app = FrontDoor(self.door, port, own)
@@ -105,6 +106,21 @@ class Cloud:
 
     def _health(self, _: HttpRequest) -> AwsResponse:
         body = {"ready": self.ready.is_set(), "pid": os.getpid(), "services": sorted(s.name for s in self.services)}
+        return AwsResponse(200, {"content-type": "application/json"}, json.dumps(body).encode())
+
+    def _regions(self, _: HttpRequest) -> AwsResponse:
+        """Regions in which anything was ever made or asked for, and the services of moto's that were."""
+        found: dict[str, set[str]] = {}
+        for service, region in self.tail.regions():
+            found.setdefault(region, set()).add(service)
+        tables = self.store.rows(
+            "SELECT m.name FROM sqlite_master m JOIN pragma_table_info(m.name) c "
+            "WHERE m.type = 'table' AND c.name = 'region'"
+        )
+        for table in tables:
+            for row in self.store.rows(f'SELECT DISTINCT region FROM "{table["name"]}"'):  # noqa: S608 - our own names
+                found.setdefault(row["region"], set())
+        body = {region: sorted(services) for region, services in sorted(found.items())}
         return AwsResponse(200, {"content-type": "application/json"}, json.dumps(body).encode())
 
     def _secret_arn(self, region: str, name: str) -> str | None:

@@ -137,6 +137,13 @@ class MotoTail:
             self.load()
             return self._find(service)[ACCOUNT_ID]["aws" if service in _GLOBAL else "us-east-1"]
 
+    def regions(self) -> list[tuple[str, str]]:
+        """Service and region of every backend there is, global services left out."""
+        with self.lock:
+            self.load()
+            regional = sorted(SERVED - _GLOBAL)
+            return [(name, region) for name in regional for _, region, _ in self._find(name).iter_backends()]
+
     @staticmethod
     def _find(service: str) -> Any:
         from moto import backends

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from multiaz.errors import Conflict, NotFound
 from multiaz.fleet.access import Access, AwsClients, AwsRefused, refusals
+from multiaz.fleet.holdings import buckets, holdings
 from multiaz.fleet.instances import INSTANCE_TYPE, FleetStatus, Instance, Instances, InstanceStatus, ask_all
 from multiaz.fleet.secrets import Credentials, read_credentials
 from multiaz.fleet.stacks import Deployed, OnEvent, StackResource, Stacks, ignore_event
@@ -27,6 +28,8 @@ class Destroyed:
     stack_id: str
     kept: tuple[str, ...]
     """What it left behind, for people: retained resources, final snapshots, keys that wait for their end."""
+    retained: tuple[str, ...]
+    """Those of `kept` the template says to keep."""
 
 
 class Fleet:
@@ -114,31 +117,35 @@ class Fleet:
                 f"--apply-immediately --db-instance-identifier $id; done",
             )
         stack_id = self.stacks.delete(self.stack_name, on_event=on_event)
-        return Destroyed(self.stack_name, stack_id, tuple(self._kept(stack_id, resources)))
+        retained = tuple(
+            f"{r.resource_type} {r.physical_id} (DeletionPolicy: Retain)"
+            for r in self.stacks.resources(stack_id)
+            if r.status == "DELETE_SKIPPED"
+        )
+        return Destroyed(self.stack_name, stack_id, (*retained, *self._kept(resources)), retained)
 
-    def remains(self) -> list[str]:
-        """What the account and region hold of data once this stack is gone, for people.
+    def remains(self, regions: Mapping[str, Collection[str]]) -> list[str]:
+        """What the account holds of data in `regions` (each with the services used there), for people.
 
-        A DB instance or a bucket of another stack is named by its stack alone.
+        A DB instance or a bucket of a stack is named by its stack alone.
         """
-        found = [f"the stack {name}" for name in self.stacks.names()]
-        if not found:
-            found = [f"the DB instance {name}" for name in self.instances.all_identifiers()]
-            s3: Any = self.clients.client("s3")
-            with refusals("Cannot list the buckets"):
-                found += [f"the bucket {bucket['Name']}" for bucket in s3.list_buckets()["Buckets"]]
-        return found + [f"the DB snapshot {name}" for name in self.instances.manual_snapshots()]
+        found: list[str] = []
+        access = self.clients.access
+        for region in sorted({access.region, *regions}, key=lambda name: (name != access.region, name)):
+            here = region == access.region
+            clients = self.clients if here else AwsClients(replace(access, region=region))
+            held = holdings(clients, regions.get(region, ()))
+            found += held if here else [f"{thing} in {region}" for thing in held]
+        if not any(thing.startswith("the stack ") for thing in found):
+            found += buckets(self.clients)
+        return found
 
     def _resources(self) -> list[StackResource]:
         return self.stacks.resources(self.stacks.get(self.stack_name).stack_id)
 
-    def _kept(self, stack_id: str, before: list[StackResource]) -> list[str]:
-        """What the deletion left behind: retained resources, final snapshots, keys that wait."""
-        kept = [
-            f"{r.resource_type} {r.physical_id} (DeletionPolicy: Retain)"
-            for r in self.stacks.resources(stack_id)
-            if r.status == "DELETE_SKIPPED"
-        ]
+    def _kept(self, before: list[StackResource]) -> list[str]:
+        """What the deletion left behind of its own accord: final snapshots, keys that wait."""
+        kept: list[str] = []
         rds: Any = self.clients.client("rds")
         kms: Any = self.clients.client("kms")
         for resource in before:

@@ -1,6 +1,6 @@
 """Starts, stops and addresses the local cloud; it starts processes and imports none of them."""
 
-from multiaz.local.endpoint import EndpointFailed, LocalCloud, running_cloud, start
+from multiaz.local.endpoint import EndpointFailed, LocalCloud, regions_in_use, running_cloud, start
 from multiaz.local.environment import environment, shell_lines
 from multiaz.local.marker import DEFAULT_PORT, LAYOUT, Marker, read_marker
 from multiaz.local.processes import HomeProcess, HomeProcesses, processes
@@ -24,6 +24,7 @@ __all__ = [
     "environment",
     "processes",
     "read_marker",
+    "regions_in_use",
     "remove",
     "running_cloud",
     "shell_lines",

@@ -279,6 +279,29 @@ def _read_ready(home: Home) -> dict[str, Any] | None:
     return values if isinstance(values, dict) and {"pid", "host", "port"} <= set(values) else None
 
 
+def regions_in_use(cloud: LocalCloud) -> dict[str, frozenset[str]]:
+    """The regions of a running cloud that may hold something, and in each the services that were asked
+    beside those every region has (CloudFormation, RDS). Raises Conflict if it does not answer."""
+    import http.client
+
+    connection = http.client.HTTPConnection(cloud.host, cloud.port, timeout=60)
+    try:
+        connection.request("GET", "/_multiaz/regions")
+        answer = connection.getresponse()
+        told = json.loads(answer.read()) if answer.status == 200 else None
+    except (OSError, ValueError, http.client.HTTPException):
+        told = None
+    finally:
+        connection.close()
+    if told is None:
+        raise Conflict(
+            f"Cannot ask {cloud.url} what it holds",
+            "it does not answer, or another version of multiaz serves it",
+            "restart it: `multiaz local stop --endpoint-only`, then `multiaz local start`; then repeat the command",
+        )
+    return {region: frozenset(services) for region, services in told.items()}
+
+
 def _is_healthy(host: str, port: int) -> bool:
     import http.client  # 20 ms that `multiaz --help` need not pay
 

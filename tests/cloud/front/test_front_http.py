@@ -16,8 +16,13 @@ from pathlib import Path
 import pytest
 from front_harness import Endpoint
 
+from multiaz.cloud.stacks.known_functions import zipped
 from multiaz.errors import ExitCode
 from multiaz.files import lock_holder
+
+TRUST = json.dumps(
+    {"Statement": [{"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}]}
+)
 
 
 def ask(endpoint: Endpoint, method: str, path: str, **headers: str) -> tuple[int, bytes]:
@@ -38,6 +43,19 @@ def test_health_needs_no_key(endpoint: Endpoint) -> None:
     assert status == 200
     assert json.loads(body)["ready"] is True
     assert ask(endpoint, "GET", "/_multiaz/other")[0] == 404
+
+
+def test_the_regions_in_use_are_told_whoever_keeps_their_state(endpoint: Endpoint) -> None:
+    """`down` asks them all before it removes anything."""
+    endpoint.client("logs", "ap-south-1").create_log_group(logGroupName="g")
+    role = endpoint.client("iam").create_role(RoleName="regions", AssumeRolePolicyDocument=TRUST)["Role"]["Arn"]
+    endpoint.client("lambda", "sa-east-1").create_function(
+        FunctionName="f", Runtime="python3.12", Handler="a.b", Role=role, Code={"ZipFile": zipped("", "python3.12")}
+    )
+    status, body = ask(endpoint, "GET", "/_multiaz/regions")
+    assert status == 200
+    assert json.loads(body)["ap-south-1"] == ["logs"]
+    assert "sa-east-1" in json.loads(body)
 
 
 @pytest.mark.parametrize(
