@@ -81,6 +81,7 @@ def test_keys_are_text_whatever_they_look_like() -> None:
         ('{"A":' + "[" * 5000 + "]" * 5000 + "}", "nesting"),
         ('{"A":' + "[" * 200 + "]" * 200 + "}", "nesting"),
         ("A: " + "9" * 5000, "not a valid value"),
+        ("A: 0x" + "f" * 4000, "not a valid value"),
         ('{"A": ' + "9" * 5000 + "}", "out of range"),
     ],
 )

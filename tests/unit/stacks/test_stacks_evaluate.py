@@ -7,7 +7,7 @@ import pytest
 
 from multiaz.cloud.stacks.evaluate import Evaluator, SymbolicFacts
 from multiaz.cloud.stacks.faults import TemplateError
-from multiaz.cloud.stacks.template import read_template
+from multiaz.cloud.stacks.template import Template, read_template
 from multiaz.cloud.stacks.values import Unknown
 
 PSEUDO = {
@@ -197,6 +197,41 @@ def test_what_needs_a_resource_is_unknown_and_equal_only_to_itself(node: Any) ->
     assert first == second
     assert hash(first) == hash(second)
     assert first != value({"Fn::Sub": "other-${Later}"})
+
+
+def doubled(inner: Any, levels: int) -> Any:
+    for _ in range(levels):
+        inner = {"Fn::Sub": ["${a}${a}", {"a": inner}]}
+    return inner
+
+
+@pytest.mark.parametrize(
+    "node",
+    [
+        doubled("xxxxxxxx", 30),
+        doubled({"Ref": "Later"}, 30),
+        {"Fn::Join": ["x" * 9999, {"Fn::Split": ["a", doubled("a", 10)]}]},
+        {"Fn::Base64": doubled("x", 20)},
+        {"Fn::Sub": ["${a}" * 1000, {"a": doubled("x", 15)}]},
+    ],
+)
+def test_a_small_template_cannot_grow_without_bound(node: Any) -> None:
+    with pytest.raises(TemplateError, match="larger than 1048576 characters"):
+        evaluator().value(node)
+
+
+def test_all_texts_of_a_template_have_one_budget() -> None:
+    frugal = evaluator()
+    frugal.budget = 2**16
+    with pytest.raises(TemplateError, match="all functions together are too large"):
+        frugal.value([doubled("x", 12)] * 9)
+
+
+def test_a_long_chain_of_conditions_is_refused_by_name() -> None:
+    conditions: dict[str, Any] = {f"C{n}": {"Fn::Not": [{"Condition": f"C{n + 1}"}]} for n in range(600)}
+    template = Template("", {}, conditions={**conditions, "C600": {"Fn::Equals": ["a", "a"]}})
+    with pytest.raises(TemplateError, match="in a chain of more than 50"):
+        Evaluator(template, {}, {}, SymbolicFacts()).condition("C0")
 
 
 def test_select_from_a_partly_unknown_list_takes_the_known_item() -> None:

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from multiaz.cloud.stacks import patterns
 from multiaz.cloud.stacks.faults import TemplateError
 from multiaz.cloud.stacks.parameters import HIDDEN, ParameterValue, resolve_parameters
 from multiaz.cloud.stacks.template import ParameterDefinition
@@ -96,6 +97,43 @@ def test_values_outside_are_refused_as_aws_words_it(
     with pytest.raises(TemplateError) as error:
         resolve(definition, given)
     assert error.value.message == message
+
+
+@pytest.mark.parametrize(
+    ("pattern", "text"),
+    [("(a+)+$", "a" * 60 + "!"), ("a*a*a*a*a*a*b", "a" * 900), ("(a|a)*b", "a" * 60), (r"(a*)*\1b", "a" * 60)],
+)
+def test_a_pattern_that_takes_too_long_is_refused_by_name(
+    monkeypatch: pytest.MonkeyPatch, pattern: str, text: str
+) -> None:
+    monkeypatch.setattr(patterns, "TIME_LIMIT_S", 0.3)
+    with pytest.raises(TemplateError, match="Parameter 'P': matching its AllowedPattern takes too long"):
+        resolve(parameter(allowed_pattern=pattern), text)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "text", "wanted"),
+    [
+        ("[a-z0-9]+(-[a-z0-9]+)*", "a-long-suffix-of-a-stack", True),
+        ("[a-z0-9]+(-[a-z0-9]+)*", "a-long-suffix-of-a-stack-", False),
+        (r"(a|b)\1", "bb", True),
+        (r"(a|b)\1", "ba", False),
+        (r"(?=x).*", "x\nà€", False),
+        (r"(?s)(?=x).*", "x\nà€", True),
+    ],
+)
+def test_the_child_process_gives_the_same_answers(pattern: str, text: str, wanted: bool) -> None:
+    assert patterns.ways(pattern, len(text)) > 10**6
+    assert patterns.all_match(pattern, [text]) is wanted
+
+
+@pytest.mark.parametrize(
+    ("pattern", "text"),
+    [("[a-z]+", "a" * 400), (r"^(\d{1,3}\.){3}\d{1,3}/\d{1,2}$", "10.0.0.0/16"), ("(16|17)\\.\\d", "17.1")],
+)
+def test_plain_patterns_need_no_child_process(monkeypatch: pytest.MonkeyPatch, pattern: str, text: str) -> None:
+    monkeypatch.setattr(patterns.subprocess, "run", None)
+    assert patterns.all_match(pattern, [text])
 
 
 def test_unknown_parameters_are_refused_by_name() -> None:

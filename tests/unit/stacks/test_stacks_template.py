@@ -46,6 +46,8 @@ def test_databases_leave_a_snapshot_unless_the_template_says_otherwise(kind: str
         ({"Resources": {"V": {**VPC, "CreationPolicy": {"ResourceSignal": {}}}}}, "CreationPolicy of resource V"),
         ({"Resources": {"V": {**VPC, "Properties": []}}}, "[/Resources/V/Properties] must be an object"),
         ({"Resources": {f"V{n}": VPC for n in range(501)}}, "Number of resources, 501, is greater than maximum"),
+        ({"Parameters": {"P": {"Type": "Number", "MinValue": "inf"}}}, "MinValue must be a finite number"),
+        ({"Parameters": {"P": {"Type": "Number", "MaxLength": "nan"}}}, "MaxLength must be a finite number"),
         ({"Parameters": {"P": {}}}, "Every Parameters object must contain a Type member"),
         ({"Parameters": {"P": {"Type": "String", "Foo": 1}}}, "Invalid template parameter property 'Foo'"),
         ({"Parameters": {"P": {"Type": "String", "AllowedPattern": "("}}}, "AllowedPattern"),

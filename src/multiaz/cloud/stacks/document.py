@@ -19,6 +19,8 @@ INLINE_LIMIT_BYTES = 51_200
 URL_LIMIT_BYTES = 1_048_576
 DEPTH_LIMIT = 100
 """Levels of nesting; far above any real template, far below where recursion hurts."""
+_LARGEST_INTEGER_BITS = 8192
+"""Beyond, Python does not write an integer as decimal digits."""
 
 _LOADER: Any = getattr(yaml, "CLoader", yaml.Loader)
 _RESOLVER: Any = yaml.resolver.Resolver()
@@ -233,7 +235,10 @@ def _scalar(event: Any) -> Any:
             case "bool":
                 return _CONSTRUCTOR.construct_yaml_bool(node)
             case "int":
-                return _CONSTRUCTOR.construct_yaml_int(node)
+                whole: int = _CONSTRUCTOR.construct_yaml_int(node)
+                if whole.bit_length() > _LARGEST_INTEGER_BITS:
+                    raise ValueError("out of range")
+                return whole
             case "float":
                 number = _CONSTRUCTOR.construct_yaml_float(node)
                 return number if math.isfinite(number) else text

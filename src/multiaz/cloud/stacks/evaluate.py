@@ -24,6 +24,8 @@ from multiaz.cloud.stacks.values import (
     is_scalar,
     sub_arguments,
     sub_parts,
+    weight,
+    within_limit,
 )
 
 PSEUDO_PARAMETERS = frozenset(
@@ -55,6 +57,9 @@ VALUE_FUNCTIONS = frozenset(
         "Fn::Sub",
     }
 )
+
+
+CONDITION_CHAIN_LIMIT = 50
 
 
 class Facts(Protocol):
@@ -114,6 +119,8 @@ class Evaluator:
     """What Ref gives for each parameter."""
     pseudo: Mapping[str, Any]
     facts: Facts
+    budget: int | None = None
+    """Characters all texts that functions make may have together; None: each is bounded, the sum is not."""
     _conditions: dict[str, bool] = field(default_factory=dict)
     _open: list[str] = field(default_factory=list)
 
@@ -129,6 +136,11 @@ class Evaluator:
             )
         if name in self._open:
             raise TemplateError("Template error: Conditions can't have circular dependencies")
+        if len(self._open) >= CONDITION_CHAIN_LIMIT:
+            raise TemplateError(
+                f"Template error: Conditions that need each other in a chain of more than {CONDITION_CHAIN_LIMIT} are "
+                "not available in this local cloud"
+            )
         self._open.append(name)
         try:
             result = self.truth(self.template.conditions[name])
@@ -292,14 +304,26 @@ class Evaluator:
                 "values to replace in the string"
             )
         pieces: list[Any] = []
+        known: dict[str, Any] = {}
         for kind, piece in sub_parts(text):
             if kind == "text":
                 pieces.append(piece)
-            else:
-                pieces.append(self._sub_variable(piece, variables))
+                continue
+            if piece not in known:
+                known[piece] = self._sub_variable(piece, variables)
+            pieces.append(known[piece])
+        self._spend(sum(weight(piece) for piece in pieces))
         if any(isinstance(piece, Unknown) for piece in pieces):
             return Unknown(("Fn::Join", "", tuple(pieces)))
         return "".join(pieces)
+
+    def _spend(self, size: int) -> None:
+        """Account for a text of that size before it is made. Raises TemplateError beyond a limit."""
+        within_limit(size)
+        if self.budget is not None:
+            self.budget -= size
+            if self.budget < 0:
+                raise TemplateError("Template error: the values of all functions together are too large")
 
     def _sub_variable(self, name: str, variables: Mapping[str, Any]) -> Any:
         if name in variables:
@@ -328,6 +352,7 @@ class Evaluator:
             return Unknown(("Fn::Join", delimiter, items))
         if not isinstance(items, list):
             raise wrong
+        self._spend(weight(items) + len(delimiter) * len(items))
         if any(isinstance(item, Unknown) for item in items):
             return Unknown(("Fn::Join", delimiter, tuple(freeze(item) for item in items)))
         if not all(is_scalar(item) for item in items):
@@ -418,6 +443,7 @@ class Evaluator:
             return Unknown(("Fn::Base64", text))
         if not isinstance(text, str):
             raise TemplateError("Template error: every Fn::Base64 object must have a String-typed value.")
+        self._spend(len(text) * 2)
         return base64.b64encode(text.encode()).decode()
 
     def _cidr(self, argument: Any) -> Any:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from multiaz.cloud.stacks.faults import TemplateError
+from multiaz.cloud.stacks.patterns import TakesTooLong, all_match
 from multiaz.cloud.stacks.template import ParameterDefinition
 
 HIDDEN = "****"
@@ -182,9 +183,15 @@ def _check_constraints(definition: ParameterDefinition, value: str, items: list[
     if definition.max_length is not None and len(value) > definition.max_length:
         refuse(f"must contain at most {definition.max_length} characters")
     if definition.allowed_pattern is not None:
-        for item in items:
-            if not re.fullmatch(definition.allowed_pattern, item):
-                refuse(f"must match pattern {definition.allowed_pattern}")
+        try:
+            matches = all_match(definition.allowed_pattern, items)
+        except TakesTooLong as error:
+            raise TemplateError(
+                f"Parameter '{name}': matching its AllowedPattern takes too long on this value "
+                f"({definition.allowed_pattern[:200]})"
+            ) from error
+        if not matches:
+            refuse(f"must match pattern {definition.allowed_pattern}")
 
 
 def _same_number(definition: ParameterDefinition, item: str) -> bool:

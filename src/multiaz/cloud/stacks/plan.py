@@ -15,6 +15,8 @@ from multiaz.cloud.stacks.template import ResourceDefinition, Template
 from multiaz.cloud.stacks.values import Unknown, as_text, has_unknown, is_scalar
 
 EXPORT_NAME_LIMIT = 255
+TEXT_BUDGET = 64 * 1_048_576
+"""Characters all functions of one template may produce before anything exists."""
 
 
 class Action(StrEnum):
@@ -106,7 +108,7 @@ def view(
 ) -> View:
     """Evaluate a template symbolically. Raises TemplateError."""
     facts = SymbolicFacts(zones, exports)
-    evaluator = Evaluator(template, parameters, pseudo, facts)
+    evaluator = Evaluator(template, parameters, pseudo, facts, budget=TEXT_BUDGET)
     graph = dependencies(evaluator, facts)
     resources = evaluator.active_resources()
     outputs = {

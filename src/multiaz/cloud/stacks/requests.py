@@ -142,6 +142,8 @@ class RequestReader:
             )
         except TemplateError as error:
             raise validation_error(error.message) from error
+        except RecursionError as error:
+            raise validation_error("Template error: conditions and functions are nested too deeply") from error
         return Request(template, parameters, seen)
 
     def _check_types(self, region: str, template: Template) -> None:

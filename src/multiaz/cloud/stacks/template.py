@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -238,13 +239,16 @@ def _parameter(name: str, raw: Any) -> ParameterDefinition:
         if value is None:
             return None
         try:
-            return float(_text(value))
+            result = float(_text(value))
         except ValueError as error:
             raise TemplateError(f"Template format error: {where} {key} must be a number.") from error
+        if not math.isfinite(result):
+            raise TemplateError(f"Template format error: {where} {key} must be a finite number.")
+        return result
 
     def count(key: str) -> int | None:
         value = number(key)
-        if value is not None and (value != value or value in (float("inf"), float("-inf")) or value % 1):
+        if value is not None and value % 1:
             raise TemplateError(f"Template format error: {where} {key} must be an integer.")
         return None if value is None else int(value)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Final
 
@@ -22,6 +22,8 @@ class _NoValue:
         return "NO_VALUE"
 
 
+VALUE_LIMIT = 1_048_576
+"""Characters of the value of one function: as many as the largest template has."""
 NO_VALUE: Final = _NoValue()
 """AWS::NoValue: the property or list item it stands in is left out."""
 
@@ -32,6 +34,31 @@ class Unknown:
 
     expression: tuple[Any, ...]
     """Equal expressions give equal values."""
+    weight: int = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Refuse, as `within_limit` does, what nested functions have made too large."""
+        object.__setattr__(self, "weight", within_limit(sum(weight(part) for part in self.expression)))
+
+
+def weight(value: Any) -> int:
+    """How large an evaluated value is, in characters."""
+    match value:
+        case str():
+            return len(value)
+        case Unknown():
+            return value.weight
+        case list() | tuple():
+            return sum(weight(item) for item in value) + len(value)
+        case _:
+            return 1
+
+
+def within_limit(size: int) -> int:
+    """`size` itself. Raises TemplateError for a value that is larger than a template could be."""
+    if size > VALUE_LIMIT:
+        raise TemplateError(f"Template error: a function's value is larger than {VALUE_LIMIT} characters")
+    return size
 
 
 def as_text(value: Any) -> str:
