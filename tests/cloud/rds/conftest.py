@@ -105,6 +105,10 @@ class Cloud:
         self.rds = RdsService(self.store, self.home, self.clients, "http://127.0.0.1:4566", supervisor=self.supervisor)
         self.rds.start()
 
+    def end_supervisors(self) -> None:
+        """As a reboot of the machine does."""
+        end_supervisors(self.home)
+
     def folder(self, name: str) -> Path:
         return self.home.instances / str(self.instance(name)["DbiResourceId"])
 

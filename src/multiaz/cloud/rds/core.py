@@ -16,6 +16,7 @@ from multiaz.cloud.rds.repository import Repository
 from multiaz.cloud.rds.status import Seen, status_of
 from multiaz.cloud.rds.wanted import variables_of
 from multiaz.cloud.service import Clients
+from multiaz.errors import Missing
 from multiaz.home import Home
 
 DEFAULT_GROUP = "default."
@@ -100,7 +101,7 @@ class Core:
         around = describe.Surroundings(
             seen=self.seen(instance),
             subnet_group=self.repository.subnet_groups.get(instance.region, instance.network.subnet_group),
-            target=self.target(instance),
+            target=self._known_target(instance),
             source_identifier=source.identifier if source else None,
             replica_identifiers=tuple(one.identifier for one in self.repository.replicas_of(instance.resource_id)),
             certificate_valid_till=self._certificate_end(instance),
@@ -113,6 +114,13 @@ class Core:
             instance.region, "db-instance", instance.identifier, f"RDS-EVENT-{code.removeprefix('RDS-EVENT-')}",
             message, at,
         )  # fmt: skip
+
+    def _known_target(self, instance: Instance) -> dict[str, str]:
+        """What the parameter group comes to; without the server that judges it, what is in effect."""
+        try:
+            return self.target(instance)
+        except Missing:
+            return instance.parameters
 
     def _certificate_end(self, instance: Instance) -> datetime | None:
         path = self.home.instance(instance.resource_id).tls / "server.pem"

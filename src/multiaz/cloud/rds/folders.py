@@ -48,6 +48,14 @@ def write_desired(place: InstanceHome, desired: DesiredInstance) -> bool:
     return True
 
 
+def read_desired(place: InstanceHome) -> DesiredInstance | None:
+    """What `desired.json` says; None if there is none that can be read."""
+    try:
+        return DesiredInstance.model_validate_json(place.desired.read_bytes())
+    except (FileNotFoundError, ValidationError):
+        return None
+
+
 class Sight:
     """Reads `observed.json`, and again only when it changed."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from multiaz.cloud.rds import accepted, pki
+from multiaz.cloud.rds import accepted, faults, pki
 from multiaz.cloud.rds.catalog import CatalogActions
 from multiaz.cloud.rds.changes import ModifyAction
 from multiaz.cloud.rds.core import Core
@@ -23,6 +23,7 @@ from multiaz.cloud.rds.tags import TagActions
 from multiaz.cloud.rds.workers import Watcher
 from multiaz.cloud.service import Clients, Context, Operation
 from multiaz.cloud.store import Store
+from multiaz.errors import MultiazError
 from multiaz.home import Home
 
 
@@ -94,10 +95,13 @@ class RdsService:
 
 
 def _guarded(action: str, operation: Operation) -> Operation:
-    """The operation, which first refuses by name what it does not do."""
+    """The operation, which first refuses by name what it does not do, and says in words what this machine lacks."""
 
     def perform(context: Context, params: dict[str, Any]) -> dict[str, Any]:
         accepted.check(action, params)
-        return operation(context, params)
+        try:
+            return operation(context, params)
+        except MultiazError as error:
+            raise faults.bad_combination(f"{error}. {error.next_step}.") from error
 
     return perform

@@ -24,7 +24,7 @@ from multiaz.cloud.rds.progress import advance, forget, waiting_replicas
 from multiaz.cloud.rds.status import Seen
 from multiaz.cloud.rds.wanted import desired_of
 from multiaz.cloud.service import AwsFault
-from multiaz.errors import MultiazError
+from multiaz.errors import Missing, MultiazError
 from multiaz.files import lock_holder
 from multiaz.instance.records import Phase
 
@@ -76,6 +76,7 @@ class Watched:
     starts: list[float] = field(default_factory=list)
     prepared: bool = False
     given_up: str = ""
+    deleting: bool = False
     event_bytes: int = -1
     trouble: str = ""
     """What went wrong in the last round, said once."""
@@ -173,6 +174,9 @@ class Watcher:
         deleting = instance.operation is not None and instance.operation.kind is OperationKind.DELETE
         if watched.child is not None and watched.child.ended():
             watched.child = None
+        if deleting and not watched.deleting:
+            # What kept the supervisor from running the servers need not keep it from removing them.
+            watched.deleting, watched.given_up, watched.starts = True, "", []
         holder = lock_holder(place.lock)
         watched.supervised = holder is not None
         if watched.supervised:
@@ -184,10 +188,9 @@ class Watcher:
         if not watched.prepared:
             folders.prepare(core.home, instance.resource_id, instance.network.address, instance.identifier)
             watched.prepared = True
-        engine = core.engines.of(instance.major)
         ready_to_go = not deleting or not waiting_replicas(core, instance)
         desired = desired_of(
-            instance, core.home, str(engine.installation.bin_folder), core.endpoint_url, ready_to_go=ready_to_go
+            instance, core.home, self._bin_folder(instance, watched), core.endpoint_url, ready_to_go=ready_to_go
         )
         changed = folders.write_desired(place, desired)
         if not watched.supervised and watched.child is None:
@@ -198,6 +201,23 @@ class Watcher:
         self._sweep(instance, watched)
         settled = bool(watched.given_up) or (watched.supervised and observed is not None and observed.phase in _AT_REST)
         return changed or progressed or instance.operation is not None or not settled
+
+    def _bin_folder(self, instance: Instance, watched: Watched) -> str:
+        """Where the servers' programs are; once they are not found any more, where they were.
+
+        The supervisor then says what does not start, and can still stop and delete. Raises Missing for an
+        instance that never had any and is to be made.
+        """
+        try:
+            return str(self.core.engines.of(instance.major).installation.bin_folder)
+        except Missing as error:
+            before = folders.read_desired(self.core.home.instance(instance.resource_id))
+            if before is not None:
+                return before.bin_folder
+            if watched.deleting:
+                return ""
+            watched.given_up = str(error)
+            raise
 
     def _sweep(self, instance: Instance, watched: Watched) -> None:
         """Remove log files older than rds.log_retention_period."""
