@@ -141,6 +141,11 @@ class InstanceHome:
         return self.folder / "instance.lock"
 
     @property
+    def creating(self) -> Path:
+        """There while the first server is made: only then may a data directory without a role record be removed."""
+        return self.folder / "creating"
+
+    @property
     def relay(self) -> Path:
         """`relay.json`: what the endpoint process must know; it ends when this file is gone."""
         return self.folder / "relay.json"

@@ -14,6 +14,7 @@ from ledger import Ledger
 from multiaz.files import lock_holder
 from multiaz.instance.records import RequestKind, RunState
 from multiaz.postgres.processes import fence, processes_in
+from multiaz.postgres.scram import verifier
 
 
 def kill_supervisor(instance: Instance) -> int:
@@ -130,6 +131,58 @@ def test_static_parameter_waits_for_a_reboot_and_then_holds_on_both_members(make
         eventually(f"{member} has the new value", lambda member=member: _max_connections(instance, member) == "80")
     instance.wait("nothing pending", lambda seen: not seen.pending_restart and seen.redundant)
     instance.kill_postmaster()
+
+
+def test_static_parameter_may_be_lowered_while_stopped_and_the_standby_follows(make_instance: MakeInstance) -> None:
+    """A standby below what its primary had would end: "insufficient parameter settings"."""
+    instance = make_instance("one")
+    instance.wait_well()
+    instance.write(run=RunState.STOPPED)
+    instance.wait("stopped", lambda seen: seen.phase == "stopped")
+    instance.write(run=RunState.RUNNING, parameters={**instance.desired.parameters, "max_connections": "40"})
+    instance.wait_well()
+    for member in ("a", "b"):
+        eventually(f"{member} has the new value", lambda member=member: _max_connections(instance, member) == "40")
+    instance.wait_well()
+
+
+def test_new_password_does_not_hold_the_loop_while_the_standby_hangs(make_instance: MakeInstance) -> None:
+    """Its commit waits for the standby; the loop that strikes the standby off must not wait for the commit."""
+    instance = make_instance("one")
+    instance.wait_well()
+    hung = processes_in(instance.home.data("b"))
+    for pid in hung:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        assert instance.desired.master is not None
+        instance.write(master={**instance.desired.master.model_dump(), "verifier": verifier("another-1"), "number": 2})
+        instance.wait("set", lambda seen: seen.master_number == 2)
+        assert not instance.wait("struck off", lambda seen: not seen.in_sync).in_sync
+    finally:
+        for pid in hung:
+            os.kill(pid, signal.SIGCONT)
+    instance.wait_well()
+
+
+def test_data_without_a_role_record_is_left_alone(make_instance: MakeInstance) -> None:
+    instance = make_instance("one", multi_az=False)
+    instance.wait_well()
+    pid = lock_holder(instance.home.lock)
+    assert pid is not None
+    os.kill(pid, signal.SIGTERM)
+    eventually("stopped", lambda: lock_holder(instance.home.lock) is None)
+    kept = instance.home.role.read_bytes()
+    instance.home.role.unlink()
+    instance.start()
+    seen = instance.wait("failed", lambda seen: seen.phase == "failed")
+    assert "role.json" in seen.reason
+    pid = lock_holder(instance.home.lock)
+    assert pid is not None
+    os.kill(pid, signal.SIGTERM)
+    eventually("stopped", lambda: lock_holder(instance.home.lock) is None)
+    instance.home.role.write_bytes(kept)
+    instance.start()
+    instance.wait_well()
 
 
 def test_value_the_server_refuses_is_reported_and_can_be_mended(make_instance: MakeInstance) -> None:

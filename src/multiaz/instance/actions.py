@@ -23,6 +23,8 @@ class JobKind(StrEnum):
     """Stop the server cleanly and start it."""
     REMOVE = "remove"
     """Stop the server and delete its data directory."""
+    MASTER = "master"
+    """Set the master user's verifier: a commit, which waits for the standby and so may take long."""
 
 
 @dataclass(frozen=True)
@@ -91,11 +93,6 @@ class Begin:
 
 
 @dataclass(frozen=True)
-class SetMaster:
-    """Set the master user's verifier."""
-
-
-@dataclass(frozen=True)
 class TakeSnapshot:
     """Move the stopped primary's data directory to the final snapshot's folder."""
 
@@ -109,7 +106,7 @@ class Announce:
 
 
 Action = (
-    Record | Fence | Start | StopAll | Promote | PointPrimary | PointUpstream | Configure | Begin | SetMaster
+    Record | Fence | Start | StopAll | Promote | PointPrimary | PointUpstream | Configure | Begin
     | TakeSnapshot | Announce
 )  # fmt: skip
 

@@ -20,7 +20,6 @@ from multiaz.instance.actions import (
     PointUpstream,
     Promote,
     Record,
-    SetMaster,
     Start,
     Step,
     StopAll,
@@ -41,7 +40,13 @@ LEAVE_AFTER_S = 1.0
 """How long commits wait for a standby that is up but not streaming before it is struck off. RDS too goes on."""
 STRAY_AFTER_S = 5.0
 """How long a standby or replica may be up, with its upstream up, and not stream before it is rebuilt."""
+CLONE_AFTER_FAILURES = 3
 KEPT_ANSWERS = 16
+MESSAGES = {
+    "RDS-EVENT-0006": "DB instance restarted",
+    "RDS-EVENT-0013": "Multi-AZ instance failover started.",
+    "RDS-EVENT-0049": "Multi-AZ instance failover completed",
+}
 
 
 @dataclass(frozen=True)
@@ -58,7 +63,13 @@ class SeenMember:
     streaming: bool = False
     """Its WAL receiver streams, and (of our own standby) the primary says so too."""
     not_streaming_s: float = 0.0
-    """For how long it has been answering without streaming."""
+    """For how long it has not been streaming, up or not: how long commits have waited for it."""
+    stalled_s: float = 0.0
+    """For how long it has been answering without streaming and without replaying anything."""
+    silent: bool = False
+    """It runs and has not answered for seconds: it hangs, or its machine does."""
+    failures: int = 0
+    """Attempts to start it, or jobs on it, that failed one after the other."""
     pending_restart: bool = False
     job: JobKind | None = None
     """The job that is being done on it."""
@@ -83,10 +94,20 @@ class Seen:
     """Members that a rejoin job has brought to the primary's history and that have not been started since."""
     outdated: tuple[MemberName, ...] = ()
     """Members that run and whose configuration is not the wanted one."""
+    replicas_on_primary: bool = False
+    """A read replica streams from the primary."""
+    creating: bool = False
+    """The first server was being made, perhaps by a supervisor before us."""
+    data_exists: bool = False
+    """Some member has a data directory."""
+    master_set: int = 0
+    """`MasterUser.number` whose job finished."""
+    master_wait: bool = False
+    """Setting the master user's verifier failed a moment ago."""
     created: bool = False
     """The create job finished: the first server is made and bootstrapped."""
     restarted: bool = False
-    """The restart job of the request in progress finished."""
+    """The restart job of the primary for the request in progress finished."""
     snapshot_taken: bool = False
 
 
@@ -110,6 +131,11 @@ class View:
     def takeover_possible(self) -> bool:
         """The standby has every acknowledged commit and is up."""
         return self.memory.in_sync and self.o.alive and self.o.job is None
+
+    @property
+    def joined(self) -> bool:
+        """A join finished in this epoch, and commits still wait for the standby because of it."""
+        return self.seen.joined_epoch is not None and self.seen.joined_epoch == self.memory.epoch
 
     def remember(self, **changes: object) -> RoleRecord:
         """The memory with `changes`."""
@@ -191,6 +217,9 @@ def create(view: View) -> Step | None:
         return _step(view, "create", Phase.CREATING, "the first server is being made")
     if view.p.failed and view.p.wait_s > 0:
         return _step(view, "create", Phase.FAILED, view.p.failed)
+    if view.seen.data_exists and not view.seen.creating:
+        return _step(view, "create", Phase.FAILED, "role.json is missing and there is data: nothing is touched; "
+                     "restore role.json")  # fmt: skip
     return _step(view, "create", Phase.CREATING, "there is no server yet", Begin(JobKind.CREATE, "a"))
 
 
@@ -206,9 +235,15 @@ def restarting(view: View) -> Step | None:
 
 def take_over(view: View) -> Step | None:
     """The primary is dead and the standby has every acknowledged commit: promote the standby."""
-    if view.p.alive or not view.takeover_possible or _reboot_in_progress(view):
+    if view.p.alive or not view.takeover_possible or (view.o.silent and not view.p.failed):
         return None
-    return _failover(view, "take_over", "the primary died", view.memory.answers)
+    if not _reboot_in_progress(view):
+        return _failover(view, "take_over", "the primary died", view.memory.answers)
+    if view.p.job is not None or not view.p.failed:
+        return None
+    assert view.memory.request is not None
+    answers = view.answer(view.memory.request, "refused", f"the primary did not start again: {view.p.failed}")
+    return _failover(view, "take_over", "the primary did not start again after a reboot", answers)
 
 
 def finish_promotion(view: View) -> Step | None:
@@ -246,14 +281,14 @@ def awaken(view: View) -> Step | None:
     if view.p.answering:
         return None
     phase = Phase.REBOOTING if _reboot_in_progress(view) else Phase.RECOVERING
-    return _step(view, "awaken", phase, "the primary is starting")
+    return _step(view, "awaken", phase, "the primary does not answer" if view.p.silent else "the primary is starting")
 
 
 def point(view: View) -> Step | None:
     """The primary answers and the link does not name it (a new run folder): point it there."""
     if view.seen.primary_link == view.primary:
         return None
-    return _step(view, "point", Phase.RUNNING, "clients are led to the primary", PointPrimary(view.primary))
+    return _step(view, "point", Phase.RECOVERING, "clients are led to the primary", PointPrimary(view.primary))
 
 
 def configure(view: View) -> Step | None:
@@ -261,8 +296,17 @@ def configure(view: View) -> Step | None:
     idle = [name for name in view.seen.outdated if view.seen.members[name].job is None]
     if not idle or view.o.job is JobKind.JOIN:
         return None
-    actions = [Configure(name, synchronous=name == view.primary and view.memory.in_sync) for name in idle]
+    waits = view.memory.in_sync or view.joined
+    actions = [Configure(name, synchronous=name == view.primary and waits) for name in idle]
     return _step(view, "configure", Phase.RUNNING, "parameters are being applied", *actions)
+
+
+def announce(view: View) -> Step | None:
+    """Clients reach the primary again: say what happened, at least once."""
+    if not view.memory.to_announce:
+        return None
+    said = [Announce(code, MESSAGES[code]) for code in view.memory.to_announce]
+    return _step(view, "announce", Phase.RUNNING, "events are told", *said, Record(view.remember(to_announce=())))
 
 
 # -- requests ------------------------------------------------------------------------------------------
@@ -302,9 +346,8 @@ def _answer_reboot(view: View, request: Request) -> Step:
                      Record(view.remember(request=request)), Begin(JobKind.RESTART, view.primary))  # fmt: skip
     if view.seen.restarted:
         answers = view.answer(request, "done", "the primary was restarted")
-        record = view.remember(request=None, answers=answers)
-        return _step(view, "answer_request", Phase.RUNNING, "the reboot is done", Record(record),
-                     Announce("RDS-EVENT-0006", "DB instance restarted"))  # fmt: skip
+        record = view.remember(request=None, answers=answers, to_announce=("RDS-EVENT-0006",))
+        return _step(view, "answer_request", Phase.RUNNING, "the reboot is done", Record(record))
     # the supervisor died in the middle: whether the restart happened is unknown, so it is done again
     return _step(view, "answer_request", Phase.REBOOTING, "a reboot is carried on",
                  Begin(JobKind.RESTART, view.primary))  # fmt: skip
@@ -343,10 +386,12 @@ def single(view: View) -> Step | None:
     """Multi-AZ is off (or this is a replica) and the other member is still there: remove it."""
     if (view.desired.multi_az and not view.memory.following) or view.o.job is not None:
         return None
-    if not (view.o.exists or view.o.alive or view.memory.fenced is not None):
+    if view.o.exists or view.o.alive:
+        begin = () if view.o.wait_s > 0 else (Begin(JobKind.REMOVE, view.other),)
+        return _step(view, "single", Phase.RUNNING, "the standby is being removed", *begin)
+    if view.memory.fenced is None:
         return None
-    return _step(view, "single", Phase.RUNNING, "the standby is being removed",
-                 Record(view.remember(fenced=None)), Begin(JobKind.REMOVE, view.other))  # fmt: skip
+    return _step(view, "single", Phase.RUNNING, "the standby is removed", Record(view.remember(fenced=None)))
 
 
 def restore_redundancy(view: View) -> Step | None:
@@ -354,7 +399,7 @@ def restore_redundancy(view: View) -> Step | None:
     if not view.desired.multi_az or view.memory.following or view.memory.in_sync or view.o.wait_s > 0:
         return None
     o, other = view.o, view.other
-    if view.seen.joined_epoch == view.memory.epoch and o.alive and o.job is None:
+    if view.joined and o.alive and o.job is None:
         return _step(view, "restore_redundancy", Phase.RUNNING, "the standby is in sync",
                      Record(view.remember(in_sync=True)))  # fmt: skip
     if o.job is not None:
@@ -370,6 +415,8 @@ def restore_redundancy(view: View) -> Step | None:
                      Record(view.remember(fenced=None)))  # fmt: skip
     if not o.exists:
         return _begin(view, JobKind.CLONE, f"{other} is being cloned from the primary")
+    if not o.alive and o.failures >= CLONE_AFTER_FAILURES:
+        return _begin(view, JobKind.CLONE, f"{other} does not start and is cloned again")
     if not o.alive:
         return _step(view, "restore_redundancy", Phase.RUNNING, "the standby is being started",
                      Start(other, standby=True))  # fmt: skip
@@ -377,9 +424,8 @@ def restore_redundancy(view: View) -> Step | None:
         return _begin(view, JobKind.RESTART, "the standby is restarted for new parameters")
     if o.streaming:
         return _begin(view, JobKind.JOIN, "the standby catches up")
-    if o.not_streaming_s > STRAY_AFTER_S:
-        return _step(view, "restore_redundancy", Phase.RUNNING, "the standby cannot stream and is rebuilt",
-                     Record(view.remember(fenced=other)))  # fmt: skip
+    if o.stalled_s > STRAY_AFTER_S:
+        return _begin(view, JobKind.CLONE, "the standby cannot stream and is cloned again")
     return None
 
 
@@ -394,7 +440,7 @@ def stray_replica(view: View) -> Step | None:
     """A read replica is up, its source too, and it cannot stream: copy the source again."""
     if not view.memory.following or view.p.job is not None or view.p.wait_s > 0 or not view.seen.source_alive:
         return None
-    if view.p.streaming or view.p.not_streaming_s <= STRAY_AFTER_S:
+    if view.p.streaming or view.p.stalled_s <= STRAY_AFTER_S:
         return None
     return _step(view, "stray_replica", Phase.RUNNING, "the replica cannot follow its source and is copied again",
                  Begin(JobKind.REJOIN, view.primary))  # fmt: skip
@@ -403,7 +449,8 @@ def stray_replica(view: View) -> Step | None:
 def upstream(view: View) -> Step | None:
     """Replicas stream from the in-sync standby, and from the primary only without one."""
     target = view.other if view.memory.in_sync and view.o.alive else view.primary
-    if view.seen.upstream_link == target:
+    strays = view.seen.replicas_on_primary and target == view.other
+    if view.seen.upstream_link == target and not strays:
         return None
     if target == view.primary and view.seen.upstream_link is not None and view.o.job is JobKind.JOIN:
         return None  # the join has moved the replicas to the standby and is about to finish
@@ -415,8 +462,13 @@ def master_user(view: View) -> Step | None:
     master = view.desired.master
     if master is None or view.memory.following or master.number <= view.memory.master_number:
         return None
+    if view.seen.master_set > view.memory.master_number:
+        return _step(view, "master_user", Phase.RUNNING, "the master user's password is set",
+                     Record(view.remember(master_number=view.seen.master_set)))  # fmt: skip
+    if view.p.job is not None or view.seen.master_wait:
+        return None
     return _step(view, "master_user", Phase.RUNNING, "the master user's password is being set",
-                 SetMaster(), Record(view.remember(master_number=master.number)))  # fmt: skip
+                 Begin(JobKind.MASTER, view.primary))  # fmt: skip
 
 
 def rest(view: View) -> Step:
@@ -428,7 +480,7 @@ def rest(view: View) -> Step:
 
 RULES: tuple[Rule, ...] = (
     second_primary, fenced_alive, deleted, stopped, create, restarting, take_over, finish_promotion, recover,
-    answer_request, awaken, point, configure, leave, master_user, single, restore_redundancy, stray_replica,
+    answer_request, awaken, point, announce, configure, leave, master_user, single, restore_redundancy, stray_replica,
     upstream, rest,
 )  # fmt: skip
 
@@ -441,15 +493,12 @@ def _failover(view: View, rule: str, why: str, answers: tuple[Answer, ...]) -> S
     """Fence, remember, promote, lead clients there: in this order."""
     record = view.remember(
         epoch=view.memory.epoch + 1, primary=view.other, in_sync=False, fenced=view.primary, answers=answers,
-        request=None,
+        request=None, to_announce=("RDS-EVENT-0006", "RDS-EVENT-0049"),
     )  # fmt: skip
     return _step(
         view, rule, Phase.FAILING_OVER, why,
-        Announce("RDS-EVENT-0013", "Multi-AZ instance failover started."),
-        Fence(view.primary), Record(record), Promote(view.other), PointPrimary(view.other),
-        PointUpstream(view.other),
-        Announce("RDS-EVENT-0006", "DB instance restarted"),
-        Announce("RDS-EVENT-0049", "Multi-AZ instance failover completed"),
+        Fence(view.primary), Record(record), Announce("RDS-EVENT-0013", MESSAGES["RDS-EVENT-0013"]),
+        Promote(view.other), PointPrimary(view.other), PointUpstream(view.other),
     )  # fmt: skip
 
 

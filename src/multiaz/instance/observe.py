@@ -30,6 +30,12 @@ log = logging.getLogger("multiaz.instance")
 
 FRESH_S = 1.5
 """A member answers if its latest successful probe is not older than this."""
+SILENT_AFTER_S = 3.0
+"""A server that runs and has not answered for so long is said to hang."""
+MASTER_PAUSE_S = 2.0
+"""Pause after the master user's verifier could not be set."""
+RAISED_AGAIN_S = 2.0
+"""How often a standby's raised parameters are compared with what it has replayed."""
 HEARTBEAT_S = 1.0
 """`observed.json` is written at least this often."""
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 5.0
@@ -45,6 +51,12 @@ class _Member:
     starting: bool = False
     streaming_at: float = field(default_factory=time.monotonic)
     """When it was last seen streaming, or began to answer, or we began to look."""
+    progress_at: float = field(default_factory=time.monotonic)
+    """When it last streamed, replayed something new, or began to answer."""
+    replayed: int | None = None
+    heard_at: float = field(default_factory=time.monotonic)
+    """When it last answered, or this postmaster was first seen."""
+    pid: int | None = None
     answered: int | None = None
     """Postmaster pid that has answered."""
     job: JobKind | None = None
@@ -65,7 +77,11 @@ class Observer:
         self._members = {name: _Member(Probe(servers[name], wake)) for name in MEMBERS}
         self._joined_epoch: int | None = None
         self._rejoined: frozenset[MemberName] = frozenset()
-        self._created = self._restarted = False
+        self._created = False
+        self._restarted: MemberName | None = None
+        self._master_set = 0
+        self._master_wait_until = 0.0
+        self._raised_looked = 0.0
         self._published = ""
         self._published_at = 0.0
         self._said: tuple[str, str] | None = None
@@ -95,7 +111,7 @@ class Observer:
         if memory.in_sync or memory.epoch != self._joined_epoch:
             self._joined_epoch = None
         if memory.request is None:
-            self._restarted = False
+            self._restarted = None
 
     def begin(self, kind: JobKind, member: MemberName, epoch: int, work: Callable[[], None]) -> None:
         """Do `work` in a thread; its end is seen in a later round."""
@@ -103,8 +119,8 @@ class Observer:
         if kept.job is not None:
             return
         kept.job = kind
-        if kind is JobKind.RESTART:
-            self._restarted = False
+        if kind is JobKind.RESTART and self._restarted == member:
+            self._restarted = None
 
         def run() -> None:
             began = time.monotonic()
@@ -113,13 +129,17 @@ class Observer:
             except Exception as error:
                 log.warning("%s of %s failed after %.2f s: %s", kind, member, time.monotonic() - began, error,
                             exc_info=not isinstance(error, MultiazError))  # fmt: skip
-                self._fail(kept, str(error))
+                if kind is JobKind.MASTER:
+                    self._master_wait_until = time.monotonic() + MASTER_PAUSE_S
+                else:
+                    self._fail(kept, str(error))
             else:
                 log.info("%s of %s took %.2f s", kind, member, time.monotonic() - began)
-                kept.failures, kept.failed, kept.next_attempt = 0, None, 0.0
+                if kind is not JobKind.MASTER:
+                    kept.failures, kept.failed, kept.next_attempt = 0, None, 0.0
                 self._finished(kind, member, epoch)
             kept.probe.poke()
-            kept.streaming_at = time.monotonic()
+            kept.streaming_at = kept.progress_at = time.monotonic()
             kept.job = None
             self._wake()
 
@@ -135,9 +155,13 @@ class Observer:
             case JobKind.JOIN:
                 self._joined_epoch = epoch
             case JobKind.RESTART:
-                self._restarted = True
-            case JobKind.CLONE | JobKind.REMOVE:
+                self._restarted = member
+            case JobKind.CLONE | JobKind.REMOVE | JobKind.MASTER:
                 pass
+
+    def master_was_set(self, number: int) -> None:
+        """The verifier of this number is in force."""
+        self._master_set = number
 
     def _fail(self, kept: _Member, reason: str) -> None:
         pause = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2**kept.failures)
@@ -161,24 +185,48 @@ class Observer:
         """Everything a decision may look at."""
         sights = {name: self._sight(name) for name in MEMBERS}
         members = {name: self._member(name, sights, memory) for name in MEMBERS}
-        wanted = self.servers.desired.parameters
         source = self.servers.desired.source
+        joined = self._joined_epoch
+        if memory.primary is not None and not self.servers.waits.get(memory.primary):
+            joined = None  # the setting the join made is gone: the primary was started or configured again
+        primary = sights[memory.primary] if memory.primary is not None else None
         return Seen(
             members=members,
-            joined_epoch=self._joined_epoch,
+            joined_epoch=joined,
+            replicas_on_primary=primary is not None and any(name.startswith("replica_") for name in primary.followers),
+            creating=self.home.creating.exists(),
+            data_exists=any(self.servers[name].data.exists() for name in MEMBERS),
+            master_set=self._master_set,
+            master_wait=time.monotonic() < self._master_wait_until,
             primary_link=_link(self.home.primary_link),
             upstream_link=_link(self.home.upstream_link),
             source_alive=source is not None and (Path(source.upstream) / ".s.PGSQL.5432").exists(),
             rejoined=self._rejoined,
-            outdated=tuple(
-                name for name in MEMBERS if members[name].answering and self.servers.applied.get(name) != wanted
-            ),
+            outdated=self._outdated(members, memory, joined),
             created=self._created,
-            restarted=self._restarted,
+            restarted=self._restarted is not None and self._restarted == memory.primary,
             snapshot_taken=bool(
                 self.servers.desired.final_snapshot and Path(self.servers.desired.final_snapshot).exists()
             ),
         )
+
+    def _outdated(
+        self, members: dict[MemberName, SeenMember], memory: RoleRecord, joined: int | None
+    ) -> tuple[MemberName, ...]:
+        """Members whose configuration is not the wanted one; raised ones are looked at again now and then."""
+        again = time.monotonic() - self._raised_looked > RAISED_AGAIN_S
+        found: list[MemberName] = []
+        for name in MEMBERS:
+            if not members[name].answering:
+                continue
+            stale = self.servers.applied.get(name) != self.servers.desired.parameters
+            waits = self.servers.waits.get(name, False)
+            wrong = waits != (name == memory.primary and (memory.in_sync or joined == memory.epoch))
+            if stale or wrong or (again and name in self.servers.raised):
+                found.append(name)
+        if again:
+            self._raised_looked = time.monotonic()
+        return tuple(found)
 
     def _sight(self, name: MemberName) -> Sight | None:
         return self._members[name].probe.latest(within_s=FRESH_S, postmaster=self.servers[name].pid())
@@ -187,22 +235,32 @@ class Observer:
         kept, server, sight, now = self._members[name], self.servers[name], sights[name], time.monotonic()
         pid = server.pid()
         self._notice_exit(name, kept, pid)
-        if sight is not None and kept.answered != pid:
-            kept.answered, kept.streaming_at, kept.starting = pid, now, False
-            kept.failures, kept.failed = 0, None
+        if kept.pid != pid:
+            kept.pid, kept.heard_at = pid, now
+        if sight is not None:
+            kept.heard_at = sight.at
+            if kept.answered != pid:
+                kept.answered, kept.streaming_at, kept.progress_at, kept.starting = pid, now, now, False
+                kept.failures, kept.failed = 0, None
+            if sight.replayed != kept.replayed:
+                kept.replayed, kept.progress_at = sight.replayed, now
         streaming = sight is not None and sight.receiving
         if streaming and memory.primary not in (None, name):
             upstream = sights[other_member(name)]
             streaming = upstream is not None and application_name(name) in upstream.followers
         if streaming:
-            kept.streaming_at = now
+            kept.streaming_at = kept.progress_at = now
+        started = kept.child is not None and kept.child.poll() is None
         return SeenMember(
             exists=server.exists(),
-            alive=pid is not None,
+            alive=pid is not None or started,
             answering=sight is not None,
             in_recovery=None if sight is None else sight.in_recovery,
             streaming=streaming,
             not_streaming_s=0.0 if pid is None else now - kept.streaming_at,
+            stalled_s=0.0 if sight is None else now - kept.progress_at,
+            silent=pid is not None and now - kept.heard_at > SILENT_AFTER_S,
+            failures=kept.failures,
             pending_restart=bool(sight and sight.pending_restart),
             job=kept.job,
             failed=kept.failed,

@@ -222,6 +222,8 @@ class RoleRecord(Record):
     """Outcomes of the latest requests, newest last."""
     master_number: int = 0
     """`MasterUser.number` last applied."""
+    to_announce: tuple[str, ...] = ()
+    """Event ids to be said once clients reach the primary."""
 
     @property
     def answered(self) -> int:

@@ -9,7 +9,7 @@ from typing import Any
 import psycopg
 
 from multiaz.errors import NoProgress
-from multiaz.files import switch_link
+from multiaz.files import switch_link, write_atomically
 from multiaz.home import InstanceHome
 from multiaz.instance import bootstrap
 from multiaz.instance.records import DesiredInstance, MemberName, RoleRecord
@@ -18,6 +18,14 @@ from multiaz.postgres.os_user import server_user
 from multiaz.postgres.server import Server, ServerFailed
 
 MEMBERS: tuple[MemberName, ...] = ("a", "b")
+FOLLOWED = {
+    "max_connections": "max_connections setting",
+    "max_worker_processes": "max_worker_processes setting",
+    "max_wal_senders": "max_wal_senders setting",
+    "max_prepared_transactions": "max_prepared_xacts setting",
+    "max_locks_per_transaction": "max_locks_per_xact setting",
+}
+"""Parameters a standby must not have lower than its primary, and how pg_controldata calls them."""
 CATCH_UP_PATIENCE_S = 10.0
 """How long a joining standby may stand still before the join is given up."""
 
@@ -39,6 +47,11 @@ class Servers:
         self.home = home
         self.desired = desired
         self.applied: dict[MemberName, dict[str, str]] = {}
+        """Parameters each member's configuration was last written with."""
+        self.waits: dict[MemberName, bool] = {}
+        """Whether that configuration has commits wait for the other member."""
+        self.raised: set[MemberName] = set()
+        """Members whose configuration has higher values than wanted, because they have still to replay the lowering."""
         user = server_user()
         self._servers = {
             name: Server(
@@ -55,23 +68,47 @@ class Servers:
 
         With `synchronous` its commits wait for the other member.
         """
-        self[member].configure(self._settings(member, memory, synchronous))
-        self.applied[member] = dict(self.desired.parameters)
+        desired = self.desired  # once: it may be replaced while a job runs
+        settings = self._settings(desired, member, memory, synchronous)
+        self[member].configure(settings)
+        self.applied[member] = dict(desired.parameters)
+        self.waits[member] = synchronous
+        if dict(settings.parameters) != dict(desired.parameters):
+            self.raised.add(member)
+        else:
+            self.raised.discard(member)
         self[member].reload()
 
-    def _settings(self, member: MemberName, memory: RoleRecord, synchronous: bool) -> ServerSettings:
+    def _parameters(self, desired: DesiredInstance, member: MemberName, *, standby: bool) -> dict[str, str]:
+        """The wanted parameters; of a standby never below what its primary had when the WAL it replays was written.
+
+        Else it ends: "recovery aborted because of insufficient parameter settings".
+        Source: PostgreSQL manual, "Hot Standby", Administrator's Overview.
+        """
+        parameters = dict(desired.parameters)
+        if standby and self[member].exists():
+            control = self[member].control()
+            for name, label in FOLLOWED.items():
+                least, wanted = control.get(label, ""), parameters.get(name, "")
+                if least.isdigit() and wanted.isdigit() and int(wanted) < int(least):
+                    parameters[name] = least
+        return parameters
+
+    def _settings(
+        self, desired: DesiredInstance, member: MemberName, memory: RoleRecord, synchronous: bool
+    ) -> ServerSettings:
         upstream: Path | None = None
         feedback: str | None = None
         if memory.primary is not None and member != memory.primary:
             upstream = self.home.socket_folder(memory.primary)
-        elif self.desired.source is not None and (memory.following or memory.primary is None):
-            upstream = Path(self.desired.source.upstream)
-            feedback = f"replica_{self.desired.resource_id}"
+        elif desired.source is not None and (memory.following or memory.primary is None):
+            upstream = Path(desired.source.upstream)
+            feedback = f"replica_{desired.resource_id}"
         return ServerSettings(
             name=application_name(member),
             socket_folder=self.home.socket_folder(member),
             log_folder=self.home.server_logs(member),
-            parameters=self.desired.parameters,
+            parameters=self._parameters(desired, member, standby=upstream is not None),
             upstream=upstream,
             synchronous_standby=application_name(other_member(member)) if synchronous else None,
             feedback_name=feedback,
@@ -93,6 +130,7 @@ class Servers:
     def create(self, member: MemberName) -> None:
         """Make the instance's first server: a new cluster with RDS's roles, or a copy of the source."""
         server = self[member]
+        write_atomically(self.home.creating, "")
         server.stop(immediate=True)
         server.remove_data()
         server.make_folders()
@@ -136,6 +174,16 @@ class Servers:
         server.make_folders()
         with self[primary].connect() as connection:
             connection.execute("CHECKPOINT")
+        try:
+            state = server.control().get("Database cluster state", "")
+        except ServerFailed as unreadable:
+            self.clone(member, primary)
+            return f"cloned, because {unreadable.why}"
+        if "recovery" in state:
+            # A standby, or one that was rewound already: pg_rewind would first run it alone, and so write WAL of
+            # its own on the primary's timeline.
+            self.clone(member, primary)
+            return "cloned, because it was in recovery"
         try:
             server.rewind(self[primary].socket_folder)
             server.mark_standby(True)
@@ -215,9 +263,11 @@ class Servers:
         self.configure(member, memory, synchronous=synchronous)
         server.wait_until_ready(server.start())
 
-    def set_master(self, primary: MemberName) -> None:
-        """Set the master user's verifier."""
-        assert self.desired.master is not None
+    def set_master(self, primary: MemberName) -> int:
+        """Set the master user's verifier; its number."""
+        master = self.desired.master
+        assert master is not None
         with self[primary].connect() as connection:
             connection.execute(bootstrap.QUIET)
-            connection.execute(bootstrap.new_password(self.desired.master))
+            connection.execute(bootstrap.new_password(master))
+        return master.number

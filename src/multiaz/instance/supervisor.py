@@ -29,7 +29,6 @@ from multiaz.instance.actions import (
     PointUpstream,
     Promote,
     Record,
-    SetMaster,
     Start,
     Step,
     StopAll,
@@ -109,9 +108,7 @@ class Supervisor:
         seen = self.observer.observe(self.memory)
         step = decide(self.desired, seen, self.memory)
         self.observer.say(step)
-        if step.phase is not Phase.DELETED:
-            self.relay.keep()
-        self.observer.publish(step, self.memory, relay_ready=self.relay.ready())
+        self._tell(step)
         try:
             self._perform(step)
             self._backoff_s = 0.0
@@ -120,6 +117,15 @@ class Supervisor:
             self._backoff_s = min(2.0, max(0.05, self._backoff_s * 2))
             log.warning("%s: %s: %s", step.rule, type(error).__name__, error)
         return step
+
+    def _tell(self, step: Step) -> None:
+        """Keep the relay alive and publish; a full disk must not end the supervision."""
+        try:
+            if step.phase is not Phase.DELETED:
+                self.relay.keep()
+            self.observer.publish(step, self.memory, relay_ready=self.relay.ready())
+        except OSError as error:
+            log.warning("cannot publish: %s", error)
 
     def _read_desired(self) -> None:
         try:
@@ -199,25 +205,28 @@ class Supervisor:
                 case Configure(member, synchronous):
                     self.servers.configure(member, self.memory, synchronous=synchronous)
                     self.observer.poke(member)
-                case SetMaster():
-                    assert self.memory.primary is not None
-                    self.servers.set_master(self.memory.primary)
                 case TakeSnapshot():
                     self._take_snapshot()
                 case Begin(kind, member):
                     self._begin(kind, member)
                 case Announce(code, message):
-                    self.events.append(code, message)
+                    try:
+                        self.events.append(code, message)
+                    except OSError as error:  # a full disk must not hold a failover back
+                        log.error("the event %s cannot be kept: %s", code, error)
 
     def _remember(self, memory: RoleRecord) -> None:
         if memory.epoch < self.memory.epoch:
             raise AssertionError("the epoch never falls")
         write_atomically(self.home.role, memory.model_dump_json(indent=1))
         self.memory = memory
+        self.home.creating.unlink(missing_ok=True)
         self.observer.remembered(memory)
 
     def _start(self, member: MemberName, *, standby: bool) -> None:
         server = self.servers[member]
+        if server.pid() is None:
+            fence(server.data)  # a backend that outlived its postmaster would hold the shared memory
         server.make_folders()
         if standby:
             server.mark_standby(True)
@@ -239,6 +248,7 @@ class Supervisor:
         assert self.desired.final_snapshot is not None and self.memory.primary is not None
         target = Path(self.desired.final_snapshot)
         target.parent.mkdir(mode=0o711, parents=True, exist_ok=True)
+        fence(self.servers[self.memory.primary].data)
         self.servers[self.memory.primary].data.rename(target)
         fsync_folder(target.parent)
 
@@ -259,6 +269,8 @@ class Supervisor:
                     servers.join(member, other, memory)
                 case JobKind.RESTART:
                     servers.restart(member, memory, synchronous=self._synchronous(member))
+                case JobKind.MASTER:
+                    self.observer.master_was_set(servers.set_master(member))
                 case JobKind.REMOVE:
                     servers[member].stop(immediate=True)
                     servers[member].remove_data()

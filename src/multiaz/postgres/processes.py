@@ -61,6 +61,21 @@ def fence(data: Path, *, patience_s: float = 30.0) -> int:
     return len(killed)
 
 
+def end_programs(folder: Path, bin_folder: Path) -> None:
+    """End PostgreSQL's programs (not its servers) that work in `folder`: those of a killed supervisor write on."""
+    ours = os.path.realpath(bin_folder)
+    while pids := [pid for pid in processes_in(folder) if _program_folder(pid) == ours]:
+        handles = [fd for pid in pids if (fd := _signal(pid, folder, signal.SIGKILL, keep=True)) is not None]
+        _wait_for_exit(handles, 0.2)
+
+
+def _program_folder(pid: int) -> str | None:
+    try:
+        return str(Path(os.readlink(_PROC / str(pid) / "exe")).parent)  # noqa: PTH115
+    except OSError:
+        return None
+
+
 def open_pidfd(pid: int) -> int | None:
     """A pidfd, readable once the process has ended; None if it is already gone."""
     try:

@@ -31,7 +31,7 @@ from multiaz.postgres.config import (
     postgresql_conf,
 )
 from multiaz.postgres.os_user import ServerUser
-from multiaz.postgres.processes import fence, postmaster_pid, processes_in
+from multiaz.postgres.processes import end_programs, fence, postmaster_pid, processes_in
 
 
 class ServerFailed(MultiazError):
@@ -111,6 +111,7 @@ class Server:
 
     def initialise(self) -> None:
         """initdb with data checksums, superuser rdsadmin; the data directory appears whole or not at all."""
+        self.end_programs()
         building = self._building()
         locale = ["--locale-provider=builtin", "--builtin-locale=C.UTF-8"] if self._major() >= 17 else []
         self._run(
@@ -125,6 +126,7 @@ class Server:
 
         This server may run meanwhile; `adopt_copy` puts the copy in its place.
         """
+        self.end_programs()
         building = self._building()
         conninfo = f"host={conninfo_value(str(upstream))} port={SOCKET_PORT} user={REPLICATION_USER}"
         self._run(
@@ -136,9 +138,10 @@ class Server:
 
     def adopt_copy(self) -> None:
         """Replace the data directory of this stopped server by the finished copy."""
-        self.remove_data()
+        gone = self._put_aside()
         (self.folder / "building").rename(self.data)
         fsync_folder(self.folder)
+        shutil.rmtree(gone, ignore_errors=True)
 
     def rewind(self, upstream: Path) -> None:
         """pg_rewind this stopped server to the history of the primary in `upstream`.
@@ -147,17 +150,28 @@ class Server:
         source's afterwards and must be written again before a start.
         """
         source = f"host={conninfo_value(str(upstream))} port={SOCKET_PORT} user={SUPERUSER} dbname=postgres"
+        self.end_programs()
         self.remove_stale_pid()
         self.mark_standby(False)  # single-user recovery refuses to run as a standby
         self._run("pg_rewind", "-D", str(self.data), f"--source-server={source}")
 
     def remove_data(self) -> None:
         """Delete the data directory of this stopped server."""
+        self.end_programs()
+        gone = self._put_aside()
+        if gone.exists():
+            shutil.rmtree(gone)
+
+    def _put_aside(self) -> Path:
         gone = self.folder / "gone"
         shutil.rmtree(gone, ignore_errors=True)
         if self.data.exists():
             self.data.rename(gone)
-            shutil.rmtree(gone)
+        return gone
+
+    def end_programs(self) -> None:
+        """End what an earlier supervisor's job has left running on this member's folder."""
+        end_programs(self.folder, self.bin_folder)
 
     # -- running ---------------------------------------------------------------------------------
 

@@ -16,7 +16,6 @@ from multiaz.instance.actions import (
     PointUpstream,
     Promote,
     Record,
-    SetMaster,
     Start,
     StopAll,
     TakeSnapshot,
@@ -81,6 +80,7 @@ def test_a_well_instance_rests() -> None:
 
 def test_failover_fences_then_records_then_promotes_then_leads_clients() -> None:
     step = decide(DESIRED, seen(a=DEAD), WELL)
+    assert isinstance(step.actions[0], Fence)
     kinds = [type(action) for action in step.actions if not isinstance(action, Announce)]
     assert kinds == [Fence, Record, Promote, PointPrimary, PointUpstream]
     record = next(action.memory for action in step.actions if isinstance(action, Record))
@@ -162,9 +162,55 @@ def test_fenced_member_rejoins_and_is_started_only_then() -> None:
 
 
 def test_standby_that_cannot_stream_is_rebuilt() -> None:
-    stray = member(STANDBY, streaming=False, not_streaming_s=STRAY_AFTER_S + 1)
+    stray = member(STANDBY, streaming=False, stalled_s=STRAY_AFTER_S + 1)
     step = decide(DESIRED, seen(b=stray, upstream_link="a"), memory(in_sync=False))
-    assert step.actions == (Record(memory(in_sync=False, fenced="b")),)
+    assert step.actions == (Begin(JobKind.CLONE, "b"),)
+
+
+def test_standby_that_never_starts_is_cloned_again() -> None:
+    broken = member(DEAD, failures=3)
+    step = decide(DESIRED, seen(b=broken, upstream_link="a"), memory(in_sync=False))
+    assert step.actions == (Begin(JobKind.CLONE, "b"),)
+
+
+def test_configuration_between_a_join_and_its_record_keeps_commits_waiting() -> None:
+    """Else the record would say in sync while commits wait for nobody."""
+    step = decide(DESIRED, seen(joined_epoch=3, outdated=("a",)), memory(in_sync=False))
+    assert step.actions == (Configure("a", synchronous=True),)
+
+
+def test_failed_reboot_does_not_hold_a_takeover_back() -> None:
+    reboot = request(RequestKind.REBOOT)
+    broken = member(DEAD, failed="invalid value", wait_s=1.0)
+    step = decide(desired(request=reboot), seen(a=broken), memory(request=reboot))
+    assert Fence("a") in step.actions
+    record = next(action.memory for action in step.actions if isinstance(action, Record))
+    assert (record.request, record.answers[-1].outcome) == (None, "refused")
+
+
+def test_standby_that_hangs_is_not_promoted_while_the_primary_may_come_back() -> None:
+    silent = member(STANDBY, answering=False, silent=True)
+    assert decide(DESIRED, seen(a=DEAD, b=silent), WELL).actions == (Start("a", standby=False),)
+    broken = member(DEAD, failed="no disk", wait_s=1.0)
+    assert Fence("a") in decide(DESIRED, seen(a=broken, b=silent), WELL).actions
+
+
+def test_data_without_a_role_record_is_never_removed() -> None:
+    step = decide(DESIRED, seen(data_exists=True), RoleRecord())
+    assert (step.phase, step.actions) == (Phase.FAILED, ())
+    step = decide(DESIRED, seen(data_exists=True, creating=True), RoleRecord())
+    assert step.actions == (Begin(JobKind.CREATE, "a"),)
+
+
+def test_events_are_told_once_clients_reach_the_primary_and_then_forgotten() -> None:
+    pending = memory(to_announce=("RDS-EVENT-0006",))
+    step = decide(DESIRED, seen(), pending)
+    assert [type(action) for action in step.actions] == [Announce, Record]
+    assert decide(DESIRED, seen(primary_link="b"), pending).rule == "point"
+
+
+def test_replica_that_slipped_through_to_the_primary_is_led_back() -> None:
+    assert decide(DESIRED, seen(replicas_on_primary=True), WELL).actions == (PointUpstream("b"),)
 
 
 def test_missing_standby_is_cloned() -> None:
@@ -184,7 +230,7 @@ def test_requested_failover_is_recorded_as_answered_in_the_same_write() -> None:
     record = next(action.memory for action in step.actions if isinstance(action, Record))
     assert (record.primary, record.answered, record.answers[-1].outcome) == ("b", 1, "done")
     again = decide(wanted, Seen({"a": STANDBY, "b": PRIMARY}, primary_link="b", upstream_link="a"),
-                   record.model_copy(update={"in_sync": True, "fenced": None}))  # fmt: skip
+                   record.model_copy(update={"in_sync": True, "fenced": None, "to_announce": ()}))  # fmt: skip
     assert again.rule == "rest"
 
 
@@ -231,7 +277,10 @@ def test_replicas_are_led_to_the_standby_only_while_it_is_in_sync() -> None:
 def test_new_password_is_set_once() -> None:
     master = MasterUser(name="dbadmin", verifier="SCRAM2", number=2)
     step = decide(desired(master=master), seen(), WELL)
-    assert step.actions == (SetMaster(), Record(memory(master_number=2)))
+    assert step.actions == (Begin(JobKind.MASTER, "a"),)
+    assert decide(desired(master=master), seen(master_wait=True), WELL).rule == "rest"
+    step = decide(desired(master=master), seen(master_set=2), WELL)
+    assert step.actions == (Record(memory(master_number=2)),)
 
 
 def test_outdated_configuration_keeps_commits_waiting() -> None:
@@ -247,7 +296,7 @@ def test_deletion_stops_then_keeps_the_snapshot_then_ends() -> None:
 
 
 def test_replica_without_its_source_waits_and_is_not_copied_again() -> None:
-    stray = member(STANDBY, streaming=False, not_streaming_s=STRAY_AFTER_S * 10)
+    stray = member(STANDBY, streaming=False, stalled_s=STRAY_AFTER_S * 10)
     step = decide(REPLICA, seen(a=stray, b=SeenMember(), upstream_link="a", source_alive=False), FOLLOWING)
     assert step.rule == "rest"
     step = decide(REPLICA, seen(a=stray, b=SeenMember(), upstream_link="a", source_alive=True), FOLLOWING)

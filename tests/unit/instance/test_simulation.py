@@ -56,6 +56,7 @@ class Pair(RuleBasedStateMachine):
         self.rejoined: frozenset[MemberName] = frozenset()
         self.link: MemberName | None = None
         self.upstream: MemberName | None = None
+        self.stale: set[MemberName] = set()
 
     # -- the world ---------------------------------------------------------------------------------
 
@@ -97,6 +98,10 @@ class Pair(RuleBasedStateMachine):
         for _ in range(3):
             self._round(None)
         self.client_writes()
+
+    @rule()
+    def parameters_change(self) -> None:
+        self.stale = {"a", "b"}
 
     @rule()
     def failover_is_requested(self) -> None:
@@ -146,9 +151,17 @@ class Pair(RuleBasedStateMachine):
                 not_streaming_s=0.0 if streaming else 2.0,
             )  # fmt: skip
 
+        primary = self.disk.primary
+        joined = self.joined if primary and self.servers[primary].waits else None
+        waiting = primary if self.disk.in_sync or joined == self.disk.epoch else None
+        outdated = tuple(
+            name for name, server in self.servers.items()
+            if server.alive and (name in self.stale or server.waits != (name == waiting))
+        )  # fmt: skip
         return Seen(
-            members={"a": look("a"), "b": look("b")}, joined_epoch=self.joined, primary_link=self.link,
-            upstream_link=self.upstream, rejoined=self.rejoined, created=self.created,
+            members={"a": look("a"), "b": look("b")}, joined_epoch=joined, primary_link=self.link,
+            upstream_link=self.upstream, rejoined=self.rejoined, created=self.created, outdated=outdated,
+            creating=True, data_exists=any(server.exists for server in self.servers.values()),
         )  # fmt: skip
 
     def _perform(self, action: Action) -> None:
@@ -176,6 +189,7 @@ class Pair(RuleBasedStateMachine):
                 self.upstream = name
             case Configure(name, synchronous):
                 self.servers[name].waits = synchronous
+                self.stale.discard(name)
             case Begin(kind, name):
                 self._job(kind, name)
             case Announce():
@@ -187,10 +201,11 @@ class Pair(RuleBasedStateMachine):
         server, other = self.servers[name], self.servers[OTHER[name]]
         match kind:
             case JobKind.CREATE:
-                server.exists = server.alive = self.created = True
-                server.standby = False
+                self.servers[name] = Simulated(exists=True, alive=True, standby=False)
+                self.created = True
             case JobKind.CLONE | JobKind.REJOIN:
-                assert not server.alive, "a running server was rebuilt"
+                assert name != self.disk.primary, "the primary was rebuilt"
+                self._die(name)
                 server.exists, server.standby, server.history = True, True, list(other.history)
                 if kind is JobKind.REJOIN:
                     self.rejoined |= {name}
