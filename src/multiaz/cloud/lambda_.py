@@ -10,9 +10,12 @@ import base64
 import hashlib
 import io
 import json
+import lzma
 import sqlite3
+import struct
 import uuid
 import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -53,6 +56,11 @@ _KEPT = (
 )
 """Settings recorded and described. They have no effect, as the code never runs; any other is refused."""
 _NEVER_RUN = "Functions are recorded on the local cloud, never executed"
+_NO_ZIP = (
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error),
+    *(EOFError, NotImplementedError, RuntimeError, OSError, ValueError, OverflowError),
+)
+"""What reading bytes that are no zip file, or a damaged one, may raise."""
 _LARGEST_UNZIPPED = 256 * 1024 * 1024
 
 
@@ -315,7 +323,7 @@ class LambdaService:
                 if sum(entry.file_size for entry in files) > _LARGEST_UNZIPPED:
                     raise _invalid("Unzipped size must be smaller than 262144000 bytes")
                 only = hashlib.sha256(archive.read(files[0])).hexdigest() if len(files) == 1 else None
-        except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
+        except _NO_ZIP as error:
             raise _invalid("Could not unzip uploaded file. Please check your file, then try again.") from error
         digest = base64.b64encode(hashlib.sha256(package).digest()).decode()
         return _Code(digest, len(package), only)

@@ -182,3 +182,30 @@ def test_nothing_is_ever_invoked(client: Any) -> None:
     create(client, "idle")
     with pytest.raises(ClientError, match="recorded on the local cloud, never executed"):
         client.invoke(FunctionName="idle", Payload=b"{}")
+
+
+@pytest.mark.parametrize("damage", ["content", "method", "name", "end"])
+def test_a_damaged_package_is_bad_input_and_no_bug(client: Any, damage: str) -> None:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("index.py", SOURCE * 10)
+    package = bytearray(stream.getvalue())
+    directory = package.rindex(b"PK\x01\x02")
+    match damage:
+        case "content":
+            package[38:48] = b"\xff" * 10
+        case "method":
+            package[8:10] = package[directory + 10 : directory + 12] = (14).to_bytes(2, "little")
+        case "name":
+            package[directory + 46] = package[30] = 0xFF
+            package[directory + 8 : directory + 10] = package[6:8] = (0x800).to_bytes(2, "little")
+        case _:
+            package[directory + 42 : directory + 46] = b"\xff" * 4
+    with pytest.raises(ClientError, match="Could not unzip uploaded file"):
+        client.create_function(
+            FunctionName="damaged",
+            Runtime="python3.12",
+            Handler="index.handler",
+            Role=ROLE,
+            Code={"ZipFile": bytes(package)},
+        )
