@@ -54,13 +54,19 @@ class Dispatcher:
         if name not in self._tail_services:
             return _refuse_service(name, request)
         try:
-            action, _ = operation_name(service_model(name), request)
-            guards.check(request, action)
-            guard = self._guards.get((name, action))
-            if guard is not None:
-                guard(request, protocol.parse(name, request))
+            return self._dispatch(name, request)
         except AwsFault as fault:
             return protocol.render_fault(name, fault, request)
+        except Exception as error:  # noqa: BLE001 - logged by report_bug, without the values of the request
+            protocol.report_bug(error, request)
+            return protocol.render_fault(name, protocol.internal_failure(request.request_id), request)
+
+    def _dispatch(self, name: str, request: AwsRequest) -> AwsResponse:
+        action, _ = operation_name(service_model(name), request)
+        guards.check(request, action)
+        guard = self._guards.get((name, action))
+        if guard is not None:
+            guard(request, protocol.parse(name, request))
         ours = self._overrides.get(name, {})
         if action in ours:
             return protocol.answer(name, ours, request)

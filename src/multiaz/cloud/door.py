@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from urllib.parse import parse_qsl, quote
 
 from multiaz.cloud import chunked, policy, resources, sigv4
-from multiaz.cloud.models import known_services, model_name, operation_name, service_model
+from multiaz.cloud.models import check_nesting, known_services, model_name, operation_name, service_model
 from multiaz.cloud.principals import Principal, Principals
 from multiaz.cloud.protocol import internal_failure, render_fault, report_bug
 from multiaz.cloud.service import AwsFault, AwsRequest, AwsResponse, Caller
@@ -62,6 +62,7 @@ class Door:
         guess = _guess(http)
         try:
             request, principal = self._authenticate(http)
+            check_nesting(request)
             self._authorise(request, principal)
         except AwsFault as fault:
             return render_fault(_renderable(guess.service), fault, guess)
@@ -69,6 +70,20 @@ class Door:
             report_bug(error, replace(guess, body=http.body))
             return render_fault(_renderable(guess.service), internal_failure(guess.request_id), guess)
         return self._dispatch(request)
+
+    def refuse_stranger(self, http: HttpRequest) -> AwsResponse | None:
+        """The answer to a request signed with a key nobody has, or None; its body need not be there yet."""
+        guess = _guess(http)
+        try:
+            claim = sigv4.read_claim(sigv4.Signed(http.method, http.path, http.query, http.headers))
+            if self._principals.find(claim.access_key_id) is not None:
+                return None
+            fault = unknown_key(claim.service)
+        except AwsFault as found:
+            fault = found
+        except sigv4.BadSignature as bad:
+            fault = _bad_signature(guess.service, bad)
+        return render_fault(_renderable(guess.service), fault, guess)
 
     def _authenticate(self, http: HttpRequest) -> tuple[AwsRequest, Principal]:
         signed = sigv4.Signed(http.method, http.path, http.query, http.headers)

@@ -7,6 +7,7 @@ import json
 import socket
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -19,6 +20,8 @@ from multiaz.errors import Conflict
 LOOPBACK = "127.0.0.1"
 LARGEST_BODY_BYTES = 128 * 1024 * 1024
 """S3 objects above this must be uploaded in parts (every SDK does so above 8 to 16 MB)."""
+STRANGERS_BODY_BYTES = 256 * 1024
+"""So much of a body is read before the access key it was signed with is looked up."""
 THREADS = 64
 """Requests worked on at once. Above asyncio's default of 40 or less, because a request may wait for
 one that it caused itself (the rehearsal tools and the relay call back)."""
@@ -45,19 +48,19 @@ class FrontDoor:
         headers = joined_headers((n.decode("latin-1"), v.decode("latin-1")) for n, v in scope["headers"])
         refusal = self._foreign(headers)
         if refusal is None:
-            body = await _body(headers, receive)
-            if body is None:
-                refusal = _plain(413, f"A request body may have {LARGEST_BODY_BYTES} bytes at most.")
-            else:
-                request = HttpRequest(
-                    scope["method"],
-                    scope["raw_path"].decode("latin-1").partition("?")[0],
-                    scope["query_string"].decode("latin-1"),
-                    headers,
-                    body,
-                )
+            request = HttpRequest(
+                scope["method"],
+                scope["raw_path"].decode("latin-1").partition("?")[0],
+                scope["query_string"].decode("latin-1"),
+                headers,
+                b"",
+            )
+            body = await self._body(request, receive)
+            if isinstance(body, bytes):
                 loop = asyncio.get_running_loop()
-                refusal = await loop.run_in_executor(self._threads, self._answer, request)
+                refusal = await loop.run_in_executor(self._threads, self._answer, replace(request, body=body))
+            else:
+                refusal = body
         await _send(scope["method"], refusal, send)
 
     def close(self) -> None:
@@ -71,6 +74,36 @@ class FrontDoor:
             return own(request) if own is not None else _plain(404, "There is nothing here.")
         return self._door.handle(request)
 
+    async def _body(self, request: HttpRequest, receive: Receive) -> bytes | AwsResponse:
+        """The whole body; a refusal if it is too long, or long and from somebody nobody knows."""
+        declared = request.headers.get("content-length", "0")
+        size = int(declared) if declared.isdecimal() else 0
+        pieces: list[bytes] = []
+        came = 0
+        known = False
+        while True:
+            if max(size, came) > LARGEST_BODY_BYTES:
+                return _plain(413, f"A request body may have {LARGEST_BODY_BYTES} bytes at most.")
+            if not known and max(size, came) > STRANGERS_BODY_BYTES:
+                loop = asyncio.get_running_loop()
+                refusal = await loop.run_in_executor(self._threads, self._refuse_stranger, request)
+                if refusal is not None:
+                    return refusal
+                known = True
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                return b"".join(pieces)
+            piece = message.get("body", b"")
+            came += len(piece)
+            pieces.append(piece)
+            if not message.get("more_body") and came <= LARGEST_BODY_BYTES:
+                return b"".join(pieces)
+
+    def _refuse_stranger(self, request: HttpRequest) -> AwsResponse | None:
+        if unquote(request.path).startswith("/_multiaz/"):
+            return _plain(413, f"A request body may have {STRANGERS_BODY_BYTES} bytes at most here.")
+        return self._door.refuse_stranger(request)
+
     def _foreign(self, headers: Mapping[str, str]) -> AwsResponse | None:
         """A refusal for what a web page could have sent: a foreign Host (DNS rebinding) or any Origin."""
         if "origin" in headers:
@@ -83,26 +116,6 @@ class FrontDoor:
         if not known or port != str(self._port):
             return _plain(403, f"The Host {host!r} is not this endpoint; use {LOOPBACK}:{self._port}.")
         return None
-
-
-async def _body(headers: Mapping[str, str], receive: Receive) -> bytes | None:
-    """The whole body, or None if it is too long."""
-    length = headers.get("content-length", "0")
-    if length.isdigit() and int(length) > LARGEST_BODY_BYTES:
-        return None
-    pieces: list[bytes] = []
-    size = 0
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            return b"".join(pieces)
-        piece = message.get("body", b"")
-        size += len(piece)
-        if size > LARGEST_BODY_BYTES:
-            return None
-        pieces.append(piece)
-        if not message.get("more_body"):
-            return b"".join(pieces)
 
 
 async def _send(method: str, answer: AwsResponse, send: Send) -> None:

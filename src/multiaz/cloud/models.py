@@ -75,6 +75,27 @@ def form_of(request: AwsRequest) -> Form:
     return Form(tuple(fields), unquote(request.path))
 
 
+DEEPEST_JSON = 100
+"""Objects and lists within one another that a JSON body may have: no API of AWS needs a tenth of it, and
+every reader of the body recurses."""
+_JSON_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
+_NOT_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
+
+
+def check_nesting(request: AwsRequest) -> None:
+    """Raise AwsFault for a JSON body that is nested too deeply to be read; S3's only JSON is a policy."""
+    body = request.body
+    if is_form(request) or (request.service == "s3" and "policy" not in dict(form_of(request).fields)):
+        return
+    if body.count(b"[") + body.count(b"{") <= DEEPEST_JSON:
+        return
+    depth = 0
+    for bracket in _JSON_STRING.sub(b"", body).translate(None, _NOT_BRACKETS):
+        depth += 1 if bracket in b"[{" else -1
+        if depth > DEEPEST_JSON:
+            raise AwsFault("SerializationException", f"The body has more than {DEEPEST_JSON} levels of nesting.")
+
+
 def is_form(request: AwsRequest) -> bool:
     """Is the body a query-protocol form?"""
     kind = request.headers.get("content-type", "")

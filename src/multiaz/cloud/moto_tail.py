@@ -84,6 +84,10 @@ class MotoTail:
         except NotImplementedError:
             _log.warning("moto has no %s:%s", service, operation)
             return render_fault(service, not_available(service, operation), request)
+        except RecursionError as error:  # of a policy or another document within the body
+            report_bug(error, request)
+            message = "A document in the request has too many levels of nesting."
+            return render_fault(service, AwsFault("SerializationException", message), request)
         except Exception as error:  # noqa: BLE001 - logged by report_bug, without the values
             report_bug(error, request)
             return render_fault(service, internal_failure(request.request_id), request)

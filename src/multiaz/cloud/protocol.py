@@ -191,18 +191,25 @@ def _wire_code(shape: Shape | None, code: str) -> str:
 
 def report_bug(error: BaseException, request: AwsRequest) -> None:
     """Log a bug: where and what it was, with every value the request carried blanked out."""
-    text = "".join(traceback.format_exception(error))
-    for value in sorted(_values(request), key=len, reverse=True):
-        text = text.replace(value, "…")
+    values = _values(request)
+    if values is None:
+        text = "".join(traceback.format_tb(error.__traceback__)) + type(error).__name__
+    else:
+        text = "".join(traceback.format_exception(error))
+        for value in sorted(values, key=len, reverse=True):
+            text = text.replace(value, "…")
     _log.error("bug in %s (request %s, %s bytes):\n%s", request.service, request.request_id, len(request.body), text)
 
 
-def _values(request: AwsRequest) -> set[str]:
-    """Strings in the request that could be secret: long enough not to be words of the traceback."""
+def _values(request: AwsRequest) -> set[str] | None:
+    """Strings in the request that could be secret: long enough not to be words of the traceback.
+    None: it is nested too deeply to tell."""
     found: set[str] = set()
     try:
         found.update(value for key, value in form_of(request).fields if key not in query.ENVELOPE)
         found.update(_leaves(json.loads(request.body)) if request.body[:1] in b"{[" else ())
+    except RecursionError:
+        return None
     except (AwsFault, ValueError):
         pass
     return {value for value in found if len(value) >= 8}

@@ -24,6 +24,8 @@ from multiaz.home import Home, make_private_folder
 _log = logging.getLogger("multiaz.cloud")
 
 LOG_BYTES = 5 * 1024 * 1024
+CONNECTIONS = 512
+"""Connections at once; requests on more are answered 503, which every SDK repeats."""
 
 
 def serve(home: Home, port: int, make_services: Maker = our_services) -> None:
@@ -93,6 +95,7 @@ def _config(cloud: Cloud) -> uvicorn.Config:
         server_header=False,
         timeout_graceful_shutdown=5,
         backlog=512,
+        limit_concurrency=CONNECTIONS,
     )
 
 

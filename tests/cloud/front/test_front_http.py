@@ -10,12 +10,16 @@ import re
 import signal
 import socket
 import stat
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from front_harness import Endpoint
+from botocore.exceptions import ClientError
+from front_harness import DEADLINE_S, Endpoint
 
+from multiaz.cloud.frontdoor import STRANGERS_BODY_BYTES
+from multiaz.cloud.serving import CONNECTIONS
 from multiaz.cloud.stacks.known_functions import zipped
 from multiaz.errors import ExitCode
 from multiaz.files import lock_holder
@@ -78,6 +82,67 @@ def test_what_a_web_page_sends_is_refused(endpoint: Endpoint, origin: str) -> No
 
 def test_an_oversized_body_is_refused_before_it_is_read(endpoint: Endpoint) -> None:
     assert ask(endpoint, "PUT", "/b/k", content_length=str(10**12))[0] == 413
+
+
+STRANGER = (
+    "AWS4-HMAC-SHA256 Credential=AKIAXXXXXXXXXXXXXXXX/20260101/eu-west-1/s3/aws4_request, "
+    "SignedHeaders=host;x-amz-date, Signature=00"
+)
+
+
+@pytest.mark.parametrize(
+    ("path", "headers", "status"),
+    [
+        ("/b/k", {}, 403),
+        ("/b/k", {"authorization": STRANGER, "x-amz-date": "20260101T000000Z"}, 403),
+        ("/_multiaz/rds-db/authorize", {}, 413),
+    ],
+)
+def test_a_large_body_of_somebody_unknown_is_not_waited_for(
+    endpoint: Endpoint, path: str, headers: dict[str, str], status: int
+) -> None:
+    """Whoever reaches the port could fill the memory otherwise."""
+    assert ask(endpoint, "PUT", path, content_length=str(STRANGERS_BODY_BYTES + 1), **headers)[0] == status
+
+
+def test_a_large_body_of_somebody_known_is_read(endpoint: Endpoint) -> None:
+    s3 = endpoint.client("s3")
+    s3.create_bucket(Bucket="large", CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
+    content = bytes(4 * STRANGERS_BODY_BYTES)
+    s3.put_object(Bucket="large", Key="k", Body=content)
+    assert s3.get_object(Bucket="large", Key="k")["Body"].read() == content
+
+
+def test_connections_are_bounded_and_what_is_too_much_is_told_to_come_again(endpoint: Endpoint) -> None:
+    with contextlib.ExitStack() as held:
+        for _ in range(CONNECTIONS):
+            held.enter_context(socket.create_connection(("127.0.0.1", endpoint.port), timeout=10))
+        assert ask(endpoint, "GET", "/_multiaz/health")[0] == 503
+    deadline = time.monotonic() + DEADLINE_S
+    while ask(endpoint, "GET", "/_multiaz/health")[0] != 200:
+        assert time.monotonic() < deadline
+
+
+@pytest.mark.parametrize("service", ["secretsmanager", "kms", "lambda"])
+@pytest.mark.parametrize("opening", [b"[", b'{"a":', b'["\\"[",'])
+def test_a_body_of_too_many_levels_is_bad_input_and_no_bug(endpoint: Endpoint, service: str, opening: bytes) -> None:
+    client = endpoint.client(service)
+    client.meta.events.register("before-call", lambda params, **_: params.update(body=opening * 100_000))
+    calls = {"secretsmanager": "list_secrets", "kms": "create_key", "lambda": "tag_resource"}
+    arguments = {"Resource": "arn:aws:lambda:eu-west-1:123456789012:function:f", "Tags": {}}
+    with pytest.raises(ClientError, match="levels of nesting"):
+        getattr(client, calls[service])(**(arguments if service == "lambda" else {}))
+
+
+def test_a_policy_of_too_many_levels_is_bad_input_and_no_bug(endpoint: Endpoint) -> None:
+    sns, s3 = endpoint.client("sns"), endpoint.client("s3")
+    topic = sns.create_topic(Name="t")["TopicArn"]
+    with pytest.raises(ClientError, match="levels of nesting"):
+        sns.set_topic_attributes(TopicArn=topic, AttributeName="Policy", AttributeValue="[" * 50_000)
+    s3.create_bucket(Bucket="deep", CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
+    with pytest.raises(ClientError, match="levels of nesting"):
+        s3.put_bucket_policy(Bucket="deep", Policy="[" * 50_000)
+    s3.put_object(Bucket="deep", Key="policy", Body=b"[" * 50_000)
 
 
 def test_it_listens_on_loopback_only(endpoint: Endpoint) -> None:
