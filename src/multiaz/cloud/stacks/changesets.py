@@ -21,7 +21,7 @@ from multiaz.cloud.stacks.requests import (
     check_name,
     check_token,
     read_tags,
-    refuse_absent,
+    refuse_triggers,
 )
 from multiaz.cloud.stacks.run import pseudo_parameters
 from multiaz.cloud.stacks.schema import find_schema
@@ -39,7 +39,7 @@ class ChangeSets:
         self._journal = journal
         self._engine = engine
         self._reader = reader
-        self.operations: Mapping[str, Operation] = {
+        self.operations: dict[str, Operation] = {
             "CreateChangeSet": self.create,
             "DescribeChangeSet": self.describe,
             "ListChangeSets": self.list,
@@ -51,7 +51,7 @@ class ChangeSets:
         """Compute and keep a change set; of type CREATE it makes a stack in REVIEW_IN_PROGRESS."""
         name = check_name(params.get("ChangeSetName"), "changeSetName")
         token = check_token(params.get("ClientToken"))
-        refuse_absent(params, "ResourcesToImport", "IncludeNestedStacks", "ImportExistingResources", "DeploymentMode")
+        refuse_triggers(params)
         kind = params.get("ChangeSetType", "UPDATE")
         if kind not in {"CREATE", "UPDATE"}:
             raise not_available(f"ChangeSetType {kind}")
@@ -213,8 +213,6 @@ class ChangeSets:
 
     def describe(self, context: Context, params: dict[str, Any]) -> dict[str, Any]:
         """One change set, all its changes at once."""
-        if params.get("IncludePropertyValues"):
-            raise not_available("The parameter IncludePropertyValues")
         return describe.change_set_shape(*self.find(context, params))
 
     def list(self, context: Context, params: dict[str, Any]) -> dict[str, Any]:

@@ -34,14 +34,10 @@ _DESCRIBE = {
     "AWS::EC2::Volume::Id": ("describe_volumes", "VolumeIds"),
     "AWS::EC2::VPC::Id": ("describe_vpcs", "VpcIds"),
 }
-_ABSENT = ("RoleARN", "StackPolicyBody", "StackPolicyURL", "NotificationARNs")
 
 
-def refuse_absent(params: Mapping[str, Any], *names: str) -> None:
-    """Refuse by name request parameters this local cloud would otherwise ignore."""
-    for name in (*_ABSENT, *names):
-        if params.get(name):
-            raise not_available(f"The parameter {name}")
+def refuse_triggers(params: Mapping[str, Any]) -> None:
+    """Refuse rollback by alarms."""
     rollback = params.get("RollbackConfiguration") or {}
     if rollback.get("RollbackTriggers") or rollback.get("MonitoringTimeInMinutes"):
         raise not_available("RollbackConfiguration with triggers")

@@ -15,6 +15,7 @@ from typing import Any
 from multiaz.cloud.principals import DEFAULT_REGION
 from multiaz.cloud.service import ACCOUNT_ID, PARTITION, AwsFault, Clients, Context, Operation
 from multiaz.cloud.stacks import describe
+from multiaz.cloud.stacks.accepted import checked
 from multiaz.cloud.stacks.changesets import ChangeSets
 from multiaz.cloud.stacks.engine import Engine
 from multiaz.cloud.stacks.faults import Superseded, not_available, validation_error
@@ -24,7 +25,7 @@ from multiaz.cloud.stacks.requests import (
     check_name,
     check_token,
     read_tags,
-    refuse_absent,
+    refuse_triggers,
 )
 from multiaz.cloud.stacks.state import Journal
 from multiaz.cloud.stacks.template import Template, read_template
@@ -83,9 +84,9 @@ class CloudFormationService:
             self.update_termination_protection,
             self.validate_template,
         )
+        operations = {_api_name(operation.__name__): operation for operation in own} | self._change_sets.operations
         self.operations: Mapping[str, Operation] = {
-            **{_api_name(operation.__name__): operation for operation in own},
-            **self._change_sets.operations,
+            action: checked(action, operation) for action, operation in operations.items()
         }
 
     def start(self) -> None:
@@ -111,7 +112,7 @@ class CloudFormationService:
         """Begin to create a stack; the same ClientRequestToken again gives the same answer."""
         name = check_name(params.get("StackName"))
         token = check_token(params.get("ClientRequestToken"))
-        refuse_absent(params)
+        refuse_triggers(params)
         if "DisableRollback" in params and "OnFailure" in params:
             raise validation_error("Only one of DisableRollback or OnFailure can be specified, not both.")
         on_failure = params.get("OnFailure", "ROLLBACK")
@@ -162,8 +163,6 @@ class CloudFormationService:
 
     def delete_stack(self, context: Context, params: dict[str, Any]) -> dict[str, Any]:
         """Begin to delete a stack; an absent one is deleted already."""
-        if params.get("RoleARN"):
-            raise not_available("The parameter RoleARN")
         mode = params.get("DeletionMode", "STANDARD")
         if mode != "STANDARD":
             raise not_available(f"DeletionMode {mode}")
@@ -210,7 +209,7 @@ class CloudFormationService:
     def update_stack(self, context: Context, params: dict[str, Any]) -> dict[str, Any]:
         """Refuse an update with changes by name; say so if there is none."""
         stack = self._live(context, params)
-        refuse_absent(params, "StackPolicyDuringUpdateBody", "StackPolicyDuringUpdateURL")
+        refuse_triggers(params)
         _, plan = self._change_sets.update_plan(stack, params)
         if not plan.changes_anything:
             raise validation_error("No updates are to be performed.")
@@ -345,8 +344,6 @@ class CloudFormationService:
 
     def get_template_summary(self, context: Context, params: dict[str, Any]) -> dict[str, Any]:
         """What a template declares."""
-        if params.get("StackSetName"):
-            raise not_available("The parameter StackSetName")
         if (params.get("TemplateSummaryConfig") or {}).get("TreatUnrecognizedResourceTypesAsWarnings"):
             raise not_available("The parameter TreatUnrecognizedResourceTypesAsWarnings")
         if params.get("StackName"):
