@@ -146,6 +146,8 @@ EXTENSION_PARAMETERS: tuple[tuple[str, Definition], ...] = (
 
 PRELOADABLE = ("auto_explain", "pg_prewarm", "pg_stat_statements")
 """Libraries of stock PostgreSQL that RDS lets shared_preload_libraries name."""
+LIBRARY_LISTS = ("local_preload_libraries", "session_preload_libraries", "shared_preload_libraries")
+"""Settings that load code into the server: never a path, and nothing but PRELOADABLE."""
 
 _FIXED_GROUPS = (
     "File Locations", "Preset Options", "Developer Options", "Customized Options",
@@ -202,8 +204,8 @@ def _core(setting: Setting, system: Mapping[str, str]) -> Definition:
     return Definition(
         name=name,
         static=setting.static,
-        kind="list" if name == "shared_preload_libraries" else setting.kind,
-        allowed=",".join(PRELOADABLE) if name == "shared_preload_libraries" else allowed,
+        kind="list" if name in LIBRARY_LISTS else setting.kind,
+        allowed=",".join(PRELOADABLE) if name in LIBRARY_LISTS else allowed,
         modifiable=not fixed,
         system=system.get(name),
         description=setting.description,
@@ -265,7 +267,7 @@ def _check_formula(definition: Definition, value: str) -> None:
 def _check_literal(definition: Definition, value: str, libraries: frozenset[str]) -> None:
     if any(ord(letter) < 32 or ord(letter) == 127 for letter in value):
         raise AwsFault("InvalidParameterValue", f"The value of {definition.name} contains a control character")
-    if definition.name == "shared_preload_libraries":
+    if definition.name in LIBRARY_LISTS:
         _check_libraries(definition, value, libraries)
     elif definition.kind in ("integer", "float"):
         if not in_range(definition, value):
