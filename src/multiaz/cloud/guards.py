@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from multiaz.cloud.models import form_of, is_form, model_name
-from multiaz.cloud.service import AwsFault, AwsRequest
+from multiaz.cloud.service import ACCOUNT_ID, AwsFault, AwsRequest
 
 _FORM_TAG = re.compile(r"(?:^|\.)(?:Tag|Tags|TagSet|TagSpecification|TagKeys)\.(?:.*\.)?(?:Key|member\.\d+|key)$")
 """Names of form fields that hold the key of a tag, of EC2, IAM, SNS, CloudWatch and the like."""
@@ -23,8 +23,11 @@ IGNORED: dict[tuple[str, str], frozenset[str]] = {
 """Parameters moto takes and forgets, by service and action: refused by name."""
 
 
-LACKING = frozenset({("ec2", "DescribeInstanceTypeOfferings")})
-"""Actions moto would answer wrongly as we run it."""
+LACKING = frozenset({("ec2", "DescribeInstanceTypeOfferings"), ("ssm", "SendCommand")})
+"""Actions moto would answer wrongly as we run it: no machine is managed here that a command could reach."""
+
+_OWNERS = ("x-amz-expected-bucket-owner", "x-amz-source-expected-bucket-owner")
+"""S3 headers that say whose a bucket must be; moto reads none of them."""
 
 
 def check(request: AwsRequest, operation: str) -> None:
@@ -43,6 +46,8 @@ def check(request: AwsRequest, operation: str) -> None:
                 raise AwsFault(
                     "InvalidParameterValue", f"{service}:{operation}: {name} is not available on the local cloud."
                 )
+    if service == "s3" and any(request.headers.get(name, ACCOUNT_ID) != ACCOUNT_ID for name in _OWNERS):
+        raise AwsFault("AccessDenied", "Access Denied", 403)
     if service == "s3" and operation == "CreateBucket" and b"<Tag>" in request.body:
         raise AwsFault("NotImplemented", "CreateBucket: Tags is not available here; use PutBucketTagging.", 501)
 

@@ -46,6 +46,7 @@ def apply(bodies: Bodies) -> None:
             _s3_takes_system_tags()
             _s3_judges_no_policy()
             _composite_alarms()
+            _alarms_begin_without_data()
             _messages_stay_here()
             _tags_go_with_what_they_name()
             _deleted_endpoints_are_gone()
@@ -160,6 +161,30 @@ def _composite_alarms() -> None:
     response: Any = CloudWatchResponse
     if not hasattr(response, "put_composite_alarm"):
         response.put_composite_alarm = response.put_metric_alarm
+
+
+def _alarms_begin_without_data() -> None:
+    """moto says a new alarm is OK, though nothing was measured, and an alarm that is put again is new."""
+    from moto.cloudwatch.models import Alarm, CloudWatchBackend
+
+    alarm: Any = Alarm
+    backend: Any = CloudWatchBackend
+    init, put = alarm.__init__, backend.put_metric_alarm
+    state = ("state_reason", "state_reason_data", "state_value", "state_updated_timestamp", "history")
+
+    def make(self: Any, *arguments: Any, **named: Any) -> None:
+        init(self, *arguments, **named)
+        self.state_value = "INSUFFICIENT_DATA"
+
+    def put_alarm(self: Any, name: str, *arguments: Any, **named: Any) -> Any:
+        before = self.alarms.get(name)
+        made = put(self, name, *arguments, **named)
+        if before is not None:
+            made.__dict__.update({key: getattr(before, key) for key in state})
+        return made
+
+    alarm.__init__ = make
+    backend.put_metric_alarm = put_alarm
 
 
 MESSAGES_KEPT = 100

@@ -116,6 +116,7 @@ def test_composite_alarms_are_made_and_told_apart(client: Callable[[str], Any]) 
     assert [(a["AlarmName"], a["AlarmRule"], a["ActionsEnabled"]) for a in told["CompositeAlarms"]] == [
         ("any", "ALARM(a) OR ALARM(b)", True)
     ]
+    assert told["CompositeAlarms"][0]["StateValue"] == "INSUFFICIENT_DATA"
     with pytest.raises(ClientError, match="ActionsSuppressor is not available"):
         cloudwatch.put_composite_alarm(AlarmName="any", AlarmRule="ALARM(a)", ActionsSuppressor="b")
 
@@ -260,3 +261,50 @@ def test_messages_are_recorded_and_go_nowhere(client: Callable[[str], Any], tail
     kept = sns_backends["123456789012"][REGION].topics[topic].sent_notifications
     assert len(kept) == MESSAGES_KEPT
     assert kept[-1][1] == f"message {MESSAGES_KEPT + 4}"
+
+
+def test_an_alarm_begins_without_data_and_keeps_its_state_when_it_is_put_again(client: Callable[[str], Any]) -> None:
+    cloudwatch = client("cloudwatch")
+    alarm = {
+        "AlarmName": "new",
+        "MetricName": "CPUUtilization",
+        "Namespace": "AWS/RDS",
+        "ComparisonOperator": "GreaterThanThreshold",
+        "EvaluationPeriods": 1,
+        "Period": 60,
+        "Threshold": 1.0,
+        "Statistic": "Average",
+    }
+
+    def state() -> tuple[str, str]:
+        told = cloudwatch.describe_alarms(AlarmNames=["new"])["MetricAlarms"][0]
+        return told["StateValue"], told["StateReason"]
+
+    cloudwatch.put_metric_alarm(**alarm)
+    assert state() == ("INSUFFICIENT_DATA", "Unchecked: Initial alarm creation")
+    cloudwatch.set_alarm_state(AlarmName="new", StateValue="ALARM", StateReason="rehearsal")
+    cloudwatch.put_metric_alarm(**alarm)
+    assert state() == ("ALARM", "rehearsal")
+
+
+def test_nobody_says_a_command_was_sent_where_no_machine_is(client: Callable[[str], Any]) -> None:
+    with pytest.raises(ClientError, match="ssm:SendCommand is not available"):
+        client("ssm").send_command(DocumentName="AWS-RunShellScript", InstanceIds=["i-0123456789abcdef0"])
+
+
+def test_a_bucket_that_must_be_a_strangers_is_not_ours(client: Callable[[str], Any]) -> None:
+    """Who names the owner is protected from writing into somebody else's bucket."""
+    s3 = client("s3")
+    s3.create_bucket(Bucket="owned", CreateBucketConfiguration={"LocationConstraint": REGION})
+    ours, stranger = "123456789012", "210987654321"
+    s3.put_object(Bucket="owned", Key="k", Body=b"x", ExpectedBucketOwner=ours)
+    copy = {"Bucket": "owned", "Key": "copy", "CopySource": {"Bucket": "owned", "Key": "k"}}
+    for refused in (
+        lambda: s3.put_object(Bucket="owned", Key="k", Body=b"y", ExpectedBucketOwner=stranger),
+        lambda: s3.get_object(Bucket="owned", Key="k", ExpectedBucketOwner=stranger),
+        lambda: s3.delete_bucket(Bucket="owned", ExpectedBucketOwner=stranger),
+        lambda: s3.copy_object(**copy, ExpectedSourceBucketOwner=stranger),
+    ):
+        with pytest.raises(ClientError, match="AccessDenied"):
+            refused()
+    assert s3.get_object(Bucket="owned", Key="k", ExpectedBucketOwner=ours)["Body"].read() == b"x"
