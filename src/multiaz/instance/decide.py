@@ -7,7 +7,6 @@ leads to a state in which it is silent, so the loop comes to rest; an action tha
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 from multiaz.instance.actions import (
     Action,
@@ -35,116 +34,18 @@ from multiaz.instance.records import (
     RoleRecord,
     RunState,
 )
+from multiaz.instance.view import Seen, SeenMember, View
 
 LEAVE_AFTER_S = 1.0
 """How long commits wait for a standby that is up but not streaming before it is struck off. RDS too goes on."""
 STRAY_AFTER_S = 5.0
 """How long a standby or replica may be up, with its upstream up, and not stream before it is rebuilt."""
 CLONE_AFTER_FAILURES = 3
-KEPT_ANSWERS = 16
 MESSAGES = {
     "RDS-EVENT-0006": "DB instance restarted",
     "RDS-EVENT-0013": "Multi-AZ instance failover started.",
     "RDS-EVENT-0049": "Multi-AZ instance failover completed",
 }
-
-
-@dataclass(frozen=True)
-class SeenMember:
-    """One server as seen this round."""
-
-    exists: bool = False
-    alive: bool = False
-    """A live postmaster."""
-    answering: bool = False
-    """Its latest probe succeeded, on this postmaster."""
-    in_recovery: bool | None = None
-    """None while it does not answer."""
-    streaming: bool = False
-    """Its WAL receiver streams, and (of our own standby) the primary says so too."""
-    not_streaming_s: float = 0.0
-    """For how long it has not been streaming, up or not: how long commits have waited for it."""
-    stalled_s: float = 0.0
-    """For how long it has been answering without streaming and without replaying anything."""
-    silent: bool = False
-    """It runs and has not answered for seconds: it hangs, or its machine does."""
-    failures: int = 0
-    """Attempts to start it, or jobs on it, that failed one after the other."""
-    pending_restart: bool = False
-    job: JobKind | None = None
-    """The job that is being done on it."""
-    failed: str | None = None
-    """Why the latest start or job failed; cleared by the next success."""
-    wait_s: float = 0.0
-    """How long to wait before the next attempt after a failure."""
-
-
-@dataclass(frozen=True)
-class Seen:
-    """Everything a decision may look at beside what is wanted and remembered."""
-
-    members: dict[MemberName, SeenMember]
-    joined_epoch: int | None = None
-    """A join finished in this epoch: the standby has everything and commits wait for it."""
-    primary_link: MemberName | None = None
-    upstream_link: MemberName | None = None
-    source_alive: bool = False
-    """Read replicas: something listens at the source's upstream link."""
-    rejoined: frozenset[MemberName] = frozenset()
-    """Members that a rejoin job has brought to the primary's history and that have not been started since."""
-    outdated: tuple[MemberName, ...] = ()
-    """Members that run and whose configuration is not the wanted one."""
-    replicas_on_primary: bool = False
-    """A read replica streams from the primary."""
-    creating: bool = False
-    """The first server was being made, perhaps by a supervisor before us."""
-    data_exists: bool = False
-    """Some member has a data directory."""
-    master_set: int = 0
-    """`MasterUser.number` whose job finished."""
-    master_wait: bool = False
-    """Setting the master user's verifier failed a moment ago."""
-    created: bool = False
-    """The create job finished: the first server is made and bootstrapped."""
-    restarted: bool = False
-    """The restart job of the primary for the request in progress finished."""
-    snapshot_taken: bool = False
-
-
-@dataclass(frozen=True)
-class View:
-    """What the rules look at, with the names they use."""
-
-    desired: DesiredInstance
-    seen: Seen
-    memory: RoleRecord
-    primary: MemberName
-    other: MemberName
-    p: SeenMember = field(init=False)
-    o: SeenMember = field(init=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "p", self.seen.members.get(self.primary, SeenMember()))
-        object.__setattr__(self, "o", self.seen.members.get(self.other, SeenMember()))
-
-    @property
-    def takeover_possible(self) -> bool:
-        """The standby has every acknowledged commit and is up."""
-        return self.memory.in_sync and self.o.alive and self.o.job is None
-
-    @property
-    def joined(self) -> bool:
-        """A join finished in this epoch, and commits still wait for the standby because of it."""
-        return self.seen.joined_epoch is not None and self.seen.joined_epoch == self.memory.epoch
-
-    def remember(self, **changes: object) -> RoleRecord:
-        """The memory with `changes`."""
-        return self.memory.model_copy(update=changes)
-
-    def answer(self, request: Request, outcome: str, reason: str) -> tuple[Answer, ...]:
-        """The answers so far with this one."""
-        answer = Answer.model_validate({"number": request.number, "outcome": outcome, "reason": reason})
-        return (*self.memory.answers, answer)[-KEPT_ANSWERS:]
 
 
 Rule = Callable[[View], Step | None]

@@ -20,7 +20,7 @@ from multiaz.instance.actions import (
     StopAll,
     TakeSnapshot,
 )
-from multiaz.instance.decide import LEAVE_AFTER_S, RULES, STRAY_AFTER_S, Seen, SeenMember, decide
+from multiaz.instance.decide import LEAVE_AFTER_S, RULES, STRAY_AFTER_S, decide
 from multiaz.instance.records import (
     DesiredInstance,
     Endpoint,
@@ -32,6 +32,7 @@ from multiaz.instance.records import (
     RunState,
     Source,
 )
+from multiaz.instance.view import Seen, SeenMember
 
 DESIRED = DesiredInstance(
     resource_id="db-X",

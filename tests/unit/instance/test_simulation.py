@@ -24,8 +24,9 @@ from multiaz.instance.actions import (
     Record,
     Start,
 )
-from multiaz.instance.decide import Seen, SeenMember, decide
+from multiaz.instance.decide import decide
 from multiaz.instance.records import MemberName, Request, RequestKind, RoleRecord
+from multiaz.instance.view import Seen, SeenMember
 
 OTHER: dict[MemberName, MemberName] = {"a": "b", "b": "a"}
 
