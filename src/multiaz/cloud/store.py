@@ -8,18 +8,39 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from multiaz.errors import Conflict
+
+RECORDS_VERSION = 1
+"""Raised by every change after which an older or newer multiaz could not read the records.
+
+0, of a file made before versions were kept, has the records of 1.
+"""
+
 
 class Store:
-    """One connection behind one lock. Transactions are short; nothing waits for PostgreSQL inside one."""
+    """One connection behind one lock. Transactions are short; nothing waits for PostgreSQL inside one.
+
+    Raises Conflict, changing nothing, if the file holds the records of another version of multiaz.
+    """
 
     def __init__(self, path: Path) -> None:
         self._lock = threading.RLock()
         self._connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+        found = int(self._connection.execute("PRAGMA user_version").fetchone()[0])
+        if found not in (0, RECORDS_VERSION):
+            self._connection.close()
+            raise Conflict(
+                f"Cannot use {path}",
+                f"its records have version {found}, and this multiaz reads version {RECORDS_VERSION}",
+                "use the multiaz that made it, or set MULTIAZ_HOME to another folder",
+            )
         path.chmod(0o600)
         self._connection.row_factory = sqlite3.Row
         self._connection.execute("PRAGMA journal_mode=WAL")
         self._connection.execute("PRAGMA synchronous=FULL")
         self._connection.execute("PRAGMA foreign_keys=ON")
+        if found != RECORDS_VERSION:
+            self._connection.execute(f"PRAGMA user_version={RECORDS_VERSION}")
 
     def create(self, ddl: str) -> None:
         """Run `CREATE TABLE IF NOT EXISTS` statements of one service."""
