@@ -179,6 +179,20 @@ def test_a_killed_supervisor_is_started_again(any_cloud: Cloud) -> None:
     assert any_cloud.until_status("shop", "available")
 
 
+def test_an_instance_whose_supervisor_was_given_up_can_be_deleted_at_once(cloud: Cloud) -> None:
+    assert cloud.supervisor is not None
+    only_deletes = f'grep -q \'"run": *"deleted"\' "$1/desired.json" && exec {" ".join(cloud.supervisor)} "$@"'
+    cloud.supervisor = ["/bin/sh", "-c", only_deletes, "supervisor"]
+    cloud.restart()
+    cloud.call("CreateDBInstance", DBInstanceIdentifier="shop", **cloud.prepare())
+    cloud.until_status("shop", "failed")
+    assert cloud.refusal("DeleteDBInstance", DBInstanceIdentifier="shop", FinalDBSnapshotIdentifier="last")[0] == (
+        "InvalidDBInstanceState"
+    )
+    cloud.call("DeleteDBInstance", DBInstanceIdentifier="shop", SkipFinalSnapshot=True)
+    cloud.until_gone("shop")
+
+
 @pytest.mark.parametrize("action", ["create", "delete"])
 def test_a_new_cloud_process_carries_on_with_what_was_acknowledged(any_cloud: Cloud, action: str) -> None:
     if action == "create":
