@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
 from stacks_world import World, refused
 
 from multiaz.blueprint.empty_bucket import EMPTY_BUCKET_CODE
@@ -497,6 +498,66 @@ def test_dynamic_references_are_resolved_when_called_and_secrets_are_kept_nowher
         rows = world.store.rows(f"SELECT * FROM stacks_{table}")
         assert not any(word in str(tuple(row)) for row in rows), table
     world.deleted(stack["StackId"])
+
+
+ROUTED: dict[str, Any] = {
+    "Parameters": {"Word": {"Type": "String", "NoEcho": True, "Default": "d"}},
+    "Resources": {
+        "Gateway": {"Type": "AWS::EC2::InternetGateway"},
+        "Attachment": {
+            "Type": "AWS::EC2::VPCGatewayAttachment",
+            "Properties": {"InternetGatewayId": {"Ref": "Gateway"}, "VpcId": "{{resolve:ssm:/net/vpc}}"},
+        },
+        "Route": {
+            "Type": "AWS::EC2::Route",
+            "DependsOn": "Attachment",
+            "Properties": {
+                "RouteTableId": "{{resolve:ssm:/net/table}}",
+                "DestinationCidrBlock": "0.0.0.0/0",
+                "GatewayId": {"Ref": "Gateway"},
+            },
+        },
+        "Copy": {"Type": "AWS::SSM::Parameter", "Properties": {"Type": "String", "Value": {"Ref": "Word"}}},
+    },
+}
+
+
+def test_what_a_dynamic_reference_named_is_deleted_whatever_the_parameter_says_since(world: World) -> None:
+    ec2, ssm = world.client("ec2"), world.client("ssm")
+    vpc = ec2.create_vpc(CidrBlock="10.9.0.0/16")["Vpc"]["VpcId"]
+    table = ec2.create_route_table(VpcId=vpc)["RouteTable"]["RouteTableId"]
+    ssm.put_parameter(Name="/net/vpc", Type="String", Value=vpc)
+    ssm.put_parameter(Name="/net/table", Type="String", Value=table)
+    stack = world.made(ROUTED)
+    assert stack["StackStatus"] == "CREATE_COMPLETE", world.events(stack["StackId"])
+
+    def routes() -> list[str]:
+        (found,) = ec2.describe_route_tables(RouteTableIds=[table])["RouteTables"]
+        return [route["DestinationCidrBlock"] for route in found["Routes"]]
+
+    assert "0.0.0.0/0" in routes()
+    ssm.put_parameter(Name="/net/table", Type="String", Value="rtb-00000000000000000", Overwrite=True)
+    ssm.delete_parameter(Name="/net/vpc")
+    assert world.deleted(stack["StackId"])["StackStatus"] == "DELETE_COMPLETE", world.events(stack["StackId"])
+    assert "0.0.0.0/0" not in routes()
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_values_that_are_not_echoed_are_forgotten_with_their_stack(world: World, fails: bool) -> None:
+    word = f"never-echoed-{fails}"
+    template: dict[str, Any] = {
+        "Parameters": ROUTED["Parameters"],
+        "Resources": {"Copy": ROUTED["Resources"]["Copy"]},
+    }
+    if fails:
+        bad = {"VpcId": "vpc-00000000000000000", "CidrBlock": "10.0.0.0/24"}
+        template["Resources"]["Bad"] = {"Type": "AWS::EC2::Subnet", "DependsOn": "Copy", "Properties": bad}
+    stack = world.made(template, Parameters=[{"ParameterKey": "Word", "ParameterValue": word}])
+    assert stack["StackStatus"] == ("ROLLBACK_COMPLETE" if fails else "CREATE_COMPLETE")
+    if not fails:
+        world.deleted(stack["StackId"])
+    for table in ("stack", "resource", "event", "output", "change_set"):
+        assert word not in str([tuple(row) for row in world.store.rows(f"SELECT * FROM stacks_{table}")]), table
 
 
 def test_a_secret_in_an_error_is_hidden(world: World) -> None:

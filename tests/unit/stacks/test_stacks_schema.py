@@ -101,6 +101,25 @@ def problems(kind: str, properties: dict[str, Any]) -> str | None:
             {"Code": {"S3Bucket": "bbb", "S3Key": "k"}, "Role": "arn:aws:iam::123456789012:role/r"},
             "Code other than an inline ZipFile",
         ),
+        (
+            "AWS::Lambda::Function",
+            {
+                "Code": {"ZipFile": "x", "SourceKMSKeyArn": "arn:aws:kms:us-east-1:123456789012:key/k"},
+                "Role": "arn:aws:iam::123456789012:role/r",
+                "Runtime": "python3.13",
+            },
+            "SourceKMSKeyArn of Code beside ZipFile is not available",
+        ),
+        (
+            "AWS::SSM::Parameter",
+            {"Type": "String", "Value": "x-{{resolve:secretsmanager:s:SecretString:password}}"},
+            "a dynamic reference to a secret in Value",
+        ),
+        (
+            "AWS::SSM::Parameter",
+            {"Type": "String", "Value": "x", "AllowedPattern": "y"},
+            "property AllowedPattern of AWS::SSM::Parameter is not available",
+        ),
         ("Custom::Thing", {}, "required key [ServiceToken] not found"),
         ("Custom::Thing", {"ServiceToken": "t", "Foo": 1}, "property Foo of Custom::Thing is not available"),
     ],

@@ -17,6 +17,7 @@ from botocore.exceptions import ClientError
 from multiaz.cloud.service import Clients
 from multiaz.cloud.stacks.faults import TemplateError
 
+DYNAMIC = "{{resolve:"
 _REFERENCE = re.compile(r"\{\{resolve:([^:{}]+):([^{}]*)\}\}")
 _ARN = re.compile(r"(arn:[^:]+:secretsmanager:[^:]*:[^:]*:secret:[^:]+)(?::(.*))?\Z")
 _SECURE_PROPERTIES = frozenset(
@@ -96,7 +97,7 @@ def references(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[s
     elif isinstance(value, list):
         for item in value:
             yield from references(item, path)
-    elif isinstance(value, str) and "{{resolve:" in value:
+    elif isinstance(value, str) and DYNAMIC in value:
         for found in _REFERENCE.finditer(value):
             yield path, parse_reference(found.group(1), found.group(2))
 
@@ -110,6 +111,10 @@ class Resolver:
     resource_type: str
     secrets: set[str] = field(default_factory=set, repr=False)
     """Values that must never be shown."""
+    shown: dict[str, str] = field(default_factory=dict)
+    """Non-secret references (`{{resolve:ssm:…}}` as written) and what they gave."""
+    deleting: bool = False
+    """Secrets are left as written, as nothing needs one to be deleted; what `shown` has is not asked again."""
     _cache: dict[SecretReference, str] = field(default_factory=dict, repr=False)
 
     def resolve(self, value: Any, path: tuple[str, ...] = ()) -> Any:
@@ -118,7 +123,7 @@ class Resolver:
             return {key: self.resolve(item, (*path, str(key))) for key, item in value.items()}
         if isinstance(value, list):
             return [self.resolve(item, path) for item in value]
-        if not isinstance(value, str) or "{{resolve:" not in value:
+        if not isinstance(value, str) or DYNAMIC not in value:
             return value
         return _REFERENCE.sub(lambda found: self._read(found, path), value)
 
@@ -130,8 +135,15 @@ class Resolver:
         return text
 
     def _read(self, found: re.Match[str], path: tuple[str, ...]) -> str:
+        text = found.group(0)
         reference = parse_reference(found.group(1), found.group(2))
         match reference:
+            case SsmReference(secure=False):
+                if not self.deleting or text not in self.shown:
+                    self.shown[text] = self._read_parameter(reference, path)
+                return self.shown[text]
+            case _ if self.deleting:
+                return text
             case SecretReference():
                 return self._read_secret(reference)
             case SsmReference():

@@ -11,7 +11,7 @@ from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 
 from multiaz.cloud.service import ACCOUNT_ID, Clients
 from multiaz.cloud.stacks import schema as schemas
-from multiaz.cloud.stacks.dynamic import Resolver, references
+from multiaz.cloud.stacks.dynamic import DYNAMIC, Resolver, references
 from multiaz.cloud.stacks.evaluate import Evaluator
 from multiaz.cloud.stacks.faults import Cancelled, Interrupted, ResourceFailure, TemplateError
 from multiaz.cloud.stacks.records import ResourceRecord, StackRecord
@@ -135,7 +135,10 @@ class Performer:
             call.on_initiated = on_initiated
             self._wait_for_creation(0)
             made = _handler(definition.type).create(call)
-            return Made(made.physical_id, {name: _plain(value) for name, value in made.attributes.items()})
+            # What references gave is kept beside the attributes: deletion must name what creation named.
+            return Made(
+                made.physical_id, {**resolver.shown, **{name: _plain(value) for name, value in made.attributes.items()}}
+            )
         except (ResourceFailure, TemplateError) as error:
             raise ResourceFailure(resolver.hide(str(error))) from error
         except ClientError as error:
@@ -174,8 +177,9 @@ class Performer:
             raise ResourceFailure(str(error)) from error
 
     def _deletion_call(self, definition: ResourceDefinition, record: ResourceRecord) -> Call:
-        # Dynamic references stay as they are: nothing needs a secret to be deleted.
-        evaluated = self.evaluator.properties(definition)
+        kept = {name: str(value) for name, value in record.attributes.items() if name.startswith(DYNAMIC)}
+        resolver = Resolver(self.clients, self.stack.region, definition.type, shown=kept, deleting=True)
+        evaluated = resolver.resolve(self.evaluator.properties(definition))
         return self._call(definition, record, evaluated, self._wait_for_deletion)
 
     def _call(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from multiaz.cloud.stacks.parameters import ParameterValue
@@ -30,6 +30,14 @@ class Settings:
     retain: tuple[str, ...] = ()
     """RetainResources of a DeleteStack under way."""
     change_set_id: str | None = None
+
+    def without_secrets(self) -> Settings:
+        """These settings, NoEcho values blanked."""
+        blank = {
+            name: replace(value, value="", resolved=None) if value.no_echo else value
+            for name, value in self.parameters.items()
+        }
+        return replace(self, parameters=blank)
 
     def to_json(self) -> str:
         """The stored form."""

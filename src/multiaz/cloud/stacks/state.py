@@ -58,6 +58,10 @@ CREATE TABLE IF NOT EXISTS stacks_change_set (
 """
 
 
+_NOTHING_LEFT = frozenset({"DELETE_COMPLETE", "ROLLBACK_COMPLETE"})
+"""Statuses of a stack no resource of which will be made or deleted any more."""
+
+
 class Journal:
     """Reads and writes the records. Every public method is one transaction, on disk when it returns."""
 
@@ -144,6 +148,8 @@ class Journal:
             ).rowcount
             if not changed:
                 raise Superseded(stack.stack_id)
+            if status in _NOTHING_LEFT:
+                _forget_secrets(db, stack.stack_id)
             if deleted:
                 db.execute("DELETE FROM stacks_export WHERE stack_id = ?", (stack.stack_id,))
                 db.execute("DELETE FROM stacks_import WHERE stack_id = ?", (stack.stack_id,))
@@ -419,6 +425,16 @@ class Journal:
         """Forget a change set."""
         with self._store.transaction() as db:
             db.execute("DELETE FROM stacks_change_set WHERE change_set_id = ?", (change_set_id,))
+
+
+def _forget_secrets(db: sqlite3.Connection, stack_id: str) -> None:
+    """Blank what may be secret of a stack that has nothing left to be made or deleted."""
+    for table in ("stacks_stack", "stacks_change_set"):
+        rows = db.execute(f"SELECT rowid, settings FROM {table} WHERE stack_id = ?", (stack_id,)).fetchall()  # noqa: S608
+        for row in rows:
+            blank = Settings.from_json(row["settings"]).without_secrets().to_json()
+            db.execute(f"UPDATE {table} SET settings = ? WHERE rowid = ?", (blank, row["rowid"]))  # noqa: S608
+    db.execute("UPDATE stacks_resource SET attributes = '{}' WHERE stack_id = ?", (stack_id,))
 
 
 def _stack(row: sqlite3.Row) -> StackRecord:

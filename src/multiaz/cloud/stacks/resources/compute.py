@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from botocore.exceptions import ClientError
 
+from multiaz.cloud.stacks.dynamic import SsmReference, references
 from multiaz.cloud.stacks.faults import ResourceFailure
 from multiaz.cloud.stacks.known_functions import CODE_TAG, FILE_OF_RUNTIME, Behaviour, find_behaviour, zipped
 from multiaz.cloud.stacks.resources.base import (
@@ -53,6 +54,9 @@ class Function(Handler):
         code = properties.get("Code")
         if isinstance(code, Mapping) and not isinstance(code.get("ZipFile"), str | Unknown):
             return ["Code other than an inline ZipFile is not available in this local cloud"]
+        if isinstance(code, Mapping) and set(code) != {"ZipFile"}:
+            beside = ", ".join(sorted(set(code) - {"ZipFile"}))
+            return [f"{beside} of Code beside ZipFile is not available in this local cloud"]
         runtime = properties.get("Runtime", "")
         if isinstance(runtime, str) and not runtime.startswith(tuple(FILE_OF_RUNTIME)):
             return [f"ZipFile can only be used with nodejs and python runtimes, not {runtime or 'none'}"]
@@ -137,7 +141,7 @@ class SsmParameter(Handler):
     """AWS::SSM::Parameter."""
 
     type = "AWS::SSM::Parameter"
-    _PARAMETERS = same("Type", "Value", "Description", "AllowedPattern", "Tier", "DataType")
+    _PARAMETERS = same("Type", "Value", "Description", "Tier", "DataType")
     properties = frozenset({"Name", "Policies", "Tags", *_PARAMETERS})
     attributes = frozenset({"Type", "Value", "Arn"})
     gone = frozenset({"ParameterNotFound"})
@@ -172,10 +176,13 @@ class SsmParameter(Handler):
         )
 
     def refusals(self, properties: Mapping[str, Any]) -> list[str]:
-        """CloudFormation cannot make secure strings."""
+        """CloudFormation cannot make secure strings; a secret in a plain one would be shown and kept by everything."""
+        refused = []
         if properties.get("Type") == "SecureString":
-            return ["SecureString is not a Type CloudFormation supports"]
-        return []
+            refused.append("SecureString is not a Type CloudFormation supports")
+        if any(not isinstance(found, SsmReference) for _, found in references(properties.get("Value"))):
+            refused.append("a dynamic reference to a secret in Value is not available in this local cloud")
+        return refused
 
     def delete(self, call: Call) -> None:
         """Delete."""
