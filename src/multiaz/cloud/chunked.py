@@ -9,6 +9,7 @@ import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from multiaz.cloud import crc
 from multiaz.cloud.service import AwsFault
 from multiaz.cloud.sigv4 import Claim, signing_key
 
@@ -16,10 +17,13 @@ _EMPTY = hashlib.sha256(b"").hexdigest()
 
 CHECKSUMS: dict[str, Callable[[bytes], bytes]] = {
     "x-amz-checksum-crc32": lambda data: zlib.crc32(data).to_bytes(4, "big"),
+    "x-amz-checksum-crc32c": crc.crc32c,
+    "x-amz-checksum-crc64nvme": crc.crc64nvme,
     "x-amz-checksum-sha1": lambda data: hashlib.sha1(data, usedforsecurity=False).digest(),
     "x-amz-checksum-sha256": lambda data: hashlib.sha256(data).digest(),
 }
-"""Checksums proved here. CRC32C and CRC64NVME need a library we do not have: kept, not proved."""
+"""Checksums proved here; any other is refused."""
+_NO_CHECKSUMS = frozenset({"x-amz-checksum-algorithm", "x-amz-checksum-mode", "x-amz-checksum-type"})
 
 
 @dataclass(frozen=True)
@@ -79,7 +83,10 @@ def unwrap(body: bytes, mode: str, headers: Mapping[str, str], claim: Claim, sec
 
 
 def prove_checksums(body: bytes, headers: Mapping[str, str]) -> None:
-    """Raise AwsFault (BadDigest) if a checksum in `headers` is not that of `body`."""
+    """Raise AwsFault (BadDigest) if a checksum in `headers` is not that of `body`, or is of a kind not known here."""
+    for name in headers:
+        if name.startswith("x-amz-checksum-") and name not in CHECKSUMS and name not in _NO_CHECKSUMS:
+            raise AwsFault("NotImplemented", f"The checksum {name} is not available here.", 501)
     for name, compute in CHECKSUMS.items():
         sent = headers.get(name)
         if sent is not None and sent != base64.b64encode(compute(body)).decode():
@@ -90,6 +97,13 @@ def prove_checksums(body: bytes, headers: Mapping[str, str]) -> None:
         actual = base64.b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode()
         if md5 != actual:
             raise AwsFault("BadDigest", "The Content-MD5 you specified did not match what we received.")
+
+
+def refuse_checksums_of_parts(headers: Mapping[str, str]) -> None:
+    """Raise AwsFault if CompleteMultipartUpload names a checksum of the whole object: nobody here proves it."""
+    for name in headers:
+        if name.startswith("x-amz-checksum-") and name not in _NO_CHECKSUMS:
+            raise AwsFault("NotImplemented", f"CompleteMultipartUpload: {name} is not available here.", 501)
 
 
 class _Chain:

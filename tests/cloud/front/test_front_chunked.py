@@ -11,7 +11,7 @@ from botocore.httpchecksum import AwsChunkedWrapper, Crc32Checksum
 from hypothesis import given
 from hypothesis import strategies as st
 
-from multiaz.cloud import chunked
+from multiaz.cloud import chunked, crc
 from multiaz.cloud.service import AwsFault
 from multiaz.cloud.sigv4 import Claim
 
@@ -85,6 +85,34 @@ def test_an_unknown_payload_mode_is_refused_by_name() -> None:
     with pytest.raises(AwsFault) as refused:
         chunked.unwrap(b"", "STREAMING-AWS4-ECDSA-P256-SHA256-PAYLOAD", {}, CLAIM, SECRET)
     assert "ECDSA" in refused.value.message
+
+
+@pytest.mark.parametrize(("kind", "check"), [("crc32c", "e3069283"), ("crc64nvme", "ae8b14860a799888")])
+def test_checksums_python_has_not_are_proved_by_their_published_check_value(kind: str, check: str) -> None:
+    headers = {f"x-amz-checksum-{kind}": base64.b64encode(bytes.fromhex(check)).decode()}
+    chunked.prove_checksums(b"123456789", headers)
+    for wrong in (b"123456780", b"12345678", b""):
+        with pytest.raises(AwsFault) as refused:
+            chunked.prove_checksums(wrong, headers)
+        assert refused.value.code == "BadDigest"
+
+
+@given(st.binary(max_size=40))
+def test_eight_bytes_at_a_time_are_what_one_at_a_time_is(data: bytes) -> None:
+    remainder = 0xFFFFFFFF
+    for byte in data:
+        remainder ^= byte
+        for _ in range(8):
+            remainder = remainder >> 1 ^ (0x82F63B78 if remainder & 1 else 0)
+    assert crc.crc32c(data) == (remainder ^ 0xFFFFFFFF).to_bytes(4, "big")
+
+
+@pytest.mark.parametrize("kind", ["xxhash64", "sha512", "md5", "crc128"])
+def test_a_checksum_nobody_proves_is_refused_by_name(kind: str) -> None:
+    with pytest.raises(AwsFault, match=f"x-amz-checksum-{kind} is not available"):
+        chunked.prove_checksums(b"", {f"x-amz-checksum-{kind}": "eA=="})
+    with pytest.raises(AwsFault, match="CompleteMultipartUpload"):
+        chunked.refuse_checksums_of_parts({"x-amz-checksum-type": "FULL_OBJECT", "x-amz-checksum-crc32": "eA=="})
 
 
 def test_a_wrong_checksum_is_a_bad_digest() -> None:
