@@ -16,6 +16,11 @@ _FORM_TAG = re.compile(r"(?:^|\.)(?:Tag|Tags|TagSet|TagSpecification|TagKeys)\.(
 
 IGNORED: dict[tuple[str, str], frozenset[str]] = {
     ("iam", "CreateUser"): frozenset({"PermissionsBoundary"}),
+    ("kms", "EnableKeyRotation"): frozenset({"RotationPeriodInDays"}),
+    ("logs", "CreateLogGroup"): frozenset({"logGroupClass"}),
+    ("ssm", "PutParameter"): frozenset({"AllowedPattern"}),
+    ("secretsmanager", "PutResourcePolicy"): frozenset({"BlockPublicPolicy"}),
+    ("ec2", "CreateNatGateway"): frozenset({"PrivateIpAddress"}),
     ("cloudwatch", "PutCompositeAlarm"): frozenset(
         {"ActionsSuppressor", "ActionsSuppressorWaitPeriod", "ActionsSuppressorExtensionPeriod"}
     ),

@@ -308,3 +308,25 @@ def test_a_bucket_that_must_be_a_strangers_is_not_ours(client: Callable[[str], A
         with pytest.raises(ClientError, match="AccessDenied"):
             refused()
     assert s3.get_object(Bucket="owned", Key="k", ExpectedBucketOwner=ours)["Body"].read() == b"x"
+
+
+@pytest.mark.parametrize(
+    ("service", "call", "arguments", "name"),
+    [
+        ("kms", "enable_key_rotation", {"KeyId": "k", "RotationPeriodInDays": 90}, "RotationPeriodInDays"),
+        ("logs", "create_log_group", {"logGroupName": "g", "logGroupClass": "INFREQUENT_ACCESS"}, "logGroupClass"),
+        ("ssm", "put_parameter", {"Name": "p", "Value": "v", "AllowedPattern": "w"}, "AllowedPattern"),
+        (
+            "secretsmanager",
+            "put_resource_policy",
+            {"SecretId": "s", "ResourcePolicy": "{}", "BlockPublicPolicy": True},
+            "BlockPublicPolicy",
+        ),
+        ("ec2", "create_nat_gateway", {"SubnetId": "subnet-1", "PrivateIpAddress": "10.0.0.4"}, "PrivateIpAddress"),
+    ],
+)
+def test_what_moto_would_take_and_forget_is_refused_by_name(
+    client: Callable[[str], Any], service: str, call: str, arguments: dict[str, Any], name: str
+) -> None:
+    with pytest.raises(ClientError, match=f"{name} is not available"):
+        getattr(client(service), call)(**arguments)
