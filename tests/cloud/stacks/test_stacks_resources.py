@@ -500,6 +500,18 @@ def test_dynamic_references_are_resolved_when_called_and_secrets_are_kept_nowher
     world.deleted(stack["StackId"])
 
 
+def test_a_kms_key_that_does_not_exist_is_refused_by_name(world: World) -> None:
+    key = "arn:aws:kms:us-east-1:123456789012:key/00000000-0000-0000-0000-000000000000"
+    encrypted = {"ServerSideEncryptionByDefault": {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": key}}
+    for kind, properties in (
+        ("AWS::SecretsManager::Secret", {"SecretString": "x", "KmsKeyId": key}),
+        ("AWS::S3::Bucket", {"BucketEncryption": {"ServerSideEncryptionConfiguration": [encrypted]}}),
+    ):
+        stack = world.made({"Resources": {"X": {"Type": kind, "Properties": properties}}})
+        (reason,) = [event[2] for event in world.events(stack["StackId"]) if event[1] == "CREATE_FAILED"]
+        assert f"The KMS key {key} cannot be used" in reason
+
+
 ROUTED: dict[str, Any] = {
     "Parameters": {"Word": {"Type": "String", "NoEcho": True, "Default": "d"}},
     "Resources": {

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 from stacks_world import MortalJournal, World
+
+from multiaz.cloud.stacks.state import Journal
 
 pytestmark = pytest.mark.usefixtures("death_is_silent")
 
@@ -64,7 +69,7 @@ def census(world: World, stack_id: str) -> Counter[str]:
         if alive and {"TagKey": "aws:cloudformation:stack-id", "TagValue": stack_id} in tags:
             found["Key"] += 1
     for secret in world.client("secretsmanager").list_secrets()["SecretList"]:
-        found["Secret"] += {"Key": "aws:cloudformation:stack-id", "Value": stack_id} in secret["Tags"]
+        found["Secret"] += {"Key": "aws:cloudformation:stack-id", "Value": stack_id} in secret.get("Tags", [])
     found["Bucket"] = sum(f"{name}-" in bucket["Name"] for bucket in world.client("s3").list_buckets()["Buckets"])
     found["Topic"] = sum(f":{name}-" in topic["TopicArn"] for topic in world.client("sns").list_topics()["Topics"])
     found["Logs"] = len(world.client("logs").describe_log_groups(logGroupNamePrefix=f"{name}-")["logGroups"])
@@ -106,6 +111,80 @@ def test_a_stack_deleted_after_a_kill_leaves_nothing(world: World, writes: int) 
     world.dispatcher.register("cloudformation", world.services[0].operations)
     assert world.deleted(stack_id)["StackStatus"] == "DELETE_COMPLETE", world.events(stack_id)
     assert not +census(world, stack_id)
+
+
+def surroundings(world: World) -> tuple[dict[str, Any], Callable[[], list[bool]]]:
+    """A template of policies on things that are no stack's, and which of those things have one."""
+    name, trust = world.name(), {"Version": "2012-10-17", "Statement": []}
+    document = {
+        "Version": "2012-10-17",
+        "Statement": [{"Sid": name, "Effect": "Deny", "Principal": "*", "Action": "*", "Resource": "*"}],
+    }
+    iam, s3, sns, secrets = (world.client(service) for service in ("iam", "s3", "sns", "secretsmanager"))
+    iam.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps(trust))
+    s3.create_bucket(Bucket=f"outside-{name}")
+    topic = sns.create_topic(Name=f"outside-{name}")["TopicArn"]
+    secret = secrets.create_secret(Name=f"outside-{name}", SecretString="{}")["ARN"]
+    properties: dict[str, dict[str, Any]] = {
+        "AWS::IAM::Policy": {"PolicyName": "p", "PolicyDocument": document, "Roles": [name]},
+        "AWS::S3::BucketPolicy": {"Bucket": f"outside-{name}", "PolicyDocument": document},
+        "AWS::SNS::TopicPolicy": {"Topics": [topic], "PolicyDocument": document},
+        "AWS::SecretsManager::ResourcePolicy": {"SecretId": secret, "ResourcePolicy": document},
+    }
+
+    def left() -> list[bool]:
+        bucket = True
+        try:
+            s3.get_bucket_policy(Bucket=f"outside-{name}")
+        except ClientError:
+            bucket = False
+        return [
+            bool(iam.list_role_policies(RoleName=name)["PolicyNames"]),
+            bucket,
+            f'"{name}"' in sns.get_topic_attributes(TopicArn=topic)["Attributes"]["Policy"],
+            bool(secrets.get_resource_policy(SecretId=secret).get("ResourcePolicy")),
+        ]
+
+    resources = {
+        kind.split(":")[2] + kind.split(":")[4]: {"Type": kind, "Properties": entry}
+        for kind, entry in properties.items()
+    }
+    return {"Resources": resources}, left
+
+
+@pytest.mark.parametrize("writes", range(1, 7))
+def test_policies_put_before_a_kill_are_found_and_taken_away(world: World, writes: int) -> None:
+    world.restart()
+    template, left = surroundings(world)
+    die_after(world, writes)
+    stack_id = world.create(template, Capabilities=["CAPABILITY_IAM"])
+    assert world.services[-1].engine.wait_idle(30)
+    if writes == 1:
+        assert left() == [True] * 4, "they were made, and the journal does not know"
+    world.restart(MortalJournal(world.store, 0))
+    assert world.services[-1].engine.wait_idle(30)
+    world.dispatcher.register("cloudformation", world.services[0].operations)
+    assert world.deleted(stack_id)["StackStatus"] == "DELETE_COMPLETE", world.events(stack_id)
+    assert left() == [False] * 4
+
+
+def test_what_was_made_before_an_error_nobody_foresaw_is_rolled_back(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.restart()
+    change = Journal.change_resource
+
+    def fail(self: Journal, stack: Any, record: Any, status: str, **arguments: Any) -> None:
+        if status == "CREATE_COMPLETE":
+            raise TypeError("unforeseen")
+        change(self, stack, record, status, **arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Journal, "change_resource", fail)
+        stack_id = world.create({"Resources": {"Vpc": TEMPLATE["Resources"]["Vpc"]}})
+        assert world.settle(stack_id)["StackStatus"] == "ROLLBACK_COMPLETE"
+    assert not +census(world, stack_id)
+    world.deleted(stack_id)
 
 
 @pytest.mark.parametrize("writes", range(0, WRITES_OF_A_CREATION, 2))

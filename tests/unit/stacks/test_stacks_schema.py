@@ -120,6 +120,65 @@ def problems(kind: str, properties: dict[str, Any]) -> str | None:
             {"Type": "String", "Value": "x", "AllowedPattern": "y"},
             "property AllowedPattern of AWS::SSM::Parameter is not available",
         ),
+        (
+            "AWS::SecretsManager::RotationSchedule",
+            {"SecretId": "s", "RotationLambdaARN": "arn:aws:lambda:us-east-1:123456789012:function:f"},
+            "RotationLambdaARN is not available in this local cloud, as functions are never run",
+        ),
+        (
+            "AWS::SecretsManager::ResourcePolicy",
+            {"SecretId": "s", "ResourcePolicy": {}, "BlockPublicPolicy": True},
+            "property BlockPublicPolicy of AWS::SecretsManager::ResourcePolicy is not available",
+        ),
+        (
+            "AWS::KMS::Key",
+            {"RotationPeriodInDays": 90},
+            "property RotationPeriodInDays of AWS::KMS::Key is not available",
+        ),
+        ("AWS::KMS::Key", {"Origin": "EXTERNAL"}, "Origin EXTERNAL is not available"),
+        (
+            "AWS::Logs::LogGroup",
+            {"LogGroupClass": "INFREQUENT_ACCESS"},
+            "property LogGroupClass of AWS::Logs::LogGroup is not available",
+        ),
+        (
+            "AWS::EC2::NatGateway",
+            {"SubnetId": "s", "ConnectivityType": "private", "PrivateIpAddress": "10.0.0.9"},
+            "property PrivateIpAddress of AWS::EC2::NatGateway is not available",
+        ),
+        (
+            "AWS::S3::Bucket",
+            {
+                "LifecycleConfiguration": {
+                    "Rules": [{"Status": "Enabled", "ExpirationInDays": 1, "ObjectSizeGreaterThan": "9"}]
+                }
+            },
+            "property ObjectSizeGreaterThan of a bucket is not available",
+        ),
+        (
+            "AWS::S3::Bucket",
+            {
+                "LifecycleConfiguration": {
+                    "Rules": [
+                        {
+                            "Status": "Enabled",
+                            "NoncurrentVersionExpiration": {"NoncurrentDays": 1, "NewerNoncurrentVersions": 2},
+                        }
+                    ]
+                }
+            },
+            "property NewerNoncurrentVersions of a bucket is not available",
+        ),
+        (
+            "AWS::S3::Bucket",
+            {
+                "LoggingConfiguration": {
+                    "DestinationBucketName": "bbb",
+                    "TargetObjectKeyFormat": {"SimplePrefix": {}},
+                }
+            },
+            "property TargetObjectKeyFormat of a bucket is not available",
+        ),
         ("Custom::Thing", {}, "required key [ServiceToken] not found"),
         ("Custom::Thing", {"ServiceToken": "t", "Foo": 1}, "property Foo of Custom::Thing is not available"),
     ],

@@ -77,6 +77,8 @@ class StackRun:
         self.superseded = False
         """Another operation (a deletion) takes over: stop without rolling back."""
         self._stack = stack
+        self._made: dict[str, list[str]] = {}
+        """Physical ids of what this run has made, also where its journalling failed."""
         self._template: Template = read_template(stack.template)
         self._parameters = {name: value.reference for name, value in stack.settings.parameters.items()}
         self._pseudo = pseudo_parameters(stack.region, stack.name, stack.stack_id)
@@ -230,7 +232,7 @@ class StackRun:
         record = self._facts.records[name]
         definition = self._template.resources[name]
         told = record.physical_id is not None
-        physical: list[str] = []
+        physical: list[str] = self._made.setdefault(name, [])
 
         def on_initiated(physical_id: str) -> None:
             nonlocal told, record
@@ -258,6 +260,7 @@ class StackRun:
             self._failed(record, str(failure), physical)
             self.cancel()
         else:
+            physical.append(made.physical_id)
             self._journal.change_resource(
                 self._stack,
                 record,
@@ -288,8 +291,10 @@ class StackRun:
             return
         LOG.error("%s of %s", name, self._stack.stack_id, exc_info=error)
         record = self._facts.records[name]
-        self._journal.change_resource(self._stack, record, status, reason="Internal Failure")
-        self._facts.records[name] = replace(record, status=status, reason="Internal Failure")
+        known = self._made.get(name)
+        physical_id = known[-1] if known else record.physical_id
+        self._journal.change_resource(self._stack, record, status, reason="Internal Failure", physical_id=physical_id)
+        self._facts.records[name] = replace(record, status=status, reason="Internal Failure", physical_id=physical_id)
         self.cancel()
 
     def _finish(self) -> None:

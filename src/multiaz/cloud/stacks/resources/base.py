@@ -233,6 +233,15 @@ def pages(client: Any, operation: str, key: str, **arguments: Any) -> Iterator[A
         yield from getattr(client, operation)(**arguments).get(key, [])
 
 
+def same_policy(one: Any, other: Any) -> bool:
+    """Whether two policy documents, as text or as objects, say the same."""
+    try:
+        left, right = (json.loads(item) if isinstance(item, str) else item for item in (one, other))
+    except ValueError:
+        return bool(one == other)
+    return bool(left == right)
+
+
 def as_policy(document: Any) -> str:
     """A policy document as the APIs take it: text as given, an object as compact JSON."""
     return document if isinstance(document, str) else json.dumps(document, separators=(",", ":"))

@@ -57,10 +57,10 @@ class NatGateway(Ec2Handler):
     """AWS::EC2::NatGateway."""
 
     type = "AWS::EC2::NatGateway"
-    properties = frozenset({"AllocationId", "SubnetId", "ConnectivityType", "PrivateIpAddress", "Tags"})
+    properties = frozenset({"AllocationId", "SubnetId", "ConnectivityType", "Tags"})
     attributes = frozenset({"NatGatewayId"})
     gone = frozenset({"NatGatewayNotFound"})
-    parameters = same("AllocationId", "SubnetId", "ConnectivityType", "PrivateIpAddress")
+    parameters = same("AllocationId", "SubnetId", "ConnectivityType")
     kind = Kind(
         "create_nat_gateway",
         "natgateway",

@@ -15,6 +15,7 @@ from multiaz.cloud.stacks.resources.base import (
     error_code,
     pages,
     same,
+    same_policy,
     selected,
     unless_gone,
 )
@@ -112,6 +113,24 @@ class Policy(Handler):
     attributes = frozenset({"Id"})
     gone = _GONE
 
+    def _physical_id(self, call: Call) -> str:
+        return f"{call.stack_name[:4]}-{call.logical_id[:4]}-{call.random}"
+
+    def find(self, call: Call) -> str | None:
+        """By name and document, on any of those named."""
+        iam = call.client("iam")
+        for kind, parameter, principal in _principals(call):
+            arguments = {parameter: principal, "PolicyName": call.properties["PolicyName"]}
+            try:
+                found = getattr(iam, f"get_{kind}_policy")(**arguments)["PolicyDocument"]
+            except ClientError as error:
+                if error_code(error) in _GONE:
+                    continue
+                raise
+            if same_policy(found, call.properties["PolicyDocument"]):
+                return self._physical_id(call)
+        return None
+
     def create(self, call: Call) -> Made:
         """Put it on each."""
         iam = call.client("iam")
@@ -121,7 +140,7 @@ class Policy(Handler):
                 PolicyName=call.properties["PolicyName"],
                 PolicyDocument=as_policy(call.properties["PolicyDocument"]),
             )
-        physical_id = f"{call.stack_name[:4]}-{call.logical_id[:4]}-{call.random}"
+        physical_id = self._physical_id(call)
         return Made(physical_id, {"Id": physical_id})
 
     def delete(self, call: Call) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from botocore.exceptions import ClientError
 
 from multiaz.cloud.stacks.faults import ResourceFailure
@@ -11,6 +14,7 @@ from multiaz.cloud.stacks.resources.base import (
     Made,
     as_policy,
     error_code,
+    error_message,
     pages,
     same,
     selected,
@@ -18,6 +22,19 @@ from multiaz.cloud.stacks.resources.base import (
 )
 
 _DEFAULT_PENDING_DAYS = 30
+
+
+def check_key(call: Call, key: Any) -> None:
+    """Raise ResourceFailure unless a key, given by id, ARN or alias, exists and can be used."""
+    name = str(key)
+    if name.rpartition(":")[2].startswith("alias/aws/"):
+        return  # Amazon's own: it appears with its first use
+    try:
+        state = call.client("kms").describe_key(KeyId=name)["KeyMetadata"]["KeyState"]
+    except ClientError as error:
+        raise ResourceFailure(f"The KMS key {name} cannot be used: {error_message(error)}") from error
+    if state != "Enabled":
+        raise ResourceFailure(f"The KMS key {name} cannot be used: its state is {state}")
 
 
 class Key(Handler):
@@ -30,7 +47,6 @@ class Key(Handler):
             *_PARAMETERS,
             "KeyPolicy",
             "EnableKeyRotation",
-            "RotationPeriodInDays",
             "Enabled",
             "PendingWindowInDays",
             "BypassPolicyLockoutSafetyCheck",
@@ -39,6 +55,13 @@ class Key(Handler):
     )
     attributes = frozenset({"Arn", "KeyId"})
     gone = frozenset({"NotFoundException"})
+
+    def refusals(self, properties: Mapping[str, Any]) -> list[str]:
+        """Keys have material of their own only."""
+        origin = properties.get("Origin", "AWS_KMS")
+        if isinstance(origin, str) and origin != "AWS_KMS":
+            return [f"Origin {origin} is not available in this local cloud (available: AWS_KMS)"]
+        return []
 
     def find(self, call: Call) -> str | None:
         """By tags: a key has no name."""
@@ -64,8 +87,7 @@ class Key(Handler):
             key_id = kms.create_key(**arguments, Tags=call.tags("TagKey", "TagValue"))["KeyMetadata"]["KeyId"]
             call.made(str(key_id))
         if call.get("EnableKeyRotation"):
-            period = selected(call.properties, same("RotationPeriodInDays"))
-            kms.enable_key_rotation(KeyId=key_id, **period)
+            kms.enable_key_rotation(KeyId=key_id)
         if call.get("Enabled") is False:
             kms.disable_key(KeyId=key_id)
         arn = kms.describe_key(KeyId=key_id)["KeyMetadata"]["Arn"]

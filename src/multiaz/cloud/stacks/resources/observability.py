@@ -149,7 +149,7 @@ class LogGroup(Handler):
     """AWS::Logs::LogGroup."""
 
     type = "AWS::Logs::LogGroup"
-    properties = frozenset({"LogGroupName", "LogGroupClass", "KmsKeyId", "RetentionInDays", "Tags"})
+    properties = frozenset({"LogGroupName", "KmsKeyId", "RetentionInDays", "Tags"})
     attributes = frozenset({"Arn"})
     gone = frozenset({"ResourceNotFoundException"})
 
@@ -177,7 +177,7 @@ class LogGroup(Handler):
             logs.create_log_group(
                 logGroupName=name,
                 tags=call.tag_map(),
-                **selected(call.properties, {"KmsKeyId": "kmsKeyId", "LogGroupClass": "logGroupClass"}),
+                **selected(call.properties, {"KmsKeyId": "kmsKeyId"}),
             )
             call.made(name)
         if "RetentionInDays" in call.properties:

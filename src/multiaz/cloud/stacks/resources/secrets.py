@@ -16,9 +16,11 @@ from multiaz.cloud.stacks.resources.base import (
     as_policy,
     error_code,
     same,
+    same_policy,
     selected,
     unless_gone,
 )
+from multiaz.cloud.stacks.resources.kms import check_key
 
 _GONE = frozenset({"ResourceNotFoundException"})
 _PASSWORD_OPTIONS = same(
@@ -72,6 +74,8 @@ class Secret(Handler):
                 raise ResourceFailure(
                     "You can't specify both GenerateSecretString and SecretString. (Service: SecretsManager)"
                 )
+            if "KmsKeyId" in call.properties:
+                check_key(call, call.properties["KmsKeyId"])
             value: dict[str, Any] = {}
             if "SecretString" in call.properties:
                 value["SecretString"] = call.properties["SecretString"]
@@ -129,6 +133,14 @@ class SecretTargetAttachment(Handler):
             return [f"TargetType {target} is not available in this local cloud"]
         return []
 
+    def find(self, call: Call) -> str | None:
+        """By what the secret says of the database."""
+        client, secret_id = call.client("secretsmanager"), call.properties["SecretId"]
+        entries = _secret_entries(client, secret_id)
+        if entries.get("dbInstanceIdentifier") != str(call.properties["TargetId"]).lower():
+            return None
+        return str(client.describe_secret(SecretId=secret_id)["ARN"])
+
     def create(self, call: Call) -> Made:
         """Merge the connection into the secret's JSON, the user name and password kept."""
         client, secret_id = call.client("secretsmanager"), call.properties["SecretId"]
@@ -178,7 +190,7 @@ def _secret_entries(client: Any, secret_id: str) -> dict[str, Any]:
 
 
 class RotationSchedule(Handler):
-    """AWS::SecretsManager::RotationSchedule, hosted or with a function of one's own."""
+    """AWS::SecretsManager::RotationSchedule, hosted: a function of one's own would have to be run."""
 
     type = "AWS::SecretsManager::RotationSchedule"
     properties = frozenset(
@@ -189,6 +201,11 @@ class RotationSchedule(Handler):
     def refusals(self, properties: Mapping[str, Any]) -> list[str]:
         """One kind of hosted rotation is carried out here; no function runs, so its surroundings do not matter."""
         hosted = properties.get("HostedRotationLambda")
+        if "RotationLambdaARN" in properties:
+            return [
+                "RotationLambdaARN is not available in this local cloud, as functions are never run (available: "
+                f"HostedRotationLambda with RotationType {HOSTED_ROTATION_TYPE})"
+            ]
         if not isinstance(hosted, Mapping):
             return []
         refused = [
@@ -210,18 +227,25 @@ class RotationSchedule(Handler):
             )
         return refused
 
+    def _function(self, call: Call) -> str:
+        hosted = call.get("HostedRotationLambda")
+        if hosted is None:
+            raise ResourceFailure("HostedRotationLambda is required")
+        name = hosted.get("RotationLambdaName", HOSTED_FUNCTION_NAME)
+        return f"arn:aws:lambda:{call.region}:{call.account_id}:function:{name}"
+
+    def find(self, call: Call) -> str | None:
+        """By what the secret says of its rotation."""
+        found = call.client("secretsmanager").describe_secret(SecretId=call.properties["SecretId"])
+        ours = found.get("RotationEnabled") and found.get("RotationLambdaARN") == self._function(call)
+        return str(found["ARN"]) if ours else None
+
     def create(self, call: Call) -> Made:
         """Turn rotation on."""
-        hosted, arn = call.get("HostedRotationLambda"), call.get("RotationLambdaARN")
-        if (hosted is None) == (arn is None):
-            raise ResourceFailure("exactly one of [HostedRotationLambda, RotationLambdaARN] is required")
-        if hosted is not None:
-            name = hosted.get("RotationLambdaName", HOSTED_FUNCTION_NAME)
-            arn = f"arn:aws:lambda:{call.region}:{call.account_id}:function:{name}"
         client = call.client("secretsmanager")
         arguments: dict[str, Any] = {
             "SecretId": call.properties["SecretId"],
-            "RotationLambdaARN": arn,
+            "RotationLambdaARN": self._function(call),
             "RotateImmediately": call.get("RotateImmediatelyOnUpdate", True),
             "ClientRequestToken": call.token,
         }
@@ -240,15 +264,20 @@ class ResourcePolicy(Handler):
     """AWS::SecretsManager::ResourcePolicy."""
 
     type = "AWS::SecretsManager::ResourcePolicy"
-    properties = frozenset({"SecretId", "ResourcePolicy", "BlockPublicPolicy"})
+    properties = frozenset({"SecretId", "ResourcePolicy"})
     attributes = frozenset({"Id"})
+
+    def find(self, call: Call) -> str | None:
+        """By the document: a secret has one."""
+        found = call.client("secretsmanager").get_resource_policy(SecretId=call.properties["SecretId"])
+        ours = same_policy(found.get("ResourcePolicy", ""), call.properties["ResourcePolicy"])
+        return str(found["ARN"]) if ours else None
 
     def create(self, call: Call) -> Made:
         """Put."""
         answer = call.client("secretsmanager").put_resource_policy(
             SecretId=call.properties["SecretId"],
             ResourcePolicy=as_policy(call.properties["ResourcePolicy"]),
-            **selected(call.properties, same("BlockPublicPolicy")),
         )
         return Made(str(answer["ARN"]), {"Id": answer["ARN"]})
 

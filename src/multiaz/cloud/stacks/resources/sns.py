@@ -11,6 +11,7 @@ from multiaz.cloud.stacks.resources.base import (
     Made,
     as_policy,
     pages,
+    same_policy,
     unless_gone,
 )
 
@@ -89,6 +90,14 @@ class TopicPolicy(Handler):
     type = "AWS::SNS::TopicPolicy"
     properties = frozenset({"PolicyDocument", "Topics"})
     attributes = frozenset({"Id"})
+
+    def find(self, call: Call) -> str | None:
+        """By the document, on any of the topics: a topic has one."""
+        for arn in call.properties["Topics"]:
+            found = call.client("sns").get_topic_attributes(TopicArn=arn)["Attributes"].get("Policy", "")
+            if same_policy(found, call.properties["PolicyDocument"]):
+                return call.name(128)
+        return None
 
     def create(self, call: Call) -> Made:
         """Put it on each topic."""

@@ -8,7 +8,17 @@ from typing import Any, ClassVar
 from botocore.exceptions import ClientError
 
 from multiaz.cloud.stacks.faults import ResourceFailure
-from multiaz.cloud.stacks.resources.base import STACK_ID_TAG, Call, Handler, Made, as_policy, error_code, unless_gone
+from multiaz.cloud.stacks.resources.base import (
+    STACK_ID_TAG,
+    Call,
+    Handler,
+    Made,
+    as_policy,
+    error_code,
+    same_policy,
+    unless_gone,
+)
+from multiaz.cloud.stacks.resources.kms import check_key
 
 _GONE = frozenset({"NoSuchBucket", "404"})
 _RENAMED_FLAGS = ("BlockPublicAcls", "BlockPublicPolicy", "IgnorePublicAcls", "RestrictPublicBuckets")
@@ -21,6 +31,34 @@ _CANNED = {
     "BucketOwnerRead": "bucket-owner-read",
     "BucketOwnerFullControl": "bucket-owner-full-control",
 }
+
+
+_NOT_CARRIED_OUT = frozenset(
+    {
+        "ObjectSizeGreaterThan",
+        "ObjectSizeLessThan",
+        "NewerNoncurrentVersions",
+        "TargetObjectKeyFormat",
+        "TransitionDefaultMinimumObjectSize",
+    }
+)
+
+
+def _nested(value: Any, names: frozenset[str]) -> set[str]:
+    """Which of these names are keys anywhere in `value`."""
+    if isinstance(value, Mapping):
+        found = {name for item in value.values() for name in _nested(item, names)}
+        return found | (names & value.keys())
+    if isinstance(value, list):
+        return {name for item in value for name in _nested(item, names)}
+    return set()
+
+
+def _keys(encryption_property: Mapping[str, Any]) -> list[Any]:
+    """KMS keys a BucketEncryption names."""
+    rules = encryption_property.get("ServerSideEncryptionConfiguration", [])
+    given = [rule.get("ServerSideEncryptionByDefault", {}).get("KMSMasterKeyID") for rule in rules]
+    return [key for key in given if key]
 
 
 def _take(entry: Mapping[str, Any], names: Mapping[str, str], what: str) -> dict[str, Any]:
@@ -52,8 +90,6 @@ _RULE = {
     "Status": "Status",
     "Prefix": "",
     "TagFilters": "",
-    "ObjectSizeGreaterThan": "",
-    "ObjectSizeLessThan": "",
     "ExpirationInDays": "",
     "ExpirationDate": "",
     "ExpiredObjectDeleteMarker": "",
@@ -98,7 +134,6 @@ def _lifecycle_rule(rule: Mapping[str, Any]) -> dict[str, Any]:
         names = {
             "StorageClass": "StorageClass",
             "TransitionInDays": "NoncurrentDays",
-            "NewerNoncurrentVersions": "NewerNoncurrentVersions",
         }
         result["NoncurrentVersionTransitions"] = [_take(item, names, "NoncurrentVersionTransitions") for item in old]
     if "NoncurrentVersionExpirationInDays" in rule:
@@ -108,7 +143,7 @@ def _lifecycle_rule(rule: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _lifecycle_filter(rule: Mapping[str, Any]) -> dict[str, Any]:
-    parts = {name: rule[name] for name in ("Prefix", "ObjectSizeGreaterThan", "ObjectSizeLessThan") if name in rule}
+    parts = {name: rule[name] for name in ("Prefix",) if name in rule}
     tags = list(rule.get("TagFilters", []))
     if not tags and len(parts) <= 1:
         return parts or {"Prefix": ""}
@@ -123,7 +158,6 @@ def _logging(entry: Mapping[str, Any]) -> dict[str, Any]:
         {
             "DestinationBucketName": "TargetBucket",
             "LogFilePrefix": "TargetPrefix",
-            "TargetObjectKeyFormat": "TargetObjectKeyFormat",
         },
         "LoggingConfiguration",
     )
@@ -165,6 +199,11 @@ class Bucket(Handler):
     attributes = frozenset({"Arn", "DomainName", "DualStackDomainName", "RegionalDomainName", "WebsiteURL"})
     gone = _GONE
 
+    def refusals(self, properties: Mapping[str, Any]) -> list[str]:
+        """Members that are not carried out, however deep."""
+        names = sorted(_nested(properties, _NOT_CARRIED_OUT))
+        return [f"property {name} of a bucket is not available in this local cloud" for name in names]
+
     def _name(self, call: Call) -> str:
         return str(call.get("BucketName") or call.name(63, lower=True))
 
@@ -197,6 +236,8 @@ class Bucket(Handler):
             if "AccessControl" in call.properties:
                 arguments["ACL"] = _CANNED[call.properties["AccessControl"]]
             self._refuse_existing(s3, name)
+            for key in _keys(call.get("BucketEncryption", {})):
+                check_key(call, key)
             s3.create_bucket(**arguments)
             call.made(name)
         s3.put_bucket_tagging(Bucket=name, Tagging={"TagSet": call.tags()})
@@ -237,6 +278,12 @@ class BucketPolicy(Handler):
     type = "AWS::S3::BucketPolicy"
     properties = frozenset({"Bucket", "PolicyDocument"})
     gone = _GONE | {"NoSuchBucketPolicy"}
+
+    def find(self, call: Call) -> str | None:
+        """By the document: a bucket has one."""
+        bucket = str(call.properties["Bucket"])
+        found = call.client("s3").get_bucket_policy(Bucket=bucket)["Policy"]
+        return bucket if same_policy(found, call.properties["PolicyDocument"]) else None
 
     def create(self, call: Call) -> Made:
         """Put."""
