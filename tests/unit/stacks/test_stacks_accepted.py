@@ -23,6 +23,7 @@ def test_every_parameter_botocore_knows_is_acted_upon_or_refused(action: str) ->
 @pytest.mark.parametrize(("action", "name"), [(action, name) for action, names in REFUSED.items() for name in names])
 def test_what_is_not_done_is_refused_by_name(action: str, name: str) -> None:
     shape = MODEL.operation_model(action).input_shape
+    assert shape is not None
     with pytest.raises(AwsFault, match=f"The parameter {name} is not available"):
         check(action, {name: EXAMPLES[shape.members[name].type_name]})
 

@@ -87,7 +87,7 @@ def value(node: Any, **sections: Any) -> Any:
     ],
 )
 def test_every_function_gives_its_value(node: Any, expected: Any) -> None:
-    sections = {}
+    sections: dict[str, Any] = {}
     if node == {"Fn::ImportValue": {"Fn::Sub": "${Missing}"}}:
         node = {"Fn::ImportValue": {"Fn::Sub": ["${Missing}-vpc", {"Missing": "shared"}]}}
     assert value(node, **sections) == expected
