@@ -39,6 +39,7 @@ class Store:
         self._connection.execute("PRAGMA journal_mode=WAL")
         self._connection.execute("PRAGMA synchronous=FULL")
         self._connection.execute("PRAGMA foreign_keys=ON")
+        self._connection.execute("PRAGMA secure_delete=ON")  # what is blanked is not left in free pages
         if found != RECORDS_VERSION:
             self._connection.execute(f"PRAGMA user_version={RECORDS_VERSION}")
 
