@@ -30,6 +30,12 @@ def person(module_home_folder: Path, free_port: Callable[[], int]) -> Iterator[P
         somebody.run("down", "--all", "--yes")
 
 
+@pytest.fixture(autouse=True)
+def cloud_runs(person: Person) -> None:
+    """Each test begins with a running endpoint, whatever the one before it did."""
+    assert person.run("local", "start").returncode == 0
+
+
 @pytest.fixture
 def dsn(person: Person) -> dict[str, Any]:
     """How to connect to the primary, with the secret's password."""
@@ -49,17 +55,19 @@ def kill(lock: Path) -> None:
     os.kill(pid, signal.SIGKILL)
 
 
-def kill_primary_postmaster(person: Person) -> int:
-    """kill -9; returns the epoch before."""
+def primary_of(person: Person) -> tuple[int, int]:
+    """Pid of the primary's postmaster, and the epoch."""
     seen = person.observed(PRIMARY)
     assert seen["in_sync"]
-    os.kill(next(m["pid"] for m in seen["members"] if m["name"] == seen["primary"]), signal.SIGKILL)
-    return int(seen["epoch"])
+    return next(m["pid"] for m in seen["members"] if m["name"] == seen["primary"]), int(seen["epoch"])
 
 
 def wait_taken_over(person: Person, eventually: Eventually, epoch: int) -> None:
     def holds() -> bool:
-        seen = person.observed(PRIMARY)
+        try:
+            seen = person.observed(PRIMARY)
+        except FileNotFoundError:  # a new supervisor has just begun
+            return False
         return bool(seen["epoch"] > epoch and seen["in_sync"] and seen["writable"])
 
     eventually(holds, "the standby took over and a new one is in sync", within_s=30)
@@ -73,7 +81,8 @@ def test_databases_serve_and_fail_over_while_the_endpoint_is_down_and_it_comes_b
         kill(person.home / "cloud.lock")
         open_session.execute("CREATE TABLE endpoint_died (x int)")
         open_session.execute("INSERT INTO endpoint_died VALUES (1)")
-    epoch = kill_primary_postmaster(person)
+    postmaster, epoch = primary_of(person)
+    os.kill(postmaster, signal.SIGKILL)
     wait_taken_over(person, eventually, epoch)
     with psycopg.connect(**dsn) as connection:
         assert connection.execute("SELECT x FROM endpoint_died").fetchall() == [(1,)]
@@ -94,9 +103,10 @@ def test_open_session_continues_when_the_supervisor_dies_and_failover_works_with
     kill(person.home / "cloud.lock")
     with psycopg.connect(**dsn) as session:
         session.execute("CREATE TABLE supervisor_died (x int)")
+        postmaster, epoch = primary_of(person)
         kill(person.folder(PRIMARY) / "instance.lock")
         session.execute("INSERT INTO supervisor_died VALUES (1)")
-        epoch = kill_primary_postmaster(person)
+        os.kill(postmaster, signal.SIGKILL)
         wait_taken_over(person, eventually, epoch)
     with psycopg.connect(**dsn) as session:
         assert session.execute("SELECT x FROM supervisor_died").fetchall() == [(1,)]
