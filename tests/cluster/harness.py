@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import os
 import signal
@@ -180,6 +181,31 @@ class Instance:
         os.kill(pid, signal.SIGKILL)
         self.wait("taken over", lambda seen: seen.epoch > before.epoch)
         return self.wait_well()
+
+    def kill_everything(self) -> None:
+        """kill -9 of every process of the instance, as a reboot does: until none is left that starts another."""
+        folder = os.path.realpath(self.home.folder)
+
+        def living() -> list[int]:
+            found = []
+            for entry in Path("/proc").glob("[0-9]*"):
+                try:
+                    where = os.readlink(entry / "cwd")
+                except OSError:
+                    continue
+                if where == folder or where.startswith(folder + "/"):
+                    found.append(int(entry.name))
+            return found
+
+        def none_left() -> bool:
+            for pid in living():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            for process in self.processes:
+                process.poll()
+            return not living() and lock_holder(self.home.lock) is None and lock_holder(self.home.relay_lock) is None
+
+        eventually("every process is dead", none_left)
 
     def server(self, member: MemberName) -> Server:
         """One of its servers."""

@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import signal
-
 from harness import MakeInstance
 from ledger import Ledger
-
-from multiaz.files import lock_holder
-from multiaz.postgres.processes import fence
 
 
 def test_standby_takes_over_when_the_primary_cannot_start_again(make_instance: MakeInstance) -> None:
@@ -17,14 +11,7 @@ def test_standby_takes_over_when_the_primary_cannot_start_again(make_instance: M
     instance.wait("well, with its relay", lambda seen: seen.redundant and seen.relay_ready)
     with Ledger(instance) as ledger:
         ledger.wait_for(20)
-        for lock in (instance.home.relay_lock, instance.home.lock):
-            pid = lock_holder(lock)
-            assert pid is not None
-            os.kill(pid, signal.SIGKILL)
-        for process in instance.processes:
-            process.wait()
-        for member in ("a", "b"):
-            fence(instance.home.data(member))
+        instance.kill_everything()
         ledger.stop()
     control = instance.home.data("a") / "global" / "pg_control"
     control.write_bytes(b"\0" * control.stat().st_size)

@@ -13,7 +13,7 @@ from ledger import Ledger
 
 from multiaz.files import lock_holder
 from multiaz.instance.records import RequestKind, RunState
-from multiaz.postgres.processes import fence, processes_in
+from multiaz.postgres.processes import processes_in
 from multiaz.postgres.scram import verifier
 
 
@@ -52,12 +52,7 @@ def test_everything_killed_at_once_comes_back_with_every_acknowledged_row(make_i
     instance.wait("well, with its relay", lambda seen: seen.redundant and seen.relay_ready)
     with Ledger(instance) as ledger:
         ledger.wait_for(50)
-        relay = lock_holder(instance.home.relay_lock)
-        assert relay is not None
-        os.kill(relay, signal.SIGKILL)
-        kill_supervisor(instance)
-        for member in ("a", "b"):
-            fence(instance.home.data(member))
+        instance.kill_everything()
         ledger.stop()
     shutil.rmtree(instance.home.run)
     instance.start()
