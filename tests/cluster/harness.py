@@ -190,7 +190,7 @@ class Instance:
             found = []
             for entry in Path("/proc").glob("[0-9]*"):
                 try:
-                    where = os.readlink(entry / "cwd")
+                    where = str((entry / "cwd").readlink())
                 except OSError:
                     continue
                 if where == folder or where.startswith(folder + "/"):
