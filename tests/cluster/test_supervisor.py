@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import time
 
 import psycopg
 from harness import Instance, MakeInstance, eventually
@@ -27,23 +26,18 @@ def kill_supervisor(instance: Instance) -> int:
     return pid
 
 
-def test_connection_survives_the_supervisor_and_failover_works_within_two_seconds(
-    make_instance: MakeInstance,
-) -> None:
-    """The relay starts a new supervisor, without the cloud."""
+def test_connection_survives_the_supervisor_and_failover_works_without_it(make_instance: MakeInstance) -> None:
+    """The relay starts a new supervisor, without the cloud. How soon is a figure, and no test."""
     instance = make_instance("one")
     before = instance.wait("well, with its relay", lambda seen: seen.redundant and seen.relay_ready)
     with instance.connect() as connection:
         old = kill_supervisor(instance)
         assert connection.execute("SELECT 1").fetchone() == (1,)
-        began = time.monotonic()
         pid = instance.server("a").pid()
         assert pid is not None
         os.kill(pid, signal.SIGKILL)
         instance.wait("taken over", lambda seen: seen.epoch > before.epoch and seen.writable and seen.pid != old)
-        took = time.monotonic() - began
     assert instance.wait_well().primary == "b"
-    assert took < 10, f"{took:.1f} s"  # the figure itself belongs to the benchmark
 
 
 def test_everything_killed_at_once_comes_back_with_every_acknowledged_row(make_instance: MakeInstance) -> None:

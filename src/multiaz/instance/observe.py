@@ -127,7 +127,7 @@ class Observer:
             began = time.monotonic()
             try:
                 work()
-            except Exception as error:
+            except Exception as error:  # a failed job, of whatever kind, is data for the next decision
                 log.warning("%s of %s failed after %.2f s: %s", kind, member, time.monotonic() - began, error,
                             exc_info=not isinstance(error, MultiazError))  # fmt: skip
                 if kind is JobKind.MASTER:

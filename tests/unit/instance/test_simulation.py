@@ -240,6 +240,12 @@ class Pair(RuleBasedStateMachine):
             assert not missing, f"in sync, and the standby lacks {missing}"
 
     @invariant()
+    def commits_wait_for_the_standby_while_the_record_says_in_sync(self) -> None:
+        """Whether or not a commit has been lost by it yet."""
+        if self.disk.in_sync and self.disk.primary and self._takes_writes(self.disk.primary):
+            assert self.servers[self.disk.primary].waits, "in sync on record, and commits wait for nobody"
+
+    @invariant()
     def the_recorded_primary_has_every_acknowledged_commit(self) -> None:
         if self.disk.primary:
             missing = set(self.acknowledged) - set(self.servers[self.disk.primary].history)
