@@ -185,10 +185,10 @@ def test_a_refused_parameter_is_bad_input_in_the_words_of_aws(cloud: Cloud) -> N
     assert "Parameters: [Nope] do not exist (ValidationError)" in caught.value.why
 
 
-def test_a_template_too_long_for_a_call_is_refused_before_the_call(cloud: Cloud) -> None:
+def test_a_template_too_long_for_a_bucket_is_refused_before_the_call(cloud: Cloud) -> None:
     cloud.absent()
-    with pytest.raises(BadInput, match="51201 bytes"):
-        cloud.stacks.deploy("shop", "x" * 51_201, {})
+    with pytest.raises(BadInput, match="1048577 bytes"):
+        cloud.stacks.deploy("shop", "x" * 1_048_577, {})
 
 
 def test_deletion_begun_and_ended_elsewhere_is_noticed_without_an_event(cloud: Cloud) -> None:

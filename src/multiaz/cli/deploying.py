@@ -19,9 +19,9 @@ from multiaz.fleet.secrets import Credentials
 from multiaz.fleet.stacks import Deployed
 
 
-def deploy(output: Output, request: StackRequest, began: float) -> None:
+def deploy(output: Output, request: StackRequest, began: float, *, template_bucket: str | None = None) -> None:
     """Deploy the stack into the running local cloud and say how to connect; `began` is time.monotonic()."""
-    fleet = localcloud.fleet_of(request.name)
+    fleet = localcloud.fleet_of(request.name, template_bucket=template_bucket)
     with output.stack_progress(f"Stack {request.name}") as on_event:
         deployed = fleet.deploy(request.template, request.parameters, on_event=on_event)
     seconds = time.monotonic() - began
@@ -32,6 +32,7 @@ def deploy(output: Output, request: StackRequest, began: float) -> None:
         "seconds": round(seconds, 2),
         "create_s": round(deployed.seconds, 2),
         "stack_id": deployed.stack.stack_id,
+        "left_behind": list(deployed.left_behind),
         "endpoint_url": fleet.clients.access.endpoint_url,
         **found.as_dict(),
         "connect": connection_document(credentials, fleet.root_certificate),
@@ -52,6 +53,8 @@ def _show(
         output.line(f"Stack {found.stack}: created in {seconds:.1f} s")
     else:
         output.line(f"Stack {found.stack}: already there ({found.stack_status}); nothing was changed")
+    for thing in deployed.left_behind:
+        output.line(f"Not removed after the template was sent: {thing}")
     output.line()
     output.table(COLUMNS, status_rows(found.instances))
     name, root = program(), fleet.root_certificate

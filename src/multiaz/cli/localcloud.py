@@ -46,7 +46,7 @@ def _ignore(_: str) -> None:
     """Progress nobody needs: the cloud runs already."""
 
 
-def fleet_of(stack: str) -> Fleet:
+def fleet_of(stack: str, *, template_bucket: str | None = None) -> Fleet:
     """The stack in the local cloud. Raises NotFound if that does not run."""
     from multiaz.fleet.access import Access
     from multiaz.fleet.fleet import Fleet
@@ -66,7 +66,7 @@ def fleet_of(stack: str) -> Fleet:
         secret_access_key=found["AWS_SECRET_ACCESS_KEY"],
         root_certificate=home().pki / "ca.pem",
     )
-    return Fleet(access, stack, quiet_limit_s=QUIET_LIMIT_S)
+    return Fleet(access, stack, quiet_limit_s=QUIET_LIMIT_S, template_bucket=template_bucket)
 
 
 def start(output: Output, *, port: int | None, port_base: int | None) -> None:

@@ -44,6 +44,7 @@ def up(
     suffix: options.Suffix = None,
     parameter: options.Parameters = None,
     set_: options.Sets = None,
+    template_bucket: options.TemplateBucket = None,
     port: options.Port = None,
     port_base: options.PortBase = None,
     json: options.Json = False,
@@ -61,6 +62,7 @@ def up(
         suffix=suffix,
         parameters=parameter or (),
         settings=set_ or (),
+        template_bucket=template_bucket,
         port=port,
         port_base=port_base,
     )

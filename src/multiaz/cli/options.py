@@ -25,6 +25,14 @@ PortBase = Annotated[
         help="Databases listen on 127.0.0.1 from this port on, instead of port 5432 of addresses of their own.",
     ),
 ]
+TemplateBucket = Annotated[
+    str | None,
+    typer.Option(
+        "--template-bucket",
+        metavar="NAME",
+        help="Bucket a template of more than 51,200 bytes is sent through; by default one made for the call.",
+    ),
+]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 Parameters = Annotated[
     list[str] | None,

@@ -21,6 +21,7 @@ def up(
     settings: Sequence[str],
     port: int | None,
     port_base: int | None,
+    template_bucket: str | None = None,
 ) -> None:
     """Start the local cloud if it is not running, deploy the stack, say how to connect."""
     began = time.monotonic()
@@ -31,4 +32,4 @@ def up(
 
         request = stack_request(asked)
         started.result()
-    deploying.deploy(output, request, began)
+    deploying.deploy(output, request, began, template_bucket=template_bucket)

@@ -35,10 +35,12 @@ class Destroyed:
 class Fleet:
     """A stack by name, in one account and region."""
 
-    def __init__(self, access: Access, stack_name: str, *, quiet_limit_s: float = 3600.0) -> None:
+    def __init__(
+        self, access: Access, stack_name: str, *, quiet_limit_s: float = 3600.0, template_bucket: str | None = None
+    ) -> None:
         self.stack_name = stack_name
         self.clients = AwsClients(access)
-        self.stacks = Stacks(self.clients, quiet_limit_s=quiet_limit_s)
+        self.stacks = Stacks(self.clients, quiet_limit_s=quiet_limit_s, template_bucket=template_bucket)
         self.instances = Instances(self.clients)
         self.root_certificate = access.root_certificate
 

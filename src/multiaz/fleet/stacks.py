@@ -12,12 +12,10 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from multiaz.blueprint import CAPABILITIES
-from multiaz.errors import BadInput, Conflict, MultiazError, NoProgress, NotFound
+from multiaz.errors import Conflict, MultiazError, NoProgress, NotFound
 from multiaz.fleet.access import AwsClients, refusals
 from multiaz.fleet.events import StackEvent, event_of, first_failure, is_final, is_good, plain_reason
-
-TEMPLATE_LIMIT_BYTES = 51_200
-"""Longest TemplateBody; longer ones travel through S3. Source: CloudFormation quotas."""
+from multiaz.fleet.templates import sent_template
 
 OnEvent = Callable[[StackEvent], None]
 
@@ -62,6 +60,8 @@ class Deployed:
     """False: it was there already, and nothing was changed."""
     seconds: float
     events: Sequence[StackEvent] = field(default=(), repr=False)
+    left_behind: Sequence[str] = ()
+    """What the upload of a long template could not remove again, for people; see `sent_template`."""
 
 
 def ignore_event(event: StackEvent) -> None:
@@ -92,8 +92,17 @@ class Pace:
 class Stacks:
     """CloudFormation as `fleet` uses it."""
 
-    def __init__(self, clients: AwsClients, *, quiet_limit_s: float = 3600.0, pace: Callable[[], Pace] = Pace) -> None:
+    def __init__(
+        self,
+        clients: AwsClients,
+        *,
+        quiet_limit_s: float = 3600.0,
+        pace: Callable[[], Pace] = Pace,
+        template_bucket: str | None = None,
+    ) -> None:
         self._clients = clients
+        self._template_bucket = template_bucket
+        """Where a template too long for a call is put; None: into a bucket made for it."""
         self._quiet_limit_s = quiet_limit_s
         """Give up when no event came for so long: a DB instance on Amazon is silent for half an hour."""
         self._make_pace = pace
@@ -192,20 +201,21 @@ class Stacks:
         if stack is not None:
             self._check_same(stack, template, parameters)
             return Deployed(stack, created=False, seconds=time.monotonic() - began)
-        with refusals(f"Cannot create the stack {name}"):
+        sending = sent_template(self._clients, template, self._template_bucket)
+        with sending as sent, refusals(f"Cannot create the stack {name}"):
             stack_id = self._cloudformation.create_stack(
                 StackName=name,
                 Parameters=[{"ParameterKey": k, "ParameterValue": v} for k, v in parameters.items()],
                 Capabilities=list(CAPABILITIES),
                 Tags=[{"Key": k, "Value": v} for k, v in (tags or {}).items()],
                 ClientRequestToken=f"multiaz-{uuid.uuid4()}",
-                **self._template_argument(template),
+                **sent.argument,
             )["StackId"]
         events = self._watch(stack_id, None, on_event)
         stack = self.get(stack_id)
         if stack.status != "CREATE_COMPLETE":
             raise self._failed(f"The stack {name} was not created", stack, events)
-        return Deployed(stack, created=True, seconds=time.monotonic() - began, events=events)
+        return Deployed(stack, True, time.monotonic() - began, events, tuple(sent.left_behind))
 
     def delete(self, name: str, *, on_event: OnEvent = ignore_event) -> str:
         """Delete the stack, wait until it is gone, return its id. Raises NotFound, StackFailed."""
@@ -251,16 +261,6 @@ class Stacks:
                 "leave the differing options away to use it as it is, give the new one another name "
                 "(--stack, --suffix), or remove this one first (`multiaz down`)",
             )
-
-    def _template_argument(self, template: str) -> dict[str, str]:
-        size = len(template.encode())
-        if size > TEMPLATE_LIMIT_BYTES:
-            raise BadInput(
-                "Cannot send the template",
-                f"it has {size} bytes, and CloudFormation takes {TEMPLATE_LIMIT_BYTES} in a call",
-                "put it into a bucket and create the stack by --template-url",
-            )
-        return {"TemplateBody": template}
 
     def _newest_event_id(self, stack_id: str) -> str | None:
         with refusals(f"Cannot read the events of {stack_id}"):
