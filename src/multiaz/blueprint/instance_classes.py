@@ -1,6 +1,7 @@
-"""Facts of the DB instance classes the stack offers, and the figures that follow from them.
+"""Facts of the DB instance classes of PostgreSQL on RDS, and the figures that follow from them.
 
-Source: Amazon RDS user guide, "Hardware specifications for DB instance classes".
+A class is a family and a size; processors follow from the size, memory from both. Source: Amazon RDS user
+guide, "Hardware specifications for DB instance classes". A test compares the names with cfn-lint's data.
 """
 
 from __future__ import annotations
@@ -25,6 +26,11 @@ class InstanceClass:
     name: str
     vcpu: int
     memory_gib: int
+
+    @property
+    def family(self) -> str:
+        """m5 of db.m5.large."""
+        return self.name.split(".")[1]
 
     @property
     def memory_bytes(self) -> int:
@@ -52,20 +58,71 @@ class InstanceClass:
         return self.memory_bytes * FREEABLE_MEMORY_ALARM_PERCENT // 100
 
 
-_ALL = (
-    InstanceClass("db.m5.large", 2, 8),
-    InstanceClass("db.m5.xlarge", 4, 16),
-    InstanceClass("db.m5.2xlarge", 8, 32),
-    InstanceClass("db.r5.large", 2, 16),
-    InstanceClass("db.r5.xlarge", 4, 32),
-    InstanceClass("db.r5.2xlarge", 8, 64),
-)
+@dataclass(frozen=True)
+class Family:
+    """Classes of one kind of machine, which differ in size only."""
 
-INSTANCE_CLASSES: Mapping[str, InstanceClass] = MappingProxyType({c.name: c for c in _ALL})
-PRIMARY_CLASSES: tuple[str, ...] = tuple(INSTANCE_CLASSES)
-"""What the primary may be (the seed's list)."""
-REPLICA_CLASSES: tuple[str, ...] = tuple(name for name in INSTANCE_CLASSES if name != "db.r5.2xlarge")
-"""What a read replica may be (the seed's list)."""
+    name: str
+    memory_gib_of_large: int
+    sizes: tuple[str, ...]
+    burstable: bool = False
+    """Its processors run on credits: below the baseline they are saved, above it they are spent."""
+
+
+_SIZES: Mapping[str, tuple[int, float]] = MappingProxyType(
+    {
+        "medium": (2, 0.5),
+        "large": (2, 1),
+        "xlarge": (4, 2),
+        "2xlarge": (8, 4),
+        "4xlarge": (16, 8),
+        "8xlarge": (32, 16),
+    }
+)
+"""Size to vCPU, and to memory as a multiple of the family's large."""
+
+_STEADY = ("large", "xlarge", "2xlarge", "4xlarge", "8xlarge")
+"""Nothing above 8xlarge: the replicas' parameter group states the worker processes and connections of the
+largest primary on offer (see tuning.py), so each doubling here is paid for by every small replica."""
+
+FAMILIES: Mapping[str, Family] = MappingProxyType(
+    {
+        family.name: family
+        for family in (
+            *(Family(name, 8, _STEADY) for name in ("m5", "m6i", "m6g", "m7i", "m7g", "m8g")),
+            *(Family(name, 16, _STEADY) for name in ("r5", "r6i", "r6g", "r7i", "r7g", "r8g")),
+            Family("t3", 8, ("medium", "large"), burstable=True),
+            Family("t4g", 8, ("medium", "large", "xlarge"), burstable=True),
+        )
+    }
+)
+"""The families offered, general purpose first; g is Graviton, i Intel."""
+
+SEED_CLASSES: tuple[str, ...] = (
+    *("db.m5.large", "db.m5.xlarge", "db.m5.2xlarge"),
+    *("db.r5.large", "db.r5.xlarge", "db.r5.2xlarge"),
+)
+"""The classes the first version of the stack offered: they stay first, in this order."""
+
+
+def _classes() -> Iterable[InstanceClass]:
+    for family in FAMILIES.values():
+        for size in family.sizes:
+            vcpu, multiple = _SIZES[size]
+            yield InstanceClass(f"db.{family.name}.{size}", vcpu, int(family.memory_gib_of_large * multiple))
+
+
+def _seed_first(classes: Iterable[InstanceClass]) -> dict[str, InstanceClass]:
+    by_name = {found.name: found for found in classes}
+    return {name: by_name[name] for name in (*SEED_CLASSES, *by_name)}
+
+
+INSTANCE_CLASSES: Mapping[str, InstanceClass] = MappingProxyType(_seed_first(_classes()))
+"""Every class by its name."""
+PRIMARY_CLASSES: tuple[str, ...] = SEED_CLASSES
+"""What the template offers for the primary."""
+REPLICA_CLASSES: tuple[str, ...] = PRIMARY_CLASSES
+"""What the template offers for a read replica: nothing forbids one that is larger than its primary."""
 
 
 def largest_max_connections(names: Iterable[str]) -> int:

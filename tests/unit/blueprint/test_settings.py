@@ -77,7 +77,7 @@ def test_advanced_insights_bring_the_retention_they_need() -> None:
         ({"engine_version": "15.2"}, ["engine_version='15.2'", "RDS does not offer", "17.10"]),
         ({"engine_version": "17"}, ["engine_version='17'", "choose one of"]),
         ({"db_instance_class": "db.t3.micro"}, ["db_instance_class='db.t3.micro'", "db.m5.large"]),
-        ({"read_replica_instance_class": "db.r5.2xlarge"}, ["read_replica_instance_class", "db.r5.xlarge"]),
+        ({"read_replica_instance_class": "db.r5.huge"}, ["read_replica_instance_class", "db.r5.xlarge"]),
         ({"db_name": "1shop"}, ["db_name='1shop'", "must match"]),
         ({"db_name": "rdsadmin"}, ["db_name='rdsadmin'", "reserved"]),
         ({"db_name": "a" * 64}, ["db_name=", "63"]),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from multiaz.blueprint.instance_classes import INSTANCE_CLASSES, PRIMARY_CLASSES, REPLICA_CLASSES
+from multiaz.blueprint.instance_classes import INSTANCE_CLASSES, PRIMARY_CLASSES
 from multiaz.blueprint.tuning import TUNED_PARAMETERS, group_values
 
 STATIC = {
@@ -47,11 +47,3 @@ def test_only_readers_have_the_readers_settings() -> None:
 
 def test_statements_with_passwords_are_not_logged() -> None:
     assert "log_statement" not in group_values("primary")
-
-
-def test_class_figures() -> None:
-    large = INSTANCE_CLASSES["db.m5.large"]
-    assert (large.max_connections, large.connections_alarm) == (901, 810)
-    assert large.freeable_memory_alarm_bytes == 2 * 1024**3
-    assert INSTANCE_CLASSES["db.r5.2xlarge"].max_connections == 5000
-    assert set(REPLICA_CLASSES) < set(PRIMARY_CLASSES)
