@@ -38,7 +38,7 @@ def synthesize(settings: Settings) -> Blueprint:
 
 
 def to_yaml(settings: Settings) -> str:
-    """The template as YAML, short enough to be given inline to CloudFormation."""
+    """The template as YAML."""
     return synthesize(settings).to_yaml()
 
 

@@ -197,7 +197,7 @@ def mappings() -> dict[str, dict[str, dict[str, int]]]:
                 CONNECTIONS_ALARM: facts.connections_alarm,
                 MEMORY_ALARM: facts.freeable_memory_alarm_bytes,
             }
-            for name, facts in ((name, INSTANCE_CLASSES[name]) for name in PRIMARY_CLASSES)
+            for name, facts in INSTANCE_CLASSES.items()
         }
     }
 

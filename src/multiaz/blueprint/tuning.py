@@ -53,7 +53,8 @@ TUNED_PARAMETERS: tuple[TunedParameter, ...] = (
         "max_worker_processes",
         str(largest_max_worker_processes(PRIMARY_CLASSES)),
         "static",
-        "must not be below the primary's either; the most any class offered for the primary has",
+        "must not be below the primary's either; the most any class offered for the primary has. On the smallest "
+        "replica these two cost 220 MB of shared memory, nearly all of it for the connections",
         ("replica",),
     ),
     TunedParameter(

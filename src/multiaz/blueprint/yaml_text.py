@@ -1,8 +1,8 @@
 """A template as YAML people like to read: short-form functions, comments, one stable order.
 
 Ours instead of a library's because synthesis must be fast (PyYAML takes ten times as long), because no
-library writes comments, and because short lists on one line keep the text below CloudFormation's inline
-limit. Tests read the text back with cfn-lint's parser and compare.
+library writes comments, and because short lists on one line keep the text short. Tests read the text back
+with cfn-lint's parser and compare.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 LONGEST_LINE = 160
 INDENT = 1
-"""One column a level: two would be 4 kB more, and the text must stay below 51,200 bytes."""
+"""One column a level: two would be 4 kB more."""
 _PLAIN = re.compile(r"[A-Za-z/$](?:[A-Za-z0-9_./$()=+-]|:(?=[^ ,])| (?=[A-Za-z0-9_./$(]))*")
 """Strings that mean themselves without quotes; with a colon only outside `[…]` and `{…}`, where parsers differ."""
 _PLAIN_IN_FLOW = re.compile(_PLAIN.pattern.replace("|:(?=[^ ,])", ""))

@@ -14,6 +14,7 @@ from multiaz.blueprint.instance_classes import (
     REPLICA_CLASSES,
     SEED_CLASSES,
     InstanceClass,
+    largest_max_connections,
     largest_max_worker_processes,
 )
 from multiaz.blueprint.offerings import is_offered, offered_classes, regions
@@ -91,5 +92,10 @@ def test_more_of_a_machine_never_gives_fewer_of_anything() -> None:
 
 
 def test_the_largest_class_on_offer_does_not_burden_the_smallest_replica() -> None:
-    """The replicas' group states the largest primary's worker processes: 64 slots, unused, are nothing."""
-    assert largest_max_worker_processes(INSTANCE_CLASSES) <= 64
+    """The replicas' group states the most any primary can have, whatever the replica's size.
+
+    `postgres -C shared_memory_size`, 17.10, shared_buffers 1 GB: 1,095 MB with 450 connections and 8 workers
+    (db.t3.medium's own), 1,314 MB with 5,000 and 8, 1,316 MB with 5,000 and 64.
+    """
+    assert largest_max_worker_processes(PRIMARY_CLASSES) == 64
+    assert largest_max_connections(PRIMARY_CLASSES) == 5000
