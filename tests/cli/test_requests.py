@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from multiaz.blueprint.parameters import PARAMETER_GROUPS
+from multiaz.blueprint import settings_from
+from multiaz.blueprint.parameters import parameter_groups
 from multiaz.blueprint.settings import Settings
 from multiaz.cli.requests import (
     StackRequest,
@@ -28,7 +29,7 @@ def request(
 
 
 def test_every_template_parameter_has_the_setting_its_rules_come_from() -> None:
-    names = [name for _, group in PARAMETER_GROUPS for name in group]
+    names = [name for _, group in parameter_groups(settings_from({})) for name in group]
     assert {setting_name(name) for name in names} <= set(Settings.model_fields)
 
 
@@ -65,7 +66,7 @@ def test_settings_change_the_template() -> None:
         ("BackupRetentionDays=many", "backup_retention_days"),
         ("EngineVersion=17.99", "RDS does not offer this version"),
         ("DBInstanceClass=db.t1.huge", "must be one of"),
-        ("MaxAllocatedStorage=100", "at least 10 % above"),
+        ("AllocatedStorage=95", "at least 10 % above"),
         ("ManagementCIDR=0.0.0.0/0", "open to the whole internet"),
         ("EnvironmentSuffix=Upper", "environment_suffix"),
     ],
@@ -76,8 +77,16 @@ def test_a_wrong_parameter_is_refused_by_the_rule_it_breaks(given: str, told: st
     assert told in caught.value.as_text()
 
 
-def test_the_engine_version_of_the_seed_is_accepted() -> None:
-    assert request("EngineVersion=16.6").parameters["EngineVersion"] == "16.6"
+def test_the_deprecated_engine_version_of_the_seed_must_be_asked_for() -> None:
+    with pytest.raises(BadInput, match="deprecated"):
+        request("EngineVersion=16.6")
+    asked = request("EngineVersion=16.6", settings=("allow_deprecated_engine_version=true",))
+    assert asked.parameters["EngineVersion"] == "16.6"
+
+
+def test_a_local_test_stack_has_a_standby_unless_told_otherwise() -> None:
+    assert "MultiAZ: true" in request().template
+    assert "MultiAZ: false" in request(settings=("multi_az=false",)).template
 
 
 def test_a_parameter_given_twice_is_refused() -> None:

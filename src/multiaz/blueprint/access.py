@@ -6,7 +6,8 @@ from typing import Any
 
 from troposphere import GetAtt, Ref, Sub, iam
 
-from multiaz.blueprint.expressions import MEMBERS, SAME_ACCOUNT, key_arn, policy, statement, trust
+from multiaz.blueprint.expressions import SAME_ACCOUNT, key_arn, policy, statement, trust
+from multiaz.blueprint.members import members
 from multiaz.blueprint.settings import Settings
 
 EXPORT_OBJECT_ACTIONS = ["s3:DeleteObject*", "s3:GetObject*", "s3:PutObject*"]
@@ -16,9 +17,9 @@ EXPORT_KEY_ACTIONS = [
 ]
 
 
-def access(_: Settings) -> list[Any]:
+def access(s: Settings) -> list[Any]:
     """Every role and policy but those of the bucket's clean-up."""
-    return [*_enhanced_monitoring(), *_snapshot_export(), _connect()]
+    return [*([] if s.monitoring_role_arn else _enhanced_monitoring()), *_snapshot_export(), _connect(s)]
 
 
 def _enhanced_monitoring() -> list[Any]:
@@ -49,6 +50,11 @@ def _enhanced_monitoring() -> list[Any]:
     ]
 
 
+def monitoring_role(s: Settings) -> Any:
+    """ARN of the role of Enhanced Monitoring: the stack's own, or the one that was given."""
+    return s.monitoring_role_arn or GetAtt("EnhancedMonitoringRole", "Arn")
+
+
 def _snapshot_export() -> list[Any]:
     bucket = GetAtt("BackupBucket", "Arn")
     return [
@@ -74,7 +80,7 @@ def _snapshot_export() -> list[Any]:
     ]
 
 
-def _connect() -> Any:
+def _connect(s: Settings) -> Any:
     """For the application's own roles. Each instance has a resource id of its own: all are named."""
     return iam.ManagedPolicy(
         "DBConnectPolicy",
@@ -85,9 +91,9 @@ def _connect() -> Any:
                 [
                     Sub(
                         "arn:${AWS::Partition}:rds-db:${AWS::Region}:${AWS::AccountId}:dbuser:"
-                        f"${{{member.logical_id}.DbiResourceId}}/${{IAMDatabaseUsername}}"
+                        f"${{{member.logical_id}.DbiResourceId}}/${{WriterUsername}}"
                     )
-                    for member in MEMBERS
+                    for member in members(s)
                 ],
             )
         ),

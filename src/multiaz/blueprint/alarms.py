@@ -9,12 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from multiaz.blueprint.expressions import MEMBERS, Member
 from multiaz.blueprint.instance_classes import (
     CONNECTIONS_ALARM_PERCENT,
     FREEABLE_MEMORY_ALARM_PERCENT,
 )
+from multiaz.blueprint.members import Member, members, replicas
 from multiaz.blueprint.parameters import CONNECTIONS_ALARM, MEMORY_ALARM, VCPU
+from multiaz.blueprint.settings import Settings
 
 PERIOD_S = 60
 Where = Literal["all", "primary", "replicas"]
@@ -40,25 +41,23 @@ class Alarm:
     meaning: str
     percent_of_storage: bool = False
 
-    @property
-    def members(self) -> tuple[Member, ...]:
+    def members(self, s: Settings) -> tuple[Member, ...]:
         """The instances it watches."""
         match self.where:
             case "all":
-                return MEMBERS
+                return members(s)
             case "primary":
-                return MEMBERS[:1]
+                return members(s)[:1]
             case "replicas":
-                return MEMBERS[1:]
+                return replicas(s)
 
     def logical_id(self, member: Member) -> str:
         """Logical id of the alarm of one instance."""
         return f"Lowest{self.name}Alarm" if self.percent_of_storage else f"{member.logical_id}{self.name}Alarm"
 
-    @property
-    def logical_ids(self) -> list[str]:
+    def logical_ids(self, s: Settings) -> list[str]:
         """Logical ids of the alarms this one becomes, in the order of the instances."""
-        return list(dict.fromkeys(self.logical_id(member) for member in self.members))
+        return list(dict.fromkeys(self.logical_id(member) for member in self.members(s)))
 
 
 ALARMS: tuple[Alarm, ...] = (

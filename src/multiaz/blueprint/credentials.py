@@ -1,19 +1,24 @@
-"""The master user's secret: generated, attached to the primary, rotated on a schedule.
+"""The master user's secret: generated, attached to the primary, rotated on a schedule; and what an application
+must know to connect, in a secret without a password.
 
 RDS's own managed password cannot be used: it does not work for a PostgreSQL source of read replicas.
 """
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from troposphere import GetAtt, Join, Ref, Sub, secretsmanager
 
-from multiaz.blueprint.expressions import PRIMARY, key_arn, named, tags
+from multiaz.blueprint.engines import ENGINE
+from multiaz.blueprint.expressions import key_arn, named, tags
+from multiaz.blueprint.members import PRIMARY, replicas
 from multiaz.blueprint.network import subnet_refs
 from multiaz.blueprint.settings import Settings
 
 TRANSFORM = "AWS::SecretsManager-2024-09-16"
+CONNECTION = "DBConnectionSecret"
 PASSWORD_LENGTH = 32
 EXCLUDED_CHARACTERS = " \"#$%&'()*+,/:;<=>?@[\\]^`{|}~"
 """What a PostgreSQL URL, a shell or RDS itself dislikes; `!-._` and alphanumerics stay."""
@@ -21,7 +26,7 @@ ROTATION_TYPE = "PostgreSQLSingleUser"
 
 
 def credentials(s: Settings) -> list[Any]:
-    """Secret, attachment, rotation."""
+    """The master user's secret, its attachment and rotation; the secret of connection facts."""
     return [
         secretsmanager.Secret(
             "DBPasswordSecret",
@@ -59,7 +64,33 @@ def credentials(s: Settings) -> list[Any]:
                 VpcSubnetIds=Join(",", subnet_refs(s)),
             ),
         ),
+        _connection(s),
     ]
+
+
+def _connection(s: Settings) -> Any:
+    """Where writer and readers connect, and as whom: they log in by IAM token, so no password is in it.
+
+    Apart from the master user's secret, which rotation writes, and which no application should read.
+    """
+    port = f"${{{PRIMARY}.Endpoint.Port}}"
+    facts = {
+        "engine": ENGINE,
+        "host": f"${{{PRIMARY}.Endpoint.Address}}",
+        "readerHosts": [f"${{{member.logical_id}.Endpoint.Address}}" for member in replicas(s)],
+        "port": port,
+        "dbname": "${DBName}",
+        "writerUsername": "${WriterUsername}",
+        "readerUsername": "${ReaderUsername}",
+    }
+    return secretsmanager.Secret(
+        CONNECTION,
+        Description=Sub("Where to connect to ecommerce-db ${EnvironmentSuffix}: hosts, port, users; no password"),
+        KmsKeyId=key_arn(),
+        # The port as a number, as in the secret RDS attaches.
+        SecretString=Sub(json.dumps(facts).replace(f'"{port}"', port)),
+        Tags=tags("db-connection"),
+    )
 
 
 def resolved(field: str) -> Any:

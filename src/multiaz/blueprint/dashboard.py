@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from multiaz.blueprint.alarms import ALARMS
-from multiaz.blueprint.expressions import MEMBERS, Member
+from multiaz.blueprint.members import Member, members
+from multiaz.blueprint.settings import Settings
 
 FULL_WIDTH = 24
 """Columns of a dashboard; a graph without a size takes 6 x 6, so four stand side by side."""
@@ -21,30 +22,34 @@ class Graph:
     title: str
     metric: str
     statistic: str = "Average"
-    members: tuple[Member, ...] = MEMBERS
+    where: Literal["all", "primary", "replicas"] = "all"
+
+    def members(self, s: Settings) -> tuple[Member, ...]:
+        """The instances it draws."""
+        return {"all": members(s), "primary": members(s)[:1], "replicas": members(s)[1:]}[self.where]
 
 
 GRAPHS: tuple[Graph, ...] = (
     Graph("CPU, percent", "CPUUtilization"),
     Graph("Active sessions", "DBLoad"),
     Graph("Connections", "DatabaseConnections"),
-    Graph("Replica lag, seconds", "ReplicaLag", "Maximum", MEMBERS[1:]),
+    Graph("Replica lag, seconds", "ReplicaLag", "Maximum", "replicas"),
     Graph("Read latency p90, seconds", "ReadLatency", "p90"),
     Graph("Write latency p90, seconds", "WriteLatency", "p90"),
     Graph("Free storage, bytes", "FreeStorageSpace", "Minimum"),
     Graph("Freeable memory, bytes", "FreeableMemory"),
-    Graph("Oldest transaction ids", "MaximumUsedTransactionIDs", "Maximum", MEMBERS[:1]),
+    Graph("Oldest transaction ids", "MaximumUsedTransactionIDs", "Maximum", "primary"),
 )
 
 
-def dashboard_body() -> str:
+def dashboard_body(s: Settings) -> str:
     """Body of a Fn::Sub: the dashboard as JSON."""
-    widgets = [_alarms(), *(_graph(graph) for graph in GRAPHS)]
+    widgets = [_alarms(s), *(_graph(graph, s) for graph in GRAPHS if graph.members(s))]
     return json.dumps({"widgets": widgets}, separators=(",", ":"))
 
 
-def _alarms() -> dict[str, Any]:
-    arns = [f"${{{name}.Arn}}" for alarm in ALARMS for name in alarm.logical_ids]
+def _alarms(s: Settings) -> dict[str, Any]:
+    arns = [f"${{{name}.Arn}}" for alarm in ALARMS for name in alarm.logical_ids(s)]
     return {
         "type": "alarm",
         "width": FULL_WIDTH,
@@ -53,8 +58,8 @@ def _alarms() -> dict[str, Any]:
     }
 
 
-def _graph(graph: Graph) -> dict[str, Any]:
-    first, *others = graph.members
+def _graph(graph: Graph, s: Settings) -> dict[str, Any]:
+    first, *others = graph.members(s)
     lines: list[list[Any]] = [["AWS/RDS", graph.metric, "DBInstanceIdentifier", f"${{{first.logical_id}}}"]]
     lines += [["...", f"${{{m.logical_id}}}"] for m in others]
     return {

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from troposphere import GetAtt, If, NoValue, Ref, Select, Split, Sub, rds
+from troposphere import GetAtt, If, NoValue, Ref, Sub, rds
 
+from multiaz.blueprint.access import monitoring_role
 from multiaz.blueprint.credentials import resolved
-from multiaz.blueprint.engines import ENGINE
-from multiaz.blueprint.expressions import MEMBERS, PRIMARY, REPLICAS, Member, key_arn, tags
+from multiaz.blueprint.engines import ENGINE, OLDEST_FAMILY
+from multiaz.blueprint.expressions import key_arn, major_version, tags
 from multiaz.blueprint.logs import EXPORTED_LOGS, log_group_id
-from multiaz.blueprint.network import subnet_ids, subnet_refs
+from multiaz.blueprint.members import PRIMARY, Member, members, replicas
+from multiaz.blueprint.network import replica_zone, subnet_refs
+from multiaz.blueprint.parameters import family_condition
 from multiaz.blueprint.settings import Settings
-from multiaz.blueprint.tuning import Group, group_values
-
-CERTIFICATE_AUTHORITY = "rds-ca-rsa2048-g1"
+from multiaz.blueprint.tuning import Group, TunedParameter, tuned
 
 NO_EXTENDED_SUPPORT = "open-source-rds-extended-support-disabled"
 EXTENDED_SUPPORT = "open-source-rds-extended-support"
@@ -22,8 +23,8 @@ EXTENDED_SUPPORT = "open-source-rds-extended-support"
 
 def database(s: Settings) -> list[Any]:
     """Everything that is PostgreSQL."""
-    replicas = [_replica(s, member, index) for index, member in enumerate(MEMBERS[1:])]
-    return [_subnet_group(s), *_parameter_groups(), _primary(s, MEMBERS[0]), *replicas]
+    readers = [_replica(s, member) for member in replicas(s)]
+    return [_subnet_group(s), *_parameter_groups(s), _primary(s, members(s)[0]), *readers]
 
 
 def _subnet_group(s: Settings) -> Any:
@@ -34,22 +35,29 @@ def _subnet_group(s: Settings) -> Any:
     )
 
 
-def _parameter_groups() -> list[Any]:
+def _parameter_groups(s: Settings) -> list[Any]:
     """One for the primary, one for the replicas; unnamed, so that a new family can replace them."""
-    family = Sub("postgres${Major}", Major=Select(0, Split(".", Ref("EngineVersion"))))
+    family = Sub("postgres${Major}", Major=major_version())
 
     def group(logical_id: str, kind: Group, description: str) -> Any:
         return rds.DBParameterGroup(
             logical_id,
             Description=description,
             Family=family,
-            Parameters=group_values(kind),
+            Parameters={p.name: _in_its_families(p) for p in tuned(kind)},
         )
 
-    return [
-        group("DBParameterGroup", "primary", "Read-heavy shop: primary"),
-        group("ReplicaParameterGroup", "replica", "Read-heavy shop: read replicas"),
-    ]
+    groups = [group("DBParameterGroup", "primary", "Read-heavy shop: primary")]
+    if s.read_replicas:
+        groups.append(group("ReplicaParameterGroup", "replica", "Read-heavy shop: read replicas"))
+    return groups
+
+
+def _in_its_families(parameter: TunedParameter) -> Any:
+    """The value, left out where the family of EngineVersion does not have the parameter."""
+    if parameter.since == OLDEST_FAMILY:
+        return parameter.value
+    return If(family_condition(parameter.since), parameter.value, NoValue)
 
 
 def _shared(s: Settings, member: Member) -> dict[str, Any]:
@@ -59,14 +67,14 @@ def _shared(s: Settings, member: Member) -> dict[str, Any]:
         "Engine": ENGINE,
         "EngineVersion": Ref("EngineVersion"),
         "DBInstanceClass": Ref(member.class_parameter),
-        # gp3 below 400 GiB is fixed at 3,000 IOPS and 125 MiB/s: neither may be set.
         "StorageType": "gp3",
+        **_storage_figures(s),
         "AllocatedStorage": Ref("AllocatedStorage"),
         "MaxAllocatedStorage": Ref("MaxAllocatedStorage"),
         "Port": Ref("DBPort"),
         "VPCSecurityGroups": [GetAtt("DBSecurityGroup", "GroupId")],
         "PubliclyAccessible": False,
-        "CACertificateIdentifier": CERTIFICATE_AUTHORITY,
+        "CACertificateIdentifier": s.ca_certificate_identifier,
         "PreferredMaintenanceWindow": Ref("PreferredMaintenanceWindow"),
         # The version is pinned: an upgrade behind CloudFormation's back would break the next update.
         "AutoMinorVersionUpgrade": False,
@@ -78,11 +86,17 @@ def _shared(s: Settings, member: Member) -> dict[str, Any]:
         "PerformanceInsightsKMSKeyId": key_arn(),
         "PerformanceInsightsRetentionPeriod": Ref("PerformanceInsightsRetention"),
         "MonitoringInterval": Ref("EnhancedMonitoringInterval"),
-        "MonitoringRoleArn": If("EnableEnhancedMonitoring", GetAtt("EnhancedMonitoringRole", "Arn"), NoValue),
+        "MonitoringRoleArn": If("EnableEnhancedMonitoring", monitoring_role(s), NoValue),
         "EnableCloudwatchLogsExports": list(EXPORTED_LOGS),
         "CopyTagsToSnapshot": True,
         "DeletionProtection": s.deletion_protection,
     }
+
+
+def _storage_figures(s: Settings) -> dict[str, int]:
+    """gp3 below 400 GiB is fixed at 3,000 IOPS and 125 MiB/s: neither may be set."""
+    given = {"Iops": s.storage_iops, "StorageThroughput": s.storage_throughput}
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def _primary(s: Settings, member: Member) -> Any:
@@ -94,7 +108,7 @@ def _primary(s: Settings, member: Member) -> Any:
         UpdateReplacePolicy=fate,
         **_shared(s, member),
         EngineLifecycleSupport=EXTENDED_SUPPORT if s.extended_support else NO_EXTENDED_SUPPORT,
-        MultiAZ=True,
+        MultiAZ=s.multi_az,
         StorageEncrypted=True,
         KmsKeyId=key_arn(),
         DBName=Ref("DBName"),
@@ -108,20 +122,19 @@ def _primary(s: Settings, member: Member) -> Any:
     )
 
 
-def _replica(s: Settings, member: Member, index: int) -> Any:
+def _replica(s: Settings, member: Member) -> Any:
     """A reader in a zone of its own.
 
     Encryption, key, master user, database and subnet group are the source's and must not be stated. RDS
     takes no final snapshot of a replica, and CloudFormation's default would ask for one: say Delete.
     """
-    zone = subnet_ids(s)[index - len(REPLICAS)]
     return rds.DBInstance(
         member.logical_id,
         DependsOn=_log_groups(member),
         DeletionPolicy="Delete",
         UpdateReplacePolicy="Delete",
         SourceDBInstanceIdentifier=Ref(PRIMARY),
-        AvailabilityZone=GetAtt(zone, "AvailabilityZone"),
+        AvailabilityZone=replica_zone(s, member),
         **_shared(s, member),
         DBParameterGroupName=Ref("ReplicaParameterGroup"),
         Tags=tags(f"db-{member.short_name}", Role="replica"),

@@ -10,9 +10,16 @@ CURRENT_ENGINE_VERSIONS: tuple[str, ...] = (
     *(f"18.{minor}" for minor in (1, 2, 3, 4, 6)),
 )
 """Versions RDS offers and has not deprecated. Source: cfn-lint 1.58 (a test compares)."""
-DEPRECATED_ENGINE_VERSIONS: tuple[str, ...] = ("16.6",)
-"""Accepted because running stacks have it (the seed's first version); cfn-lint warns of it."""
-ENGINE_VERSION_PATTERN = r"(16|17|18)\.[0-9]{1,2}"
+DEPRECATED_ENGINE_VERSIONS: tuple[str, ...] = (
+    *(f"16.{minor}" for minor in range(1, 9)),
+    *(f"17.{minor}" for minor in range(1, 5)),
+)
+"""Versions a running stack may still have; cfn-lint warns of them."""
+ALL_ENGINE_VERSIONS = (*CURRENT_ENGINE_VERSIONS, *DEPRECATED_ENGINE_VERSIONS)
+FAMILIES = (16, 17, 18)
+"""Major versions the stack is made for."""
+OLDEST_FAMILY = FAMILIES[0]
+ENGINE_VERSION_PATTERN = rf"({'|'.join(map(str, FAMILIES))})\.[0-9]{{1,2}}"
 """What the deployed template accepts: minor versions appear more often than templates are made."""
 
 

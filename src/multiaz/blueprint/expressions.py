@@ -1,36 +1,10 @@
-"""Expressions several parts of the template share: names, tags, the key, the members of the fleet."""
+"""Expressions several parts of the template share: names, tags, the key, policies."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
-from troposphere import GetAtt, If, Ref, Sub, Tags
-
-PRIMARY = "PrimaryDB"
-REPLICAS = ("ReadReplica1", "ReadReplica2")
-
-
-@dataclass(frozen=True)
-class Member:
-    """One DB instance of the stack: logical id, and the part of its name between prefix and suffix."""
-
-    logical_id: str
-    short_name: str
-    label: str
-    class_parameter: str
-
-    @property
-    def name(self) -> str:
-        """Body of a Fn::Sub: its DBInstanceIdentifier."""
-        return f"ecommerce-db-{self.short_name}-${{EnvironmentSuffix}}"
-
-
-MEMBERS: tuple[Member, ...] = (
-    Member(PRIMARY, "primary", "primary", "DBInstanceClass"),
-    Member(REPLICAS[0], "replica-1", "replica 1", "ReadReplicaInstanceClass"),
-    Member(REPLICAS[1], "replica-2", "replica 2", "ReadReplicaInstanceClass"),
-)
+from troposphere import GetAtt, If, Ref, Select, Split, Sub, Tags
 
 
 def named(body: str) -> Any:
@@ -72,3 +46,8 @@ def trust(service: str, **condition: Any) -> dict[str, Any]:
 
 SAME_ACCOUNT = {"StringEquals": {"aws:SourceAccount": Ref("AWS::AccountId")}}
 """Condition: only on behalf of this account (the confused deputy)."""
+
+
+def major_version() -> Any:
+    """17 of the parameter EngineVersion 17.10."""
+    return Select(0, Split(".", Ref("EngineVersion")))

@@ -6,7 +6,8 @@ from typing import Any
 
 from troposphere import Sub, logs
 
-from multiaz.blueprint.expressions import MEMBERS, Member, key_arn
+from multiaz.blueprint.expressions import key_arn
+from multiaz.blueprint.members import Member, members
 from multiaz.blueprint.settings import Settings
 
 EXPORTED_LOGS = ("postgresql", "upgrade")
@@ -22,7 +23,7 @@ def log_groups(s: Settings) -> list[Any]:
     """Two for each instance, one for the password rotation function."""
     groups = [
         _group(s, log_group_id(member, log), f"/aws/rds/instance/{member.name}/{log}")
-        for member in MEMBERS
+        for member in members(s)
         for log in EXPORTED_LOGS
     ]
     return [*groups, _group(s, "RotationLogs", "/aws/lambda/ecommerce-db-rotation-${EnvironmentSuffix}")]

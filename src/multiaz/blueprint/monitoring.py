@@ -8,8 +8,9 @@ from troposphere import FindInMap, Ref, Sub, cloudwatch, rds, sns
 
 from multiaz.blueprint.alarms import ALARMS, PERIOD_S, Alarm
 from multiaz.blueprint.dashboard import dashboard_body
-from multiaz.blueprint.expressions import MEMBERS, SAME_ACCOUNT, Member, key_arn, policy, statement, tags
+from multiaz.blueprint.expressions import SAME_ACCOUNT, key_arn, policy, statement, tags
 from multiaz.blueprint.instance_classes import GIB
+from multiaz.blueprint.members import Member, members
 from multiaz.blueprint.parameters import CLASS_MAP
 from multiaz.blueprint.settings import Settings
 
@@ -18,10 +19,10 @@ TOPIC = "AlarmTopic"
 COMPARISON = {"above": "GreaterThanThreshold", "below": "LessThanThreshold"}
 
 
-def monitoring(_: Settings) -> list[Any]:
+def monitoring(s: Settings) -> list[Any]:
     """Everything that watches and tells."""
-    alarms = [resource for alarm in ALARMS for resource in _alarms(alarm)]
-    return [*_topic(), *alarms, _events(), _dashboard()]
+    alarms = [resource for alarm in ALARMS for resource in _alarms(alarm, s)]
+    return [*_topic(), *alarms, _events(s), _dashboard(s)]
 
 
 def _topic() -> list[Any]:
@@ -62,11 +63,11 @@ def _topic() -> list[Any]:
     ]
 
 
-def _alarms(alarm: Alarm) -> list[Any]:
+def _alarms(alarm: Alarm, s: Settings) -> list[Any]:
     if alarm.percent_of_storage:
-        watched = [(alarm.logical_ids[0], "the instance with least", alarm.members[0], _storage_share(alarm))]
+        watched = [(alarm.logical_ids(s)[0], "the instance with least", members(s)[0], _storage_share(alarm, s))]
     else:
-        watched = [(alarm.logical_id(m), m.label, m, _plain_metric(alarm, m)) for m in alarm.members]
+        watched = [(alarm.logical_id(m), m.label, m, _plain_metric(alarm, m)) for m in alarm.members(s)]
     # CloudWatch's default for missing data is "missing": only the other choice is written.
     missing = {} if alarm.missing == "missing" else {"TreatMissingData": alarm.missing}
     return [
@@ -102,9 +103,9 @@ def _plain_metric(alarm: Alarm, member: Member) -> dict[str, Any]:
     }
 
 
-def _storage_share(alarm: Alarm) -> dict[str, Any]:
+def _storage_share(alarm: Alarm, s: Settings) -> dict[str, Any]:
     """Percent of the allocated storage: only metric math can divide by a parameter."""
-    ids = [f"m{number}" for number in range(1, len(alarm.members) + 1)]
+    ids = [f"m{number}" for number in range(1, len(alarm.members(s)) + 1)]
     return {
         "Metrics": [
             cloudwatch.MetricDataQuery(
@@ -122,7 +123,7 @@ def _storage_share(alarm: Alarm) -> dict[str, Any]:
                     ),
                     ReturnData=False,
                 )
-                for name, member in zip(ids, alarm.members, strict=True)
+                for name, member in zip(ids, alarm.members(s), strict=True)
             ),
         ]
     }
@@ -132,16 +133,16 @@ def _dimension(member: Member) -> Any:
     return cloudwatch.MetricDimension(Name="DBInstanceIdentifier", Value=Ref(member.logical_id))
 
 
-def _events() -> Any:
+def _events(s: Settings) -> Any:
     """Every category. RDS checks that it may publish when this is made: the topic's policy must be there."""
     return rds.EventSubscription(
         "InstanceEvents",
         DependsOn=f"{TOPIC}Policy",
         SnsTopicArn=Ref(TOPIC),
         SourceType="db-instance",
-        SourceIds=[Ref(member.logical_id) for member in MEMBERS],
+        SourceIds=[Ref(member.logical_id) for member in members(s)],
     )
 
 
-def _dashboard() -> Any:
-    return cloudwatch.Dashboard("Dashboard", DashboardBody=Sub(dashboard_body()))
+def _dashboard(s: Settings) -> Any:
+    return cloudwatch.Dashboard("Dashboard", DashboardBody=Sub(dashboard_body(s)))

@@ -6,12 +6,11 @@ from typing import Any
 
 from troposphere import GetAtt, GetAZs, If, NoValue, Ref, Select, Sub, ec2
 
+from multiaz.blueprint.addressing import database_subnets
 from multiaz.blueprint.expressions import tags
+from multiaz.blueprint.members import Member
 from multiaz.blueprint.settings import Settings
 
-VPC_CIDR = "10.0.0.0/16"
-FIRST_SUBNET = 11
-"""10.0.11.0/24, 10.0.12.0/24…: away from the application subnet (10.0.1.0/24 by default)."""
 NO_EGRESS = {"IpProtocol": "-1", "CidrIp": "127.0.0.1/32", "Description": "Nothing leaves"}
 """Without a rule of its own a security group lets everything out; this one matches nothing."""
 
@@ -26,6 +25,12 @@ def subnet_refs(s: Settings) -> list[Any]:
     return [Ref(name) for name in subnet_ids(s)]
 
 
+def replica_zone(s: Settings, member: Member) -> Any:
+    """The zone of a read replica: from the last one backwards, so that the first stays the primary's."""
+    ids = subnet_ids(s)
+    return GetAtt(ids[(member.number - 1 - s.read_replicas) % len(ids)], "AvailabilityZone")
+
+
 def network(s: Settings) -> list[Any]:
     """Everything of the network."""
     return [*_vpc(s), *_security_groups(), *_endpoints(s)]
@@ -35,7 +40,7 @@ def _vpc(s: Settings) -> list[Any]:
     resources: list[Any] = [
         ec2.VPC(
             "VPC",
-            CidrBlock=VPC_CIDR,
+            CidrBlock=s.vpc_cidr,
             EnableDnsHostnames=True,
             EnableDnsSupport=True,
             Tags=tags("vpc"),
@@ -47,7 +52,7 @@ def _vpc(s: Settings) -> list[Any]:
             ec2.Subnet(
                 name,
                 VpcId=Ref("VPC"),
-                CidrBlock=f"10.0.{FIRST_SUBNET + index}.0/24",
+                CidrBlock=database_subnets(s)[index],
                 AvailabilityZone=Select(index, GetAZs("")),
                 Tags=tags(f"db-private-{index + 1}"),
             ),

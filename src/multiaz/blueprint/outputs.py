@@ -13,7 +13,10 @@ from typing import Any
 from troposphere import Export, GetAtt, Join, Output, Ref, Sub
 
 from multiaz.blueprint import runbook
-from multiaz.blueprint.expressions import MEMBERS, key_arn
+from multiaz.blueprint.access import monitoring_role
+from multiaz.blueprint.credentials import CONNECTION
+from multiaz.blueprint.expressions import key_arn
+from multiaz.blueprint.members import members
 from multiaz.blueprint.network import subnet_refs
 from multiaz.blueprint.settings import Settings
 
@@ -42,12 +45,12 @@ def outputs(s: Settings) -> dict[str, list[Any]]:
     """Outputs by group, in the order they are printed."""
     groups = {
         "Network": _network(s),
-        "Endpoints": _endpoints(),
+        "Endpoints": _endpoints(s),
         "Credentials": _credentials(),
         "Backups": _backups(),
-        "Keys and roles": _keys_and_roles(),
+        "Keys and roles": _keys_and_roles(s),
         "Monitoring": _monitoring(),
-        "Runbook": [StackOutput(c.name, c.description, _command(c.command)) for c in runbook.COMMANDS],
+        "Runbook": [StackOutput(c.name, c.description, _command(c.command)) for c in runbook.commands(s)],
     }
     return {group: [output.build(group) for output in members] for group, members in groups.items()}
 
@@ -70,14 +73,15 @@ def _network(s: Settings) -> list[StackOutput]:
     ]
 
 
-def _endpoints() -> list[StackOutput]:
+def _endpoints(s: Settings) -> list[StackOutput]:
     found: list[StackOutput] = []
-    seed_words = ("Primary", "Replica1", "Replica2")
-    purposes = (
-        "Primary database endpoint for write operations",
-        *(f"Read {member.label} endpoint for read operations" for member in MEMBERS[1:]),
-    )
-    for member, word, purpose in zip(MEMBERS, seed_words, purposes, strict=True):
+    for member in members(s):
+        word = member.word
+        purpose = (
+            "Primary database endpoint for write operations"
+            if member.is_primary
+            else f"Read {member.label} endpoint for read operations"
+        )
         found += [
             StackOutput(
                 f"{member.logical_id}Endpoint",
@@ -109,6 +113,12 @@ def _credentials() -> list[StackOutput]:
             Ref("DBPasswordSecret"),
             "DBSecretArn",
         ),
+        StackOutput(
+            "DBConnectionSecretArn",
+            "secret for applications: host, readerHosts, port, dbname, users; no password",
+            Ref(CONNECTION),
+            "DBConnectionSecret",
+        ),
         StackOutput("DatabaseName", "database made at creation", Ref("DBName"), "DatabaseName"),
     ]
 
@@ -125,13 +135,13 @@ def _backups() -> list[StackOutput]:
     ]
 
 
-def _keys_and_roles() -> list[StackOutput]:
+def _keys_and_roles(s: Settings) -> list[StackOutput]:
     return [
         StackOutput("KMSKeyArn", "key of database, backups, secret and logs", key_arn(), "KMSKey"),
         StackOutput(
             "EnhancedMonitoringRoleArn",
             "role of Enhanced Monitoring",
-            GetAtt("EnhancedMonitoringRole", "Arn"),
+            monitoring_role(s),
             condition="EnableEnhancedMonitoring",
         ),
         StackOutput(

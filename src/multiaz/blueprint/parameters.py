@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
-from troposphere import Equals, Not, Parameter, Ref
+from troposphere import Equals, Not, Or, Parameter, Ref
 
-from multiaz.blueprint.engines import ENGINE_VERSION_PATTERN
+from multiaz.blueprint.engines import ENGINE_VERSION_PATTERN, FAMILIES
+from multiaz.blueprint.expressions import major_version
 from multiaz.blueprint.instance_classes import INSTANCE_CLASSES, PRIMARY_CLASSES, REPLICA_CLASSES
-from multiaz.blueprint.settings import (
-    CIDR_PATTERN,
-    DATABASE_USER_PATTERN,
-    EMAIL_PATTERN,
-    KMS_KEY_ARN_PATTERN,
-    MONITORING_INTERVALS,
-    NAME_PATTERN,
+from multiaz.blueprint.patterns import (
+    CIDR,
+    DATABASE_USER,
+    EMAIL,
+    KMS_KEY_ARN,
+    NAME,
+    SUFFIX,
     SUFFIX_MAX_LENGTH,
-    SUFFIX_PATTERN,
-    Settings,
 )
+from multiaz.blueprint.settings import MONITORING_INTERVALS, Settings
 
 CLASS_MAP = "InstanceClass"
 """The mapping of facts per DB instance class; its columns are the next three."""
@@ -28,14 +28,22 @@ MEMORY_ALARM = "MemoryAlarm"
 
 
 def parameters(s: Settings) -> list[Any]:
-    """The seed's parameters first, then ours; the settings are their defaults."""
+    """The seed's parameters first, then ours; the settings are their defaults.
+
+    What nothing in the template would read is left out: a parameter without effect is a trap.
+    """
+    unused = set() if s.read_replicas else {"ReadReplicaInstanceClass"}
+    return [parameter for parameter in _all(s) if parameter.title not in unused]
+
+
+def _all(s: Settings) -> list[Any]:
     return [
         Parameter(
             "EnvironmentSuffix",
             Type="String",
             Default=s.environment_suffix,
             Description="Environment suffix for resource naming and tagging",
-            AllowedPattern=SUFFIX_PATTERN,
+            AllowedPattern=SUFFIX,
             MaxLength=SUFFIX_MAX_LENGTH,
             ConstraintDescription="lower-case letters, digits and single hyphens",
         ),
@@ -60,7 +68,7 @@ def parameters(s: Settings) -> list[Any]:
             Description="Database name",
             MinLength=1,
             MaxLength=63,
-            AllowedPattern=NAME_PATTERN,
+            AllowedPattern=NAME,
         ),
         Parameter(
             "DBMasterUsername",
@@ -69,7 +77,7 @@ def parameters(s: Settings) -> list[Any]:
             Description="Master username for database",
             MinLength=1,
             MaxLength=16,
-            AllowedPattern=NAME_PATTERN,
+            AllowedPattern=NAME,
         ),
         Parameter(
             "BackupRetentionDays",
@@ -95,9 +103,9 @@ def parameters(s: Settings) -> list[Any]:
             "PerformanceInsightsRetention",
             Type="Number",
             Default=s.performance_insights_retention,
-            AllowedValues=list(s.insights_retention_choices),
+            AllowedValues=insights_retention_choices(s),
             Description="Performance Insights retention period in days "
-            f"({' or '.join(str(days) for days in s.insights_retention_choices)})",
+            f"({' or '.join(str(days) for days in insights_retention_choices(s))})",
         ),
         Parameter(
             "EnhancedMonitoringInterval",
@@ -111,14 +119,14 @@ def parameters(s: Settings) -> list[Any]:
             Type="String",
             Default=s.application_subnet_cidr,
             Description="CIDR block allowed to access database (application subnet)",
-            AllowedPattern=CIDR_PATTERN,
+            AllowedPattern=CIDR,
         ),
         Parameter(
             "ManagementCIDR",
             Type="String",
             Default=s.management_cidr,
             Description="CIDR block for management access",
-            AllowedPattern=CIDR_PATTERN,
+            AllowedPattern=CIDR,
         ),
         Parameter(
             "AllocatedStorage",
@@ -142,7 +150,7 @@ def parameters(s: Settings) -> list[Any]:
             Default=s.kms_key_arn,
             Description="Optional KMS Key ARN (leave empty to create new key); "
             "its policy must admit CloudWatch, its logs and RDS events",
-            AllowedPattern=KMS_KEY_ARN_PATTERN,
+            AllowedPattern=KMS_KEY_ARN,
         ),
         Parameter(
             "EngineVersion",
@@ -161,11 +169,19 @@ def parameters(s: Settings) -> list[Any]:
             Description="Port of all instances",
         ),
         Parameter(
-            "IAMDatabaseUsername",
+            "WriterUsername",
             Type="String",
-            Default=s.iam_database_username,
-            Description="Database user that may log in with an IAM token (see output GrantIAMUserCommand)",
-            AllowedPattern=DATABASE_USER_PATTERN,
+            Default=s.writer_username,
+            Description="Database user that reads and writes, by IAM token (made by multiaz bootstrap)",
+            AllowedPattern=DATABASE_USER,
+            MaxLength=63,
+        ),
+        Parameter(
+            "ReaderUsername",
+            Type="String",
+            Default=s.reader_username,
+            Description="Database user that only reads, by IAM token (made by multiaz bootstrap)",
+            AllowedPattern=DATABASE_USER,
             MaxLength=63,
         ),
         Parameter(
@@ -173,14 +189,31 @@ def parameters(s: Settings) -> list[Any]:
             Type="String",
             Default=s.alarm_email,
             Description="Address that gets every alarm and event (empty for none)",
-            AllowedPattern=EMAIL_PATTERN,
+            AllowedPattern=EMAIL,
         ),
     ]
+
+
+def insights_retention_choices(s: Settings) -> list[int]:
+    """Days a deployment may choose: the seed's two, 465 instead of 7 in the advanced mode, and the setting's own."""
+    least = 465 if s.database_insights_mode == "advanced" else 7
+    return sorted({least, s.performance_insights_retention, 731})
+
+
+def family_condition(major: int) -> str:
+    """Name of the condition: the major version is this one or later."""
+    return f"PostgreSQL{major}OrLater"
 
 
 def conditions() -> dict[str, Any]:
     """Conditions by name."""
     return {
+        **{
+            family_condition(major): Or(*(Equals(major_version(), str(m)) for m in FAMILIES if m >= major))
+            if major < FAMILIES[-1]
+            else Equals(major_version(), str(major))
+            for major in FAMILIES[1:]
+        },
         "CreateKMSKey": Equals(Ref("KMSKeyARN"), ""),
         "EnableEnhancedMonitoring": Not(Equals(Ref("EnhancedMonitoringInterval"), 0)),
         "ManagementElsewhere": Not(Equals(Ref("ManagementCIDR"), Ref("ApplicationSubnetCIDR"))),
@@ -202,28 +235,37 @@ def mappings() -> dict[str, dict[str, dict[str, int]]]:
     }
 
 
-PARAMETER_GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
+_GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("Environment", ("EnvironmentSuffix",)),
     (
         "Database",
         (
             *("EngineVersion", "DBInstanceClass", "ReadReplicaInstanceClass", "DBName"),
-            *("DBMasterUsername", "IAMDatabaseUsername", "DBPort"),
+            *("DBMasterUsername", "WriterUsername", "ReaderUsername", "DBPort"),
         ),
     ),
     ("Storage", ("AllocatedStorage", "MaxAllocatedStorage", "KMSKeyARN")),
-    ("Network", ("ApplicationSubnetCIDR", "ManagementCIDR")),
+    (
+        "Network",
+        (*("VpcId", "SubnetIds", "ApplicationSubnetCIDR", "ApplicationSecurityGroupId", "ManagementCIDR"),),
+    ),
     ("Backup", ("BackupRetentionDays", "PreferredBackupWindow", "PreferredMaintenanceWindow")),
     ("Monitoring", ("EnhancedMonitoringInterval", "PerformanceInsightsRetention", "AlarmEmail")),
 )
 
 
-def interface() -> dict[str, Any]:
+def parameter_groups(s: Settings) -> list[tuple[str, tuple[str, ...]]]:
+    """Heading to names of the parameters the template has with these settings."""
+    there = {parameter.title for parameter in parameters(s)}
+    return [(label, tuple(name for name in names if name in there)) for label, names in _GROUPS]
+
+
+def interface(s: Settings) -> dict[str, Any]:
     """Template metadata: how the console groups the parameters."""
     return {
         "AWS::CloudFormation::Interface": {
             "ParameterGroups": [
-                {"Label": {"default": label}, "Parameters": list(names)} for label, names in PARAMETER_GROUPS
+                {"Label": {"default": label}, "Parameters": list(names)} for label, names in parameter_groups(s)
             ]
         }
     }

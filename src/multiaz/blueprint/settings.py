@@ -1,52 +1,50 @@
 """What a person chooses: one frozen, validated object from which the whole template follows.
 
 Settings that are also CloudFormation parameters become the parameters' defaults, so they can still be
-chosen at deploy time; the others decide the shape of the template.
+chosen at deploy time; the others decide the shape of the template. Rules that two settings make together
+are in `constraints.py`.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from ipaddress import IPv4Network
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from multiaz.blueprint.engines import (
-    CURRENT_ENGINE_VERSIONS,
-    DEFAULT_ENGINE_VERSION,
-    DEPRECATED_ENGINE_VERSIONS,
-)
+from multiaz.blueprint import addressing, patterns
+from multiaz.blueprint.constraints import Violation, violations
+from multiaz.blueprint.engines import ALL_ENGINE_VERSIONS, CURRENT_ENGINE_VERSIONS, DEFAULT_ENGINE_VERSION
 from multiaz.blueprint.instance_classes import PRIMARY_CLASSES, REPLICA_CLASSES
 from multiaz.blueprint.presets import PRESET_ROWS, Preset
-from multiaz.blueprint.windows import check_windows, parse_backup_window, parse_maintenance_window
+from multiaz.blueprint.windows import parse_backup_window, parse_maintenance_window
 from multiaz.errors import BadInput
 
 T = TypeVar("T")
 
-SUFFIX_PATTERN = r"[a-z0-9]+(-[a-z0-9]+)*"
-SUFFIX_MAX_LENGTH = 24
-"""So that a name of the runbook, which ends in the time, stays within RDS's limit of 60."""
-NAME_PATTERN = r"[a-zA-Z][a-zA-Z0-9]*"
-DATABASE_USER_PATTERN = r"[a-z_][a-z0-9_]*"
-CIDR_PATTERN = r"^(\d{1,3}\.){3}\d{1,3}/\d{1,2}$"
-KMS_KEY_ARN_PATTERN = r"^$|^arn:aws[a-z-]*:kms:[a-z0-9-]+:\d{12}:key/[A-Za-z0-9-]+$"
-EMAIL_PATTERN = r"^$|^[^@\s]+@[^@\s]+\.[^@\s]+$"
 MONITORING_INTERVALS = (0, 1, 5, 10, 15, 30, 60)
-INSIGHTS_RETENTION_STANDARD = (7, 731)
-"""The seed's choice; RDS also takes 31 x (1-23)."""
-INSIGHTS_RETENTION_ADVANCED = (465, 731)
+INSIGHTS_RETENTION = (7, *(31 * months for months in range(1, 24)), 731)
+"""Days RDS takes."""
+INSIGHTS_RETENTION_ADVANCED = tuple(days for days in INSIGHTS_RETENTION if days >= 465)
 """Advanced Database Insights needs 15 months or more."""
 LOG_RETENTION_DAYS = (
     *(1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731),
     *(1096, 1827, 2192, 2557, 2922, 3288, 3653),
 )
-"""Source: CloudWatch Logs API, PutRetentionPolicy."""
-AUTOSCALING_MIN_PERCENT = 110
-"""Source: Amazon RDS user guide, "Managing capacity automatically with storage autoscaling"."""
 RESERVED_USERNAMES = frozenset({"admin", "postgres", "rdsadmin", "rdsrepladmin", "rdstopmgr", "public", "none", "user"})
 RESERVED_DATABASES = frozenset({"rdsadmin", "template0", "template1"})
+MAX_READ_REPLICAS = 15
+CERTIFICATE_AUTHORITIES = ("rds-ca-rsa2048-g1", "rds-ca-rsa4096-g1", "rds-ca-ecc384-g1")
+
+CREATE = "Amazon RDS API reference, CreateDBInstance"
+LIMITS = "Amazon RDS user guide, Quotas and constraints for Amazon RDS"
+OURS = "multiaz"
+"""The source of a rule that is a choice of ours."""
+
+
+def option(group: str, description: str, source: str = OURS, **bounds: Any) -> Any:
+    """The field of one setting: the group it is listed in, what it is, and where its bounds come from."""
+    return Field(description=description, json_schema_extra={"group": group, "source": source}, **bounds)
 
 
 class Settings(BaseModel):
@@ -54,85 +52,270 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=False, use_enum_values=False)
 
-    preset: Annotated[Preset, Field(description="prod or test; fills the next four settings")] = Preset.PROD
-    deletion_protection: Annotated[bool, Field(description="RDS refuses to delete the instances")] = True
-    final_snapshot: Annotated[
-        bool, Field(description="deleting the primary leaves a snapshot, and the key it needs")
-    ] = True
-    keep_bucket: Annotated[
-        bool, Field(description="the backup bucket outlives the stack; else it is emptied and deleted")
-    ] = True
-    apply_immediately: Annotated[
-        bool, Field(description="changes are made at once; else in the maintenance window")
-    ] = False
-
+    preset: Annotated[Preset, option("Environment", "prod or test; fills the settings of `multiaz presets`")] = (
+        Preset.PROD
+    )
     environment_suffix: Annotated[
         str,
-        Field(
-            description="ends every name; tags every resource",
-            pattern=f"^{SUFFIX_PATTERN}$",
-            max_length=SUFFIX_MAX_LENGTH,
+        option(
+            "Environment",
+            "ends every name; tags every resource",
+            pattern=f"^{patterns.SUFFIX}$",
+            max_length=patterns.SUFFIX_MAX_LENGTH,
         ),
     ] = "prod"
-    engine_version: Annotated[str, Field(description="PostgreSQL version of all instances")] = DEFAULT_ENGINE_VERSION
-    db_instance_class: Annotated[str, Field(description="class of the primary and its standby")] = "db.m5.large"
-    read_replica_instance_class: Annotated[str, Field(description="class of the read replicas")] = "db.m5.large"
+    region: Annotated[
+        str,
+        option(
+            "Environment",
+            "region the template is for: its classes and zones are checked; empty: any region",
+            "AWS regional service data as cfn-lint ships it",
+            pattern=patterns.REGION,
+        ),
+    ] = ""
+
+    deletion_protection: Annotated[bool, option("Protection", "RDS refuses to delete the instances")] = True
+    final_snapshot: Annotated[
+        bool, option("Protection", "deleting the primary leaves a snapshot, and the key it needs")
+    ] = True
+    keep_bucket: Annotated[
+        bool, option("Protection", "the buckets outlive the stack; else they are emptied and deleted")
+    ] = True
+    apply_immediately: Annotated[
+        bool,
+        option("Protection", "changes of instances are made at once; else in the maintenance window", CREATE),
+    ] = False
+
+    engine_version: Annotated[
+        str, option("Database", "PostgreSQL version of all instances", "DescribeDBEngineVersions as cfn-lint ships it")
+    ] = DEFAULT_ENGINE_VERSION
+    allow_deprecated_engine_version: Annotated[
+        bool, option("Database", "accept a version RDS has deprecated, for a stack that still runs it")
+    ] = False
+    extended_support: Annotated[
+        bool, option("Database", "enrol in the paid support after the end of community support", CREATE)
+    ] = False
+    multi_az: Annotated[bool, option("Database", "the primary has a synchronous standby in another zone", CREATE)] = (
+        True
+    )
+    read_replicas: Annotated[
+        int,
+        option("Database", "number of read replicas, in zones in turn", LIMITS, ge=0, le=MAX_READ_REPLICAS),
+    ] = 2
+    db_instance_class: Annotated[str, option("Database", "class of the primary and its standby", CREATE)] = (
+        "db.m5.large"
+    )
+    read_replica_instance_class: Annotated[str, option("Database", "class of the read replicas", CREATE)] = (
+        "db.m5.large"
+    )
     db_name: Annotated[
         str,
-        Field(description="database made at creation", pattern=f"^{NAME_PATTERN}$", min_length=1, max_length=63),
+        option(
+            "Database",
+            "database made at creation",
+            CREATE,
+            pattern=f"^{patterns.NAME}$",
+            min_length=1,
+            max_length=63,
+        ),
     ] = "ecommercedb"
+    db_port: Annotated[int, option("Database", "port of all instances", CREATE, ge=1150, le=65535)] = 5432
+    ca_certificate_identifier: Annotated[
+        Literal["rds-ca-rsa2048-g1", "rds-ca-rsa4096-g1", "rds-ca-ecc384-g1"],
+        option("Database", "authority of the instances' certificates", "Amazon RDS user guide, Using SSL/TLS"),
+    ] = "rds-ca-rsa2048-g1"
+
+    orders_per_day: Annotated[
+        int | None,
+        option(
+            "Capacity",
+            "sizes the instances and volumes not given otherwise, see `multiaz capacity`; none: the preset's sizes",
+            ge=1,
+            le=100_000_000,
+        ),
+    ] = None
+    reads_per_write: Annotated[
+        float | None, option("Capacity", "queries that read for each that writes; with orders_per_day", ge=1, le=1000)
+    ] = None
+    peak_factor: Annotated[
+        float | None, option("Capacity", "peak hour over the average; with orders_per_day", ge=1, le=100)
+    ] = None
+    allocated_storage: Annotated[
+        int, option("Storage", "GiB of each instance at creation", CREATE, ge=20, le=65536)
+    ] = 100
+    max_allocated_storage: Annotated[int, option("Storage", "GiB autoscaling may reach", CREATE, ge=100, le=65536)] = (
+        1000
+    )
+    storage_iops: Annotated[
+        int | None,
+        option(
+            "Storage",
+            "gp3 operations/s; none: the 3,000 or 12,000 that come with the volume",
+            "Amazon RDS user guide, Amazon RDS DB instance storage",
+            ge=12_000,
+            le=64_000,
+        ),
+    ] = None
+    storage_throughput: Annotated[
+        int | None,
+        option(
+            "Storage",
+            "gp3 MiB/s; none: the 125 or 500 that come with the volume",
+            "Amazon RDS user guide, Amazon RDS DB instance storage",
+            ge=500,
+            le=4_000,
+        ),
+    ] = None
+    kms_key_arn: Annotated[
+        str,
+        option("Storage", "own KMS key; empty: the stack makes one", CREATE, pattern=patterns.KMS_KEY_ARN),
+    ] = ""
+
+    vpc_id: Annotated[
+        str, option("Network", "existing VPC; empty: the stack makes one", pattern=patterns.optional("vpc"))
+    ] = ""
+    subnet_ids: Annotated[
+        tuple[str, ...],
+        option("Network", "existing private subnets of that VPC, one a zone; readers are spread over them"),
+    ] = ()
+    vpc_cidr: Annotated[str, option("Network", "network of the VPC, made or existing")] = "10.0.0.0/16"
+    zones: Annotated[
+        int,
+        option(
+            "Network",
+            "Availability Zones with a database subnet; three where the region has them",
+            "Amazon RDS user guide, Working with a DB instance in a VPC",
+            ge=2,
+            le=3,
+        ),
+    ] = 3
+    database_subnet_cidrs: Annotated[
+        tuple[str, ...], option("Network", "networks of the database subnets, one a zone; none: placed by themselves")
+    ] = ()
+    nat_gateways: Annotated[
+        Literal["none", "single", "per-zone"],
+        option("Network", "way out of the database subnets; none: PostgreSQL needs no internet"),
+    ] = "none"
+    flow_logs: Annotated[
+        bool, option("Network", "accepted and rejected connections are logged; off in an existing VPC unless given")
+    ] = True
+    secrets_endpoint: Annotated[
+        bool,
+        option(
+            "Network",
+            "an endpoint for the rotation to reach Secrets Manager; off only where the subnets have another way",
+        ),
+    ] = True
+    application_subnet_cidr: Annotated[str, option("Network", "where the application runs, inside the VPC")] = (
+        "10.0.1.0/24"
+    )
+    application_security_group_id: Annotated[
+        str,
+        option(
+            "Network",
+            "security group of the application; admitted instead of its network",
+            pattern=patterns.optional("sg"),
+        ),
+    ] = ""
+    management_cidr: Annotated[str, option("Network", "where people and tools connect from")] = "10.0.0.0/16"
+
     db_master_username: Annotated[
         str,
-        Field(
-            description="master user; its password is generated",
-            pattern=f"^{NAME_PATTERN}$",
+        option(
+            "Credentials",
+            "master user; its password is generated",
+            CREATE,
+            pattern=f"^{patterns.NAME}$",
             min_length=1,
             max_length=16,
         ),
     ] = "dbadmin"
-    db_port: Annotated[int, Field(description="port of all instances", ge=1150, le=65535)] = 5432
-    iam_database_username: Annotated[
+    password_rotation_days: Annotated[
+        int,
+        option(
+            "Credentials",
+            "days between rotations",
+            "AWS Secrets Manager API reference, RotationRulesType",
+            ge=1,
+            le=1000,
+        ),
+    ] = 30
+    writer_username: Annotated[
         str,
-        Field(
-            description="database user that may log in with an IAM token",
-            pattern=f"^{DATABASE_USER_PATTERN}$",
+        option(
+            "Credentials",
+            "database user that reads and writes, by IAM token (made by `multiaz bootstrap`)",
+            pattern=f"^{patterns.DATABASE_USER}$",
             max_length=63,
         ),
-    ] = "app_iam"
+    ] = "app_writer"
+    reader_username: Annotated[
+        str,
+        option(
+            "Credentials",
+            "database user that only reads, by IAM token (made by `multiaz bootstrap`)",
+            pattern=f"^{patterns.DATABASE_USER}$",
+            max_length=63,
+        ),
+    ] = "app_reader"
 
-    backup_retention_days: Annotated[int, Field(description="days of automated backups", ge=7, le=35)] = 7
-    preferred_backup_window: Annotated[str, Field(description="daily, UTC, hh:mm-hh:mm")] = "03:00-04:00"
-    preferred_maintenance_window: Annotated[str, Field(description="weekly, UTC, ddd:hh:mm-ddd:hh:mm")] = (
+    backup_retention_days: Annotated[int, option("Backups", "days of automated backups", CREATE, ge=7, le=35)] = 7
+    preferred_backup_window: Annotated[str, option("Backups", "daily, UTC, hh:mm-hh:mm", CREATE)] = "03:00-04:00"
+    preferred_maintenance_window: Annotated[str, option("Backups", "weekly, UTC, ddd:hh:mm-ddd:hh:mm", CREATE)] = (
         "sun:04:00-sun:05:00"
     )
-    performance_insights_retention: Annotated[int, Field(description="days; 7 or 731 (advanced: 465 or 731)")] = 7
-    database_insights_mode: Annotated[
-        Literal["standard", "advanced"], Field(description="advanced is billed per vCPU")
-    ] = "standard"
-    enhanced_monitoring_interval: Annotated[int, Field(description="seconds; 0 disables")] = 60
-    log_retention_days: Annotated[int, Field(description="days PostgreSQL's logs are kept")] = 30
-    password_rotation_days: Annotated[int, Field(description="days between rotations", ge=1, le=1000)] = 30
-    extended_support: Annotated[
-        bool, Field(description="enrol in the paid support after the end of community support")
-    ] = False
-
-    zones: Annotated[Literal[2, 3], Field(description="Availability Zones with a database subnet")] = 3
-    application_subnet_cidr: Annotated[str, Field(description="where the application runs")] = "10.0.1.0/24"
-    management_cidr: Annotated[str, Field(description="where people and tools connect from")] = "10.0.0.0/16"
-
-    allocated_storage: Annotated[int, Field(description="GiB at creation", ge=20, le=65536)] = 100
-    max_allocated_storage: Annotated[int, Field(description="GiB autoscaling may reach", ge=100, le=65536)] = 1000
-    kms_key_arn: Annotated[
-        str, Field(description="own KMS key; empty: the stack makes one", pattern=KMS_KEY_ARN_PATTERN)
+    aws_backup: Annotated[bool, option("Backups", "a vault and a daily plan of AWS Backup besides")] = False
+    aws_backup_retention_days: Annotated[
+        int,
+        option(
+            "Backups", "days AWS Backup keeps a recovery point", "AWS Backup API reference, Lifecycle", ge=1, le=36_500
+        ),
+    ] = 35
+    backup_copy_region: Annotated[
+        str,
+        option(
+            "Backups",
+            "region automated backups are copied to; empty: none",
+            "Amazon RDS user guide, Replicating automated backups to another AWS Region",
+            pattern=patterns.REGION,
+        ),
     ] = ""
+    backup_copy_kms_key_arn: Annotated[
+        str, option("Backups", "KMS key of the copies, in that region", pattern=patterns.KMS_KEY_ARN)
+    ] = ""
+    access_log_retention_days: Annotated[
+        int, option("Backups", "days the access log of the backup bucket is kept", ge=1, le=3653)
+    ] = 365
+
+    performance_insights_retention: Annotated[
+        int, option("Monitoring", "days of Performance Insights; 7, 31 to 713 in months of 31, 731", CREATE)
+    ] = 7
+    database_insights_mode: Annotated[
+        Literal["standard", "advanced"], option("Monitoring", "advanced is billed per vCPU", CREATE)
+    ] = "standard"
+    enhanced_monitoring_interval: Annotated[int, option("Monitoring", "seconds; 0 disables", CREATE)] = 60
+    monitoring_role_arn: Annotated[
+        str,
+        option(
+            "Monitoring",
+            "own role for Enhanced Monitoring; empty: the stack makes one",
+            CREATE,
+            pattern=patterns.ROLE_ARN,
+        ),
+    ] = ""
+    log_retention_days: Annotated[
+        int,
+        option("Monitoring", "days the logs are kept", "Amazon CloudWatch Logs API reference, PutRetentionPolicy"),
+    ] = 90
     alarm_email: Annotated[
-        str, Field(description="address that gets every alarm; empty: none", pattern=EMAIL_PATTERN)
+        str,
+        option("Monitoring", "address that gets every alarm; empty: none", pattern=patterns.EMAIL),
     ] = ""
 
     @model_validator(mode="before")
     @classmethod
-    def _fill_from_preset(cls, values: Any) -> Any:
-        """Rows of the preset, and the retention the mode needs, for every setting that was not given."""
+    def _fill(cls, values: Any) -> Any:
+        """Rows of the preset, and what other settings imply, for every setting that was not given."""
         if not isinstance(values, Mapping):
             return values
         try:
@@ -142,12 +325,25 @@ class Settings(BaseModel):
         filled = {**PRESET_ROWS[preset], **values}
         if filled.get("database_insights_mode") == "advanced":
             filled.setdefault("performance_insights_retention", INSIGHTS_RETENTION_ADVANCED[0])
+        if filled.get("vpc_id"):
+            filled.setdefault("flow_logs", False)
         return filled
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _from_text(cls, value: Any, info: Any) -> Any:
+        """Environment and flags hold text: a list is separated by commas, nothing is no value."""
+        annotation = cls.model_fields[info.field_name].annotation
+        if isinstance(value, str) and type(None) in get_args(annotation) and not value:
+            return None
+        if isinstance(value, str) and annotation == tuple[str, ...]:
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
 
     @field_validator("engine_version")
     @classmethod
     def _known_version(cls, value: str) -> str:
-        if value not in CURRENT_ENGINE_VERSIONS and value not in DEPRECATED_ENGINE_VERSIONS:
+        if value not in ALL_ENGINE_VERSIONS:
             raise ValueError(f"RDS does not offer this version; choose one of {_listed(CURRENT_ENGINE_VERSIONS)}")
         return value
 
@@ -165,6 +361,11 @@ class Settings(BaseModel):
     @classmethod
     def _monitoring_interval(cls, value: int) -> int:
         return _one_of(value, MONITORING_INTERVALS)
+
+    @field_validator("performance_insights_retention")
+    @classmethod
+    def _insights_retention(cls, value: int) -> int:
+        return _one_of(value, INSIGHTS_RETENTION)
 
     @field_validator("log_retention_days")
     @classmethod
@@ -185,9 +386,9 @@ class Settings(BaseModel):
             raise ValueError("reserved by PostgreSQL or RDS")
         return value
 
-    @field_validator("iam_database_username")
+    @field_validator("writer_username", "reader_username")
     @classmethod
-    def _free_iam_username(cls, value: str) -> str:
+    def _free_role(cls, value: str) -> str:
         if value in RESERVED_USERNAMES or value.startswith(("rds", "pg_")):
             raise ValueError("reserved by PostgreSQL or RDS")
         return value
@@ -204,72 +405,79 @@ class Settings(BaseModel):
         parse_maintenance_window(value)
         return value
 
-    @field_validator("application_subnet_cidr", "management_cidr")
+    @field_validator("application_subnet_cidr", "management_cidr", "vpc_cidr")
     @classmethod
-    def _private_cidr(cls, value: str) -> str:
-        return _checked_cidr(value)
+    def _network(cls, value: str) -> str:
+        addressing.network(value)
+        return value
 
-    @model_validator(mode="after")
-    def _cross_field_rules(self) -> Self:
-        """Rules that two settings make together; each says which."""
-        if self.max_allocated_storage * 100 < self.allocated_storage * AUTOSCALING_MIN_PERCENT:
-            raise ValueError(
-                f"max_allocated_storage={self.max_allocated_storage} must be at least 10 % above "
-                f"allocated_storage={self.allocated_storage} (rule of RDS storage autoscaling)"
-            )
-        allowed = self.insights_retention_choices
-        if self.performance_insights_retention not in allowed:
-            raise ValueError(
-                f"performance_insights_retention={self.performance_insights_retention} must be one of "
-                f"{_listed(allowed)} when database_insights_mode={self.database_insights_mode}"
-            )
-        check_windows(self.preferred_backup_window, self.preferred_maintenance_window)
-        if self.iam_database_username == self.db_master_username.lower():
-            raise ValueError(
-                f"iam_database_username={self.iam_database_username} must not be the master user: "
-                "a member of rds_iam can no longer log in with its password"
-            )
-        return self
+    @field_validator("database_subnet_cidrs")
+    @classmethod
+    def _networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for part in value:
+            addressing.network(part)
+        return value
 
-    @property
-    def insights_retention_choices(self) -> tuple[int, ...]:
-        """Days of Performance Insights the chosen mode allows."""
-        if self.database_insights_mode == "advanced":
-            return INSIGHTS_RETENTION_ADVANCED
-        return INSIGHTS_RETENTION_STANDARD
+    @field_validator("subnet_ids")
+    @classmethod
+    def _subnets(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for part in value:
+            patterns.check_id(part, "subnet")
+        return value
 
     @property
     def keep_key(self) -> bool:
         """What is kept is encrypted: a final snapshot or a bucket without its key is lost."""
         return self.final_snapshot or self.keep_bucket
 
+    @property
+    def makes_vpc(self) -> bool:
+        """False: VPC and subnets exist already."""
+        return not self.vpc_id
+
 
 def settings_from(values: Mapping[str, object]) -> Settings:
     """Settings from plain values, defaults filled in.
 
-    Raises BadInput that names every refused setting, its value and the rule.
+    Raises BadInput that names every refused setting, its value, the rule and the rule's source.
     """
     try:
-        return Settings.model_validate(dict(values))
+        made = Settings.model_validate(dict(values))
     except ValidationError as refused:
-        raise BadInput(
-            "Cannot use these settings",
-            "; ".join(_explain(error) for error in refused.errors(include_url=False)),
-            "correct the setting and repeat; nothing was changed",
-        ) from refused
+        raise _refusal([_explain(error) for error in refused.errors(include_url=False)]) from refused
+    broken = violations(made)
+    if broken:
+        raise _refusal([_told(violation) for violation in broken])
+    return made
+
+
+def _refusal(reasons: list[str]) -> BadInput:
+    return BadInput(
+        "Cannot use these settings", "; ".join(reasons), "correct the setting and repeat; nothing was changed"
+    )
+
+
+def _told(violation: Violation) -> str:
+    named = " and ".join(f"{name}={_shown(value)}" for name, value in violation.settings.items())
+    return f"{named}: {violation.rule} (source: {violation.source})"
+
+
+def _shown(value: object) -> str:
+    return ",".join(value) if isinstance(value, tuple) else str(value)
 
 
 def _explain(error: Mapping[str, Any]) -> str:
-    """`setting=value: rule` of one of pydantic's errors."""
+    """`setting=value: rule (source: …)` of one of pydantic's errors."""
     message = str(error["msg"]).removeprefix("Value error, ")
-    where = ".".join(str(part) for part in error["loc"])
-    if not where:
-        return message
+    name = str(error["loc"][0]) if error["loc"] else ""
     if error["type"] == "extra_forbidden":
-        return f"{where}: there is no such setting"
+        return f"{name}: there is no such setting"
     if error["type"] == "string_pattern_mismatch":
         message = f"must match {error['ctx']['pattern']}"
-    return f"{where}={error['input']!r}: {message}"
+    field = Settings.model_fields.get(name)
+    extra = field.json_schema_extra if field else None
+    source = f" (source: {extra['source']})" if isinstance(extra, dict) else ""
+    return f"{name}={error['input']!r}: {message}{source}"
 
 
 def _listed(values: tuple[object, ...]) -> str:
@@ -279,17 +487,4 @@ def _listed(values: tuple[object, ...]) -> str:
 def _one_of(value: T, allowed: tuple[T, ...]) -> T:
     if value not in allowed:
         raise ValueError(f"must be one of {_listed(allowed)}")
-    return value
-
-
-def _checked_cidr(value: str) -> str:
-    """`value` if it is an IPv4 network of less than everybody.
-
-    Raises ValueError.
-    """
-    if not re.match(CIDR_PATTERN, value):
-        raise ValueError("must be an IPv4 network such as 10.0.1.0/24")
-    network = IPv4Network(value)  # a ValueError of its own names host bits and bad octets
-    if network.prefixlen == 0:
-        raise ValueError("a database must not be open to the whole internet")
     return value

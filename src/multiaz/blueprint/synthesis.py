@@ -79,12 +79,12 @@ class Blueprint:
 def synthesize(settings: Settings) -> Blueprint:
     """The whole stack. Pure: the same settings give the same text, byte for byte."""
     template = Template(
-        Description="Highly available PostgreSQL on Amazon RDS: Multi-AZ primary, two read replicas "
-        f"(preset {settings.preset})"
+        Description=f"PostgreSQL on Amazon RDS: {'Multi-AZ' if settings.multi_az else 'single-AZ'} primary, "
+        f"{settings.read_replicas} read replicas (preset {settings.preset})"
     )
     template.set_version("2010-09-09")
     template.set_transform(TRANSFORM)
-    template.set_metadata(parameters.interface())
+    template.set_metadata(parameters.interface(settings))
     for parameter in parameters.parameters(settings):
         template.add_parameter(parameter)
     for name, table in parameters.mappings().items():

@@ -1,7 +1,7 @@
 """The values of the two DB parameter groups, each with its reason, as data.
 
 Tuned for a read-heavy shop: small transactions, hot tables that are updated all day, reports on the
-readers. What is not listed keeps the default of RDS. All values are valid in families 16, 17 and 18.
+readers. What is not listed keeps the default of RDS. A value is valid in every family from `since` on.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from multiaz.blueprint.engines import OLDEST_FAMILY
 from multiaz.blueprint.instance_classes import (
     BYTES_PER_CONNECTION,
     MAX_CONNECTIONS_CEILING,
@@ -30,6 +31,8 @@ class TunedParameter:
     apply: Literal["static", "dynamic"]
     reason: str
     groups: tuple[Group, ...] = BOTH
+    since: int = OLDEST_FAMILY
+    """The first major version that has it; older families leave it out."""
 
 
 TUNED_PARAMETERS: tuple[TunedParameter, ...] = (
@@ -113,6 +116,22 @@ TUNED_PARAMETERS: tuple[TunedParameter, ...] = (
     ),
     TunedParameter("statement_timeout", "60000", "dynamic", "ms; a backstop: set a shorter one per role (ALTER ROLE)"),
     TunedParameter(
+        "transaction_timeout",
+        "600000",
+        "dynamic",
+        "ms; many short statements in one transaction hold locks as well: a backstop, set another per role",
+        ("primary",),
+        since=17,
+    ),
+    TunedParameter(
+        "idle_replication_slot_timeout",
+        "86400",
+        "dynamic",
+        "s; a slot nobody has read for a day is given up before it fills the disk",
+        ("primary",),
+        since=18,
+    ),
+    TunedParameter(
         "max_slot_wal_keep_size",
         "20480",
         "dynamic",
@@ -138,6 +157,11 @@ TUNED_PARAMETERS: tuple[TunedParameter, ...] = (
 )
 
 
-def group_values(group: Group) -> dict[str, str]:
-    """Name to value for one of the two parameter groups, in the order of the list."""
-    return {p.name: p.value for p in TUNED_PARAMETERS if group in p.groups}
+def tuned(group: Group) -> list[TunedParameter]:
+    """The values of one of the two parameter groups, in the order of the list."""
+    return [p for p in TUNED_PARAMETERS if group in p.groups]
+
+
+def group_values(group: Group, major: int) -> dict[str, str]:
+    """Name to value in the family of this major version."""
+    return {p.name: p.value for p in tuned(group) if p.since <= major}

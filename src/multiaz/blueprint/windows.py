@@ -39,17 +39,13 @@ def parse_maintenance_window(text: str) -> tuple[int, int]:
     return start, length
 
 
-def check_windows(backup: str, maintenance: str) -> None:
-    """Raise ValueError if the daily backup falls into the weekly maintenance."""
+def windows_overlap(backup: str, maintenance: str) -> bool:
+    """True if the daily backup falls into the weekly maintenance."""
     backup_start, backup_length = parse_backup_window(backup)
     start, length = parse_maintenance_window(maintenance)
-    for day in range(-1, 9):  # the week is a ring: also the day before and the days after
-        begins = day * DAY_MINUTES + backup_start
-        if begins < start + length and start < begins + backup_length:
-            raise ValueError(
-                f"preferred_backup_window={backup} and preferred_maintenance_window={maintenance} "
-                "must not overlap (rule of RDS)"
-            )
+    # The week is a ring: also the day before and the days after.
+    begins = [day * DAY_MINUTES + backup_start for day in range(-1, 9)]
+    return any(begin < start + length and start < begin + backup_length for begin in begins)
 
 
 def _length(start: int, end: int, ring: int) -> int:

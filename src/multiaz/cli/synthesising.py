@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import get_args
 
 from multiaz.blueprint import Settings, settings_from, to_json, to_yaml
 from multiaz.cli.output import Output
@@ -17,6 +16,9 @@ from multiaz.cli.requests import (
     setting_values,
     stack_name,
 )
+
+LOCAL_DEFAULTS = {"multi_az": True}
+"""What `up` sets unless told otherwise: a standby costs nothing here, and failing over is what one comes for."""
 
 
 @dataclass(frozen=True)
@@ -35,13 +37,8 @@ def synth(output: Output, *, preset: str, settings: Sequence[str], as_json: bool
 
 
 def chosen_settings(preset: str, given: Sequence[str]) -> dict[str, object]:
-    """The preset and what was set by NAME=VALUE, a choice among numbers as a number. Raises BadInput."""
-    values: dict[str, object] = setting_values(preset, pairs(given, "--set"))
-    for name, text in values.items():
-        field = Settings.model_fields.get(name)
-        choices = get_args(field.annotation) if field else ()
-        values[name] = next((choice for choice in choices if str(choice) == text), text)
-    return values
+    """The preset and what was set by NAME=VALUE. Raises BadInput."""
+    return setting_values(preset, pairs(given, "--set"))
 
 
 def check_request(
@@ -52,15 +49,15 @@ def check_request(
     Parameters are checked by the rules of the settings that are their defaults, so that a wrong one
     is refused here and not half-way through the creation.
     """
+    values = {**LOCAL_DEFAULTS, **chosen_settings(preset, settings)}
+    wanted = settings_from(values)
     given = pairs(parameters, "--parameter")
     if given:
         # Loads the template's builder; without parameters that can wait until the cloud starts.
-        from multiaz.blueprint.parameters import PARAMETER_GROUPS
+        from multiaz.blueprint.parameters import parameter_groups
 
-        check_parameters(given, [name for _, names in PARAMETER_GROUPS for name in names])
+        check_parameters(given, [name for _, names in parameter_groups(wanted) for name in names])
     chosen = parameters_with_suffix(given, suffix)
-    values = chosen_settings(preset, settings)
-    wanted = settings_from(values)
     settings_from({**values, **{setting_name(key): value for key, value in chosen.items()}})
     return CheckedRequest(stack_name(stack, chosen["EnvironmentSuffix"]), wanted, chosen)
 

@@ -201,16 +201,16 @@ def test_iam_login_is_allowed_on_every_instances_own_resource_id(document: dict[
     assert connect["Action"] == ["rds-db:connect"]
     resources = [resource["Fn::Sub"] for resource in connect["Resource"]]
     assert [
-        f"${{{name}.DbiResourceId}}/${{IAMDatabaseUsername}}" in r for name, r in zip(INSTANCES, resources, strict=True)
+        f"${{{name}.DbiResourceId}}/${{WriterUsername}}" in r for name, r in zip(INSTANCES, resources, strict=True)
     ] == [True] * 3
     assert all(properties(document, name)["EnableIAMDatabaseAuthentication"] is True for name in INSTANCES)
 
 
 def test_iam_login_is_not_for_the_master_user(document: dict[str, Any]) -> None:
     parameters = document["Parameters"]
-    assert parameters["IAMDatabaseUsername"]["Default"] != parameters["DBMasterUsername"]["Default"]
+    assert parameters["WriterUsername"]["Default"] != parameters["DBMasterUsername"]["Default"]
     granted = document["Outputs"]["GrantIAMUserCommand"]["Value"]["Fn::Sub"]
-    assert "GRANT rds_iam TO ${IAMDatabaseUsername}" in granted
+    assert "GRANT rds_iam TO ${WriterUsername}" in granted
 
 
 def test_the_password_is_rotated(document: dict[str, Any]) -> None:
@@ -277,10 +277,13 @@ def test_replicas_are_in_separate_zones(zones: int) -> None:
     assert chosen == [{"Fn::Select": [n, {"Fn::GetAZs": ""}]} for n in range(zones)]
 
 
-def test_the_primary_is_multi_az_and_leaves_the_zone_to_rds(document: dict[str, Any]) -> None:
-    primary = properties(document, "PrimaryDB")
-    assert primary["MultiAZ"] is True
-    assert "AvailabilityZone" not in primary
+def test_the_production_primary_is_multi_az_and_leaves_the_zone_to_rds(
+    prod: dict[str, Any], test_stack: dict[str, Any]
+) -> None:
+    assert properties(prod, "PrimaryDB")["MultiAZ"] is True
+    assert properties(test_stack, "PrimaryDB")["MultiAZ"] is False
+    for document in (prod, test_stack):
+        assert "AvailabilityZone" not in properties(document, "PrimaryDB")
 
 
 def test_gp3_below_400_gib_sets_neither_iops_nor_throughput(document: dict[str, Any]) -> None:
@@ -516,7 +519,8 @@ def test_log_groups_exist_before_rds_would_make_its_own(document: dict[str, Any]
             for log in instance["Properties"]["EnableCloudwatchLogsExports"]
         }
         assert set(instance["DependsOn"]) == expected
-    assert all(g["Properties"]["RetentionInDays"] == 30 for g in groups.values())
+    days = 7 if document["Description"].endswith("(preset test)") else 90
+    assert all(g["Properties"]["RetentionInDays"] == days for g in groups.values())
 
 
 def test_every_function_has_a_log_group_of_the_stack(test_stack: dict[str, Any]) -> None:

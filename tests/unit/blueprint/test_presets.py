@@ -7,6 +7,8 @@ from typing import Any
 
 from multiaz.blueprint import PRESET_ROWS, Preset, settings_from
 
+SIZES = ("DBInstanceClass", "ReadReplicaInstanceClass", "AllocatedStorage", "MaxAllocatedStorage")
+
 
 def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
     if isinstance(value, dict) and value:
@@ -32,7 +34,9 @@ def test_presets_differ_in_the_stated_places_of_the_template_only(
     assert changed == {
         "/Description",
         *(f"/Resources/{name}/Properties/DeletionProtection" for name in instances),
-        *(f"/Resources/{name}/Properties/ApplyImmediately" for name in instances),
+        "/Resources/PrimaryDB/Properties/MultiAZ",
+        *(f"/Parameters/{name}/Default" for name in SIZES),
+        *(path for path in first if path.endswith("/RetentionInDays")),
         *(
             f"/Resources/{name}/{policy}"
             for name in ("PrimaryDB", "BackupBucket", "BackupBucketPolicy", "DBEncryptionKey")

@@ -10,7 +10,10 @@ import botocore.session
 import pytest
 from botocore import xform_name
 
-from multiaz.blueprint.runbook import COMMANDS, Command
+from multiaz.blueprint import settings_from
+from multiaz.blueprint.runbook import Command, commands
+
+COMMANDS = commands(settings_from({}))
 
 CLI_ONLY = {("rds", "generate-db-auth-token"): {"hostname", "port", "username"}}
 GLOBAL_OPTIONS = {"region", "query", "output"}

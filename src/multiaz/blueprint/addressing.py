@@ -1,0 +1,55 @@
+"""The networks inside the VPC: where the subnets lie that are placed by themselves."""
+
+from __future__ import annotations
+
+import re
+from ipaddress import IPv4Network
+from typing import TYPE_CHECKING
+
+from multiaz.blueprint import patterns
+
+if TYPE_CHECKING:
+    from multiaz.blueprint.settings import Settings
+
+SUBNET_PREFIX = 24
+SMALLEST_SUBNET_PREFIX = 28
+"""Source: Amazon VPC user guide, Subnet CIDR blocks: between /28 and /16, as for the VPC itself."""
+LARGEST_PREFIX = 16
+FIRST_BLOCK = 11
+"""10.0.11.0/24, 10.0.12.0/24…: away from the application subnet (10.0.1.0/24 by default)."""
+
+
+def network(text: str) -> IPv4Network:
+    """The network `text` names, less than everybody.
+
+    Raises ValueError.
+    """
+    if not re.match(patterns.CIDR, text):
+        raise ValueError("must be an IPv4 network such as 10.0.1.0/24")
+    found = IPv4Network(text)  # a ValueError of its own names host bits and bad octets
+    if found.prefixlen == 0:
+        raise ValueError("a database must not be open to the whole internet")
+    return found
+
+
+def database_subnets(s: Settings) -> tuple[str, ...]:
+    """Networks of the database subnets, one a zone: those given, else the first that are free."""
+    return s.database_subnet_cidrs or tuple(str(block) for block in _free(s, s.zones))
+
+
+def public_subnets(s: Settings) -> tuple[str, ...]:
+    """Networks of the NAT gateways' subnets, clear of the application's and the databases'."""
+    wanted = {"none": 0, "single": 1, "per-zone": s.zones}[s.nat_gateways]
+    return tuple(str(block) for block in _free(s, wanted, taken=database_subnets(s)))
+
+
+def _free(s: Settings, count: int, taken: tuple[str, ...] = ()) -> list[IPv4Network]:
+    """The first `count` blocks of the VPC that meet neither the application's subnet nor `taken`."""
+    vpc = network(s.vpc_cidr)
+    held = [network(s.application_subnet_cidr), *(network(text) for text in taken)]
+    prefix = min(max(SUBNET_PREFIX, vpc.prefixlen + 4), SMALLEST_SUBNET_PREFIX)
+    if prefix < vpc.prefixlen:
+        return []
+    blocks = list(vpc.subnets(new_prefix=prefix))
+    ordered = blocks[FIRST_BLOCK:] + blocks[:FIRST_BLOCK]
+    return [block for block in ordered if not any(block.overlaps(other) for other in held)][:count]
