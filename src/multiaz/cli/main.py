@@ -132,6 +132,23 @@ def psql(
 
 
 @app.command()
+def bootstrap(
+    stack: options.Stack = None,
+    suffix: options.Suffix = None,
+    schema: options.Schemas = None,
+    print_: Annotated[bool, typer.Option("--print", help="Only print the SQL, names filled in.")] = False,
+    json: options.Json = False,
+) -> None:
+    """Make the application's database roles: one that writes, one that reads, both with IAM tokens.
+
+    What is right already is left as it is.
+    """
+    from multiaz.cli import bootstrapping
+
+    bootstrapping.bootstrap(Output(json), stack=stack, suffix=suffix, schemas=schema or (), print_only=print_)
+
+
+@app.command()
 def failover(stack: options.Stack = None, suffix: options.Suffix = None, json: options.Json = False) -> None:
     """Reboot the primary with failover, and measure for how long writes stop."""
     from multiaz.cli import failing

@@ -38,6 +38,10 @@ Parameters = Annotated[
     list[str] | None,
     typer.Option("--parameter", "-p", metavar="KEY=VALUE", help="Parameter of the template; repeat for more."),
 ]
+Schemas = Annotated[
+    list[str] | None,
+    typer.Option("--schema", metavar="NAME", help="Schema the roles may work in; repeat for more; by default public."),
+]
 Sets = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="NAME=VALUE", help="Setting of the blueprint; repeat for more."),

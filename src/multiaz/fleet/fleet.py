@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -16,6 +16,7 @@ from multiaz.fleet.secrets import Credentials, read_credentials
 from multiaz.fleet.stacks import Deployed, OnEvent, StackResource, Stacks, ignore_event
 
 if TYPE_CHECKING:
+    from multiaz.fleet.bootstrap import BootstrapReport
     from multiaz.fleet.databases import Databases
     from multiaz.fleet.failover import FailoverReport, Say
 
@@ -101,6 +102,20 @@ class Fleet:
         primary = choose(self.describe(), "primary", self.stack_name)
         credentials = self.credentials("primary")
         return fail_over(primary, self.instances, self.databases, credentials, say)
+
+    def bootstrap(self, schemas: Sequence[str] = ()) -> BootstrapReport:
+        """Make the application's database roles on the primary; see `multiaz.fleet.bootstrap`."""
+        from multiaz.fleet.bootstrap import bootstrap, role_names
+
+        names = role_names(self.stacks.get(self.stack_name).parameters, schemas)
+        return bootstrap(self.databases, self.credentials("primary"), self.stack_name, names)
+
+    def bootstrap_sql(self, schemas: Sequence[str] = ()) -> str:
+        """What `bootstrap` would run, for people who look first."""
+        from multiaz.fleet.bootstrap import role_names, statements
+
+        names = role_names(self.stacks.get(self.stack_name).parameters, schemas)
+        return statements(names, self.credentials("primary").database).as_string()
 
     def destroy(self, *, on_event: OnEvent = ignore_event) -> Destroyed:
         """Delete the stack and wait until it is gone.

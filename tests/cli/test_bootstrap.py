@@ -1,0 +1,220 @@
+"""The application's database roles, on a real local cloud: made by `multiaz bootstrap`, used with IAM tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import psycopg
+import pytest
+
+from multiaz.errors import ExitCode
+from multiaz.fleet.access import Access
+from multiaz.fleet.bootstrap import NotBootstrapped, bootstrap, role_names
+from multiaz.fleet.databases import Databases
+from multiaz.fleet.fleet import Fleet
+from person import Person
+
+REFUSED = "PAM authentication failed|IAM|authentication failed"
+
+
+@pytest.fixture(scope="module")
+def person(module_home_folder: Path, free_port: Callable[[], int]) -> Iterator[Person]:
+    """Somebody with a table and a stack, who has typed `multiaz bootstrap`."""
+    somebody = Person(module_home_folder / "home", free_port())
+    done = somebody.run("up", "--port", str(somebody.port))
+    try:
+        assert done.returncode == 0, done.stdout + done.stderr + somebody.logs()
+        somebody.value("primary", "create table orders (id bigint generated always as identity, item text not null)")
+        first = somebody.ask("bootstrap")
+        assert first["changed"]
+        yield somebody
+    finally:
+        somebody.run("down", "--all", "--yes")
+
+
+class Application:
+    """A program that has assumed a role, or signs with the administrator's key."""
+
+    def __init__(self, person: Person, role: str | None) -> None:
+        self.person = person
+        self.variables = person.ask("env")
+        self.keys = {
+            "aws_access_key_id": self.variables["AWS_ACCESS_KEY_ID"],
+            "aws_secret_access_key": self.variables["AWS_SECRET_ACCESS_KEY"],
+        }
+        if role is not None:
+            resources = person.client("cloudformation").list_stack_resources(StackName="ecommerce-dev")
+            names = {r["LogicalResourceId"]: r["PhysicalResourceId"] for r in resources["StackResourceSummaries"]}
+            arn = person.client("iam").get_role(RoleName=names[role])["Role"]["Arn"]
+            told = person.client("sts").assume_role(RoleArn=arn, RoleSessionName="shop")["Credentials"]
+            self.keys = {
+                "aws_access_key_id": told["AccessKeyId"],
+                "aws_secret_access_key": told["SecretAccessKey"],
+                "aws_session_token": told["SessionToken"],
+            }
+
+    def connect(self, user: str, instance: str = "primary", password: str | None = None) -> psycopg.Connection[Any]:
+        """A verified connection; the password is a token unless one is given."""
+        told = self.person.ask("psql", instance)
+        rds = boto3.client(
+            "rds",
+            endpoint_url=self.variables["AWS_ENDPOINT_URL"],
+            region_name=self.variables["AWS_REGION"],
+            **self.keys,
+        )
+        token = rds.generate_db_auth_token(told["host"], told["port"], user)
+        return psycopg.connect(
+            host=told["host"],
+            port=told["port"],
+            dbname=told["dbname"],
+            user=user,
+            password=token if password is None else password,
+            sslmode="verify-full",
+            sslrootcert=told["sslrootcert"],
+            autocommit=True,
+            connect_timeout=20,
+        )
+
+
+@pytest.fixture(scope="module")
+def administrator(person: Person) -> Application:
+    return Application(person, None)
+
+
+def test_a_second_bootstrap_changes_nothing(person: Person) -> None:
+    again = person.ask("bootstrap")
+    assert (again["changed"], again["added"], again["removed"]) == (False, [], [])
+    assert "Everything was right already" in person.run("bootstrap").stdout
+
+
+def test_the_writer_writes_rows_and_no_tables(administrator: Application) -> None:
+    with administrator.connect("app_writer") as connection:
+        connection.execute("insert into orders (item) values ('a'), ('b')")
+        connection.execute("update orders set item = 'c' where item = 'b'")
+        connection.execute("delete from orders where item = 'c'")
+        assert connection.execute("select count(*) from orders").fetchone() == (1,)
+        assert connection.execute("show statement_timeout").fetchone() == ("10s",)
+        for ddl in ("create table t (n int)", "truncate orders", "drop table orders", "alter table orders add n int"):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                connection.execute(ddl)
+
+
+def test_the_reader_reads_on_every_instance_and_writes_nowhere(
+    administrator: Application, eventually: Callable[..., object]
+) -> None:
+    for instance in ("primary", "replica-1", "replica-2"):
+        with administrator.connect("app_reader", instance) as connection:
+            eventually(
+                lambda connection=connection: connection.execute("select item from orders").fetchall() == [("a",)],
+                f"the row on {instance}",
+            )
+            with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
+                connection.execute("insert into orders (item) values ('x')")
+    with administrator.connect("app_reader") as connection:
+        connection.execute("set default_transaction_read_only = off")
+        for write in ("insert into orders (item) values ('x')", "delete from orders", "create table mine (n int)"):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                connection.execute(write)
+
+
+def test_what_the_master_user_makes_later_is_theirs_too(person: Person, administrator: Application) -> None:
+    person.value("primary", "create table later (id bigserial, item text)")
+    with administrator.connect("app_writer") as connection:
+        connection.execute("insert into later (item) values ('l')")
+    with administrator.connect("app_reader") as connection:
+        assert connection.execute("select item from later").fetchall() == [("l",)]
+    assert person.ask("bootstrap")["changed"] is False
+
+
+@pytest.mark.parametrize("user", ["app_writer", "app_reader"])
+def test_nobody_logs_in_as_them_with_a_password(person: Person, administrator: Application, user: str) -> None:
+    person.value("primary", f"alter role {user} password 'Correct-Horse-9'")
+    with pytest.raises(psycopg.OperationalError, match=REFUSED):
+        administrator.connect(user, password="Correct-Horse-9")
+    person.ask("bootstrap")  # takes the password away again
+
+
+def test_statement_costs_can_be_read(person: Person) -> None:
+    assert int(person.value("primary", "select count(*) from pg_stat_statements")) > 0
+
+
+def test_a_schema_of_the_application_is_added_by_name(person: Person, administrator: Application) -> None:
+    missing = person.ask("bootstrap", "--schema", "shop", code=ExitCode.NOT_FOUND)
+    assert "shop" in missing["why"]
+    person.value("primary", "create schema shop")
+    person.value("primary", "create table shop.stock (n int)")
+    told = person.ask("bootstrap", "--schema", "shop")
+    assert "app_writer: DELETE, INSERT, SELECT, UPDATE on table shop.stock" in told["added"]
+    with administrator.connect("app_writer") as connection:
+        connection.execute("insert into shop.stock values (1)")
+
+
+def test_a_reader_that_could_write_stops_it_and_nothing_is_changed(person: Person) -> None:
+    person.value("primary", "create table open (n int)")
+    person.value("primary", "grant insert on open to public")
+    person.value("primary", "revoke select on orders from app_reader")
+    told = person.ask("bootstrap", code=ExitCode.FAILED)
+    assert "app_reader may write to public.open" in told["why"]
+    assert "REVOKE INSERT" in told["next"]
+    assert person.value("primary", "select has_table_privilege('app_reader', 'orders', 'select')") == "f"
+    person.value("primary", "revoke insert on open from public")
+    mended = person.ask("bootstrap")
+    assert "app_reader: SELECT on table public.orders" in mended["added"]
+    assert "PUBLIC: INSERT on table public.open" not in mended["removed"]
+
+
+def test_a_timeout_tuned_by_hand_stays_and_a_reader_made_to_write_is_mended(person: Person) -> None:
+    person.value("primary", "alter role app_writer set statement_timeout = '20s'")
+    person.value("primary", "alter role app_reader reset default_transaction_read_only")
+    told = person.ask("bootstrap")
+    assert told["added"] == ["app_reader has default_transaction_read_only=on"]
+    assert told["removed"] == []
+
+
+def test_what_is_printed_does_the_same_by_psql(person: Person, tmp_path: Path) -> None:
+    person.value("primary", "revoke usage on schema public from app_reader")
+    script = tmp_path / "bootstrap.sql"
+    script.write_text(person.run("bootstrap", "--print").stdout)
+    done = person.run("psql", "--", "-X", "-q", "-1", "-v", "ON_ERROR_STOP=1", "-f", str(script))
+    assert done.returncode == 0, done.stderr
+    assert person.value("primary", "select has_schema_privilege('app_reader', 'public', 'usage')") == "t"
+    assert person.ask("bootstrap")["changed"] is False
+
+
+def test_the_master_user_made_a_member_of_the_writer_is_found_before_it_is_locked_out(person: Person) -> None:
+    person.value("primary", "grant app_writer to dbadmin with inherit true")
+    told = person.ask("bootstrap", code=ExitCode.FAILED)
+    assert "dbadmin has the rights of app_writer" in told["why"]
+    person.value("primary", told["next"].split(";")[0])
+    assert person.ask("bootstrap")["changed"] is False
+
+
+class OnlyOnce(Databases):
+    """Lets the master user in once, as a server would whose pg_hba.conf counts it as a member of rds_iam."""
+
+    logins = 0
+
+    def connect(self, *arguments: Any, **more: Any) -> psycopg.Connection[Any]:
+        self.logins += 1
+        if self.logins > 1:
+            raise psycopg.OperationalError('FATAL:  PAM authentication failed for user "dbadmin"')
+        return super().connect(*arguments, **more)
+
+
+def test_a_master_user_that_was_locked_out_is_let_in_again(person: Person) -> None:
+    variables = person.ask("env")
+    access = Access(
+        variables["AWS_REGION"],
+        variables["AWS_ENDPOINT_URL"],
+        variables["AWS_ACCESS_KEY_ID"],
+        variables["AWS_SECRET_ACCESS_KEY"],
+        Path(variables["PGSSLROOTCERT"]),
+    )
+    credentials = Fleet(access, "ecommerce-dev").credentials()
+    with pytest.raises(NotBootstrapped, match="could not log in any more, so it was revoked again: FATAL:  PAM"):
+        bootstrap(OnlyOnce(access.root_certificate), credentials, "ecommerce-dev", role_names({}))
+    assert person.value("primary", "select pg_has_role('app_writer', 'rds_iam', 'member')") == "f"
+    assert "app_writer is a member of rds_iam" in person.ask("bootstrap")["added"]
