@@ -106,6 +106,36 @@ def synth(
 
 
 @app.command()
+def capacity(
+    orders_per_day: Annotated[int | None, typer.Option("--orders-per-day", help="By default 50000.")] = None,
+    reads_per_write: Annotated[
+        float | None, typer.Option("--reads-per-write", help="Queries that read for each that writes; by default 19.")
+    ] = None,
+    peak_factor: Annotated[
+        float | None, typer.Option("--peak-factor", help="The peak hour over the average; by default 10.")
+    ] = None,
+    family: Annotated[
+        str | None, typer.Option("--family", metavar="FAMILY", help="Instance classes to choose from; by default m5.")
+    ] = None,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Also say each step in words, and what it assumes, with the sources.")
+    ] = False,
+    json: options.Json = False,
+) -> None:
+    """Size instances, replicas, storage and connections for a load, with the arithmetic."""
+    from multiaz.cli import sizing
+
+    sizing.capacity(
+        Output(json),
+        orders_per_day=orders_per_day,
+        reads_per_write=reads_per_write,
+        peak_factor=peak_factor,
+        family=family,
+        explain=explain,
+    )
+
+
+@app.command()
 def status(stack: options.Stack = None, suffix: options.Suffix = None, json: options.Json = False) -> None:
     """Show the instances: role, zone, status, endpoint, lag, whether the standby is in sync."""
     from multiaz.cli import looking
