@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import boto3
 import psycopg
 import pytest
+from botocore.exceptions import ClientError
 
 from multiaz.errors import ExitCode
 from multiaz.fleet.access import Access
@@ -16,8 +18,6 @@ from multiaz.fleet.bootstrap import NotBootstrapped, bootstrap, role_names
 from multiaz.fleet.databases import Databases
 from multiaz.fleet.fleet import Fleet
 from person import Person
-
-REFUSED = "PAM authentication failed|IAM|authentication failed"
 
 
 @pytest.fixture(scope="module")
@@ -35,37 +35,34 @@ def person(module_home_folder: Path, free_port: Callable[[], int]) -> Iterator[P
         somebody.run("down", "--all", "--yes")
 
 
-class Application:
-    """A program that has assumed a role, or signs with the administrator's key."""
+def outputs(person: Person) -> dict[str, str]:
+    """The stack's outputs."""
+    (stack,) = person.client("cloudformation").describe_stacks(StackName="ecommerce-dev")["Stacks"]
+    return {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
 
-    def __init__(self, person: Person, role: str | None) -> None:
+
+class Application:
+    """A program that has assumed one of the stack's roles."""
+
+    def __init__(self, person: Person, role: str) -> None:
         self.person = person
-        self.variables = person.ask("env")
+        told = person.client("sts").assume_role(RoleArn=outputs(person)[f"{role}Arn"], RoleSessionName="shop")
+        keys = told["Credentials"]
         self.keys = {
-            "aws_access_key_id": self.variables["AWS_ACCESS_KEY_ID"],
-            "aws_secret_access_key": self.variables["AWS_SECRET_ACCESS_KEY"],
+            "aws_access_key_id": keys["AccessKeyId"],
+            "aws_secret_access_key": keys["SecretAccessKey"],
+            "aws_session_token": keys["SessionToken"],
         }
-        if role is not None:
-            resources = person.client("cloudformation").list_stack_resources(StackName="ecommerce-dev")
-            names = {r["LogicalResourceId"]: r["PhysicalResourceId"] for r in resources["StackResourceSummaries"]}
-            arn = person.client("iam").get_role(RoleName=names[role])["Role"]["Arn"]
-            told = person.client("sts").assume_role(RoleArn=arn, RoleSessionName="shop")["Credentials"]
-            self.keys = {
-                "aws_access_key_id": told["AccessKeyId"],
-                "aws_secret_access_key": told["SecretAccessKey"],
-                "aws_session_token": told["SessionToken"],
-            }
+
+    def client(self, service: str) -> Any:
+        """A client that signs with the role's keys."""
+        own = self.person.client(service).meta
+        return boto3.client(service, endpoint_url=own.endpoint_url, region_name=own.region_name, **self.keys)
 
     def connect(self, user: str, instance: str = "primary", password: str | None = None) -> psycopg.Connection[Any]:
         """A verified connection; the password is a token unless one is given."""
         told = self.person.ask("psql", instance)
-        rds = boto3.client(
-            "rds",
-            endpoint_url=self.variables["AWS_ENDPOINT_URL"],
-            region_name=self.variables["AWS_REGION"],
-            **self.keys,
-        )
-        token = rds.generate_db_auth_token(told["host"], told["port"], user)
+        token = self.client("rds").generate_db_auth_token(told["host"], told["port"], user)
         return psycopg.connect(
             host=told["host"],
             port=told["port"],
@@ -80,8 +77,13 @@ class Application:
 
 
 @pytest.fixture(scope="module")
-def administrator(person: Person) -> Application:
-    return Application(person, None)
+def writer(person: Person) -> Application:
+    return Application(person, "WriterRole")
+
+
+@pytest.fixture(scope="module")
+def reader(person: Person) -> Application:
+    return Application(person, "ReaderRole")
 
 
 def test_a_second_bootstrap_changes_nothing(person: Person) -> None:
@@ -90,8 +92,8 @@ def test_a_second_bootstrap_changes_nothing(person: Person) -> None:
     assert "Everything was right already" in person.run("bootstrap").stdout
 
 
-def test_the_writer_writes_rows_and_no_tables(administrator: Application) -> None:
-    with administrator.connect("app_writer") as connection:
+def test_the_writer_writes_rows_and_no_tables(writer: Application) -> None:
+    with writer.connect("app_writer") as connection:
         connection.execute("insert into orders (item) values ('a'), ('b')")
         connection.execute("update orders set item = 'c' where item = 'b'")
         connection.execute("delete from orders where item = 'c'")
@@ -103,37 +105,64 @@ def test_the_writer_writes_rows_and_no_tables(administrator: Application) -> Non
 
 
 def test_the_reader_reads_on_every_instance_and_writes_nowhere(
-    administrator: Application, eventually: Callable[..., object]
+    reader: Application, eventually: Callable[..., object]
 ) -> None:
     for instance in ("primary", "replica-1", "replica-2"):
-        with administrator.connect("app_reader", instance) as connection:
+        with reader.connect("app_reader", instance) as connection:
             eventually(
                 lambda connection=connection: connection.execute("select item from orders").fetchall() == [("a",)],
                 f"the row on {instance}",
             )
             with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
                 connection.execute("insert into orders (item) values ('x')")
-    with administrator.connect("app_reader") as connection:
+    with reader.connect("app_reader") as connection:
         connection.execute("set default_transaction_read_only = off")
         for write in ("insert into orders (item) values ('x')", "delete from orders", "create table mine (n int)"):
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
                 connection.execute(write)
 
 
-def test_what_the_master_user_makes_later_is_theirs_too(person: Person, administrator: Application) -> None:
+def test_what_the_master_user_makes_later_is_theirs_too(
+    person: Person, writer: Application, reader: Application
+) -> None:
     person.value("primary", "create table later (id bigserial, item text)")
-    with administrator.connect("app_writer") as connection:
+    with writer.connect("app_writer") as connection:
         connection.execute("insert into later (item) values ('l')")
-    with administrator.connect("app_reader") as connection:
+    with reader.connect("app_reader") as connection:
         assert connection.execute("select item from later").fetchall() == [("l",)]
     assert person.ask("bootstrap")["changed"] is False
 
 
+def test_the_writer_reads_on_a_replica_and_would_write_there_once_it_is_promoted(writer: Application) -> None:
+    with writer.connect("app_writer", "replica-1") as connection:
+        assert connection.execute("select pg_is_in_recovery()").fetchone() == (True,)
+
+
+def test_a_role_logs_in_as_its_own_user_only(writer: Application, reader: Application) -> None:
+    for role, other in ((reader, "app_writer"), (writer, "app_reader"), (writer, "dbadmin"), (reader, "dbadmin")):
+        for instance in ("primary", "replica-1"):
+            with pytest.raises(psycopg.OperationalError, match="authentication failed"):
+                role.connect(other, instance)
+
+
+def test_the_roles_learn_where_to_connect_and_not_the_master_user_s_password(
+    person: Person, writer: Application, reader: Application
+) -> None:
+    told = outputs(person)
+    for role in (writer, reader):
+        secrets = role.client("secretsmanager")
+        facts = json.loads(secrets.get_secret_value(SecretId=told["DBConnectionSecretArn"])["SecretString"])
+        assert (facts["host"], facts["writerUsername"]) == (told["PrimaryDBEndpoint"], "app_writer")
+        assert "password" not in facts
+        with pytest.raises(ClientError, match="AccessDenied"):
+            secrets.get_secret_value(SecretId=told["DBSecretArn"])
+
+
 @pytest.mark.parametrize("user", ["app_writer", "app_reader"])
-def test_nobody_logs_in_as_them_with_a_password(person: Person, administrator: Application, user: str) -> None:
+def test_nobody_logs_in_as_them_with_a_password(person: Person, writer: Application, user: str) -> None:
     person.value("primary", f"alter role {user} password 'Correct-Horse-9'")
-    with pytest.raises(psycopg.OperationalError, match=REFUSED):
-        administrator.connect(user, password="Correct-Horse-9")
+    with pytest.raises(psycopg.OperationalError, match="authentication failed"):
+        writer.connect(user, password="Correct-Horse-9")
     person.ask("bootstrap")  # takes the password away again
 
 
@@ -141,14 +170,14 @@ def test_statement_costs_can_be_read(person: Person) -> None:
     assert int(person.value("primary", "select count(*) from pg_stat_statements")) > 0
 
 
-def test_a_schema_of_the_application_is_added_by_name(person: Person, administrator: Application) -> None:
+def test_a_schema_of_the_application_is_added_by_name(person: Person, writer: Application) -> None:
     missing = person.ask("bootstrap", "--schema", "shop", code=ExitCode.NOT_FOUND)
     assert "shop" in missing["why"]
     person.value("primary", "create schema shop")
     person.value("primary", "create table shop.stock (n int)")
     told = person.ask("bootstrap", "--schema", "shop")
     assert "app_writer: DELETE, INSERT, SELECT, UPDATE on table shop.stock" in told["added"]
-    with administrator.connect("app_writer") as connection:
+    with writer.connect("app_writer") as connection:
         connection.execute("insert into shop.stock values (1)")
 
 

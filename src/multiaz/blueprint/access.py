@@ -6,6 +6,7 @@ from typing import Any
 
 from troposphere import GetAtt, Ref, Sub, iam
 
+from multiaz.blueprint.credentials import CONNECTION
 from multiaz.blueprint.expressions import SAME_ACCOUNT, key_arn, policy, statement, trust
 from multiaz.blueprint.members import members
 from multiaz.blueprint.settings import Settings
@@ -19,7 +20,7 @@ EXPORT_KEY_ACTIONS = [
 
 def access(s: Settings) -> list[Any]:
     """Every role and policy but those of the bucket's clean-up."""
-    return [*([] if s.monitoring_role_arn else _enhanced_monitoring()), *_snapshot_export(), _connect(s)]
+    return [*([] if s.monitoring_role_arn else _enhanced_monitoring()), *_snapshot_export(), *_application(s)]
 
 
 def _enhanced_monitoring() -> list[Any]:
@@ -80,21 +81,70 @@ def _snapshot_export() -> list[Any]:
     ]
 
 
-def _connect(s: Settings) -> Any:
-    """For the application's own roles. Each instance has a resource id of its own: all are named."""
-    return iam.ManagedPolicy(
-        "DBConnectPolicy",
-        PolicyDocument=policy(
-            statement(
-                "Connect",
-                ["rds-db:connect"],
-                [
-                    Sub(
-                        "arn:${AWS::Partition}:rds-db:${AWS::Region}:${AWS::AccountId}:dbuser:"
-                        f"${{{member.logical_id}.DbiResourceId}}/${{WriterUsername}}"
-                    )
-                    for member in members(s)
-                ],
-            )
-        ),
-    )
+def _application(s: Settings) -> list[Any]:
+    """For the application: a policy and a role to write, a policy and a role to read.
+
+    The policies are managed, to be attached to roles an application has already (an instance profile, a
+    task or a function). The roles are for who has none of its own, and for people. Neither may read the
+    master user's secret.
+    """
+    made: list[Any] = []
+    for who, parameter in (("Writer", "WriterUsername"), ("Reader", "ReaderUsername")):
+        made += [
+            iam.ManagedPolicy(
+                f"{who}ConnectPolicy",
+                Description=f"Log in with an IAM token as the {parameter} of the stack, and learn where",
+                PolicyDocument=policy(
+                    statement("Connect", ["rds-db:connect"], _database_users(s, parameter)),
+                    statement(
+                        "WhereToConnect",
+                        ["secretsmanager:DescribeSecret", "secretsmanager:GetSecretValue"],
+                        Ref(CONNECTION),
+                    ),
+                    statement("ReadThatSecret", ["kms:Decrypt"], key_arn(), Condition=_of_secret(CONNECTION)),
+                ),
+            ),
+            iam.Role(
+                f"{who}Role",
+                Description=f"Logs in to the databases of the stack as its {parameter}",
+                AssumeRolePolicyDocument=policy(_THIS_ACCOUNT),
+                ManagedPolicyArns=[Ref(f"{who}ConnectPolicy")],
+            ),
+        ]
+    return made
+
+
+def _database_users(s: Settings, parameter: str) -> list[Any]:
+    """The user on every instance; each has a resource id of its own.
+
+    The writer on replicas too: it reads there, and a replica that is promoted takes its writes at once.
+    The reader on the primary too: for what must be read as it was just written.
+    """
+    return [
+        Sub(
+            "arn:${AWS::Partition}:rds-db:${AWS::Region}:${AWS::AccountId}:dbuser:"
+            f"${{{member.logical_id}.DbiResourceId}}/${{{parameter}}}"
+        )
+        for member in members(s)
+    ]
+
+
+def _of_secret(logical_id: str) -> dict[str, Any]:
+    """Condition: Secrets Manager decrypts this very secret.
+
+    Source: Secrets Manager user guide, "Secret encryption and decryption" (the encryption context is SecretARN).
+    """
+    return {
+        "StringEquals": {
+            "kms:ViaService": Sub("secretsmanager.${AWS::Region}.${AWS::URLSuffix}"),
+            "kms:EncryptionContext:SecretARN": Ref(logical_id),
+        }
+    }
+
+
+_THIS_ACCOUNT: dict[str, Any] = {
+    "Effect": "Allow",
+    "Principal": {"AWS": Sub("arn:${AWS::Partition}:iam::${AWS::AccountId}:root")},
+    "Action": "sts:AssumeRole",
+}
+"""Trust: principals of this account whose own policies let them assume the role; nobody else, and no service."""

@@ -145,10 +145,22 @@ def _keys_and_roles(s: Settings) -> list[StackOutput]:
             condition="EnableEnhancedMonitoring",
         ),
         StackOutput(
-            "DBConnectPolicyArn",
-            "attach it to the application's role: login with an IAM token on all instances",
-            Ref("DBConnectPolicy"),
-            "DBConnectPolicy",
+            "WriterConnectPolicyArn",
+            "attach it to the application's role: login as WriterUsername on all instances, with an IAM token",
+            Ref("WriterConnectPolicy"),
+            "WriterConnectPolicy",
+        ),
+        StackOutput(
+            "ReaderConnectPolicyArn",
+            "attach it to the role of what only reads: login as ReaderUsername on all instances, with an IAM token",
+            Ref("ReaderConnectPolicy"),
+            "ReaderConnectPolicy",
+        ),
+        StackOutput(
+            "WriterRoleArn", "role to assume that has WriterConnectPolicy", GetAtt("WriterRole", "Arn"), "WriterRole"
+        ),
+        StackOutput(
+            "ReaderRoleArn", "role to assume that has ReaderConnectPolicy", GetAtt("ReaderRole", "Arn"), "ReaderRole"
         ),
     ]
 

@@ -196,14 +196,41 @@ def test_the_bucket_lets_the_export_in(document: dict[str, Any]) -> None:
     assert "s3:GetBucketLocation" in allowed[0]["Action"]
 
 
-def test_iam_login_is_allowed_on_every_instances_own_resource_id(document: dict[str, Any]) -> None:
-    (connect,) = statements(document, "DBConnectPolicy")
+@pytest.mark.parametrize(("who", "user"), [("Writer", "WriterUsername"), ("Reader", "ReaderUsername")])
+def test_iam_login_is_allowed_on_every_instances_own_resource_id(document: dict[str, Any], who: str, user: str) -> None:
+    connect, facts, key = statements(document, f"{who}ConnectPolicy")
     assert connect["Action"] == ["rds-db:connect"]
-    resources = [resource["Fn::Sub"] for resource in connect["Resource"]]
-    assert [
-        f"${{{name}.DbiResourceId}}/${{WriterUsername}}" in r for name, r in zip(INSTANCES, resources, strict=True)
-    ] == [True] * 3
+    place = "arn:${AWS::Partition}:rds-db:${AWS::Region}:${AWS::AccountId}:dbuser:"
+    assert connect["Resource"] == [{"Fn::Sub": f"{place}${{{name}.DbiResourceId}}/${{{user}}}"} for name in INSTANCES]
+    assert facts["Resource"] == {"Ref": "DBConnectionSecret"}
+    assert (key["Action"], key["Resource"]) == (["kms:Decrypt"], KEY)
+    assert key["Condition"]["StringEquals"]["kms:EncryptionContext:SecretARN"] == {"Ref": "DBConnectionSecret"}
     assert all(properties(document, name)["EnableIAMDatabaseAuthentication"] is True for name in INSTANCES)
+
+
+@pytest.mark.parametrize("who", ["Writer", "Reader"])
+def test_the_roles_of_the_application_are_assumed_within_the_account(document: dict[str, Any], who: str) -> None:
+    role = properties(document, f"{who}Role")
+    (trusted,) = statements(document, f"{who}Role")
+    assert trusted["Principal"] == {"AWS": {"Fn::Sub": "arn:${AWS::Partition}:iam::${AWS::AccountId}:root"}}
+    assert role["ManagedPolicyArns"] == [{"Ref": f"{who}ConnectPolicy"}]
+    assert "Policies" not in role
+
+
+@pytest.mark.parametrize("who", ["Writer", "Reader"])
+def test_a_connect_policy_for_every_replica_there_can_be_is_short_enough_for_iam(who: str) -> None:
+    """A managed policy has at most 6,144 characters, white space not counted. Source: IAM quotas."""
+    longest = {"read_replicas": 15, "writer_username": "w" * 63, "reader_username": "r" * 63}
+    found = json.dumps(statements(synthesize(settings_from(longest)).to_dict(), f"{who}ConnectPolicy"))
+    for pattern, longest_text in (
+        (r"\$\{AWS::Partition\}", "aws-us-gov"),
+        (r"\$\{AWS::Region\}", "ap-southeast-99"),
+        (r"\$\{AWS::AccountId\}", "1" * 12),
+        (r"\$\{\w+\.DbiResourceId\}", "db-" + "A" * 26),
+        (r"\$\{\w+Username\}", "u" * 63),
+    ):
+        found = re.sub(pattern, longest_text, found)
+    assert len(re.sub(r"\s", "", found)) < 6144
 
 
 def test_iam_login_is_not_for_the_master_user(document: dict[str, Any]) -> None:

@@ -90,7 +90,8 @@ def test_no_output_prints_a_password(document: dict[str, Any]) -> None:
         *("ReadReplica1Port", "ReadReplica2Port", "PrimaryDBResourceId", "ReadReplica1ResourceId"),
         *("ReadReplica2ResourceId", "DBSecretArn", "VPCId", "PrivateSubnetIds", "DBSecurityGroupId"),
         *("KMSKeyArn", "AlarmTopicArn", "SnapshotExportRoleArn", "EnhancedMonitoringRoleArn"),
-        *("DBConnectPolicyArn", "BackupBucketName", "DashboardURL", "PerformanceInsightsURL"),
+        *("WriterConnectPolicyArn", "ReaderConnectPolicyArn", "WriterRoleArn", "ReaderRoleArn"),
+        *("BackupBucketName", "DashboardURL", "PerformanceInsightsURL"),
         *(command.name for command in COMMANDS),
     ],
 )
