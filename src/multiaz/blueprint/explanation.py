@@ -15,6 +15,7 @@ from multiaz.blueprint.alarms import ALARMS, Alarm
 from multiaz.blueprint.instance_classes import INSTANCE_CLASSES
 from multiaz.blueprint.presets import ROWS
 from multiaz.blueprint.settings import Settings
+from multiaz.blueprint.suppressions import SUPPRESSIONS
 from multiaz.blueprint.synthesis import Blueprint, synthesize
 from multiaz.blueprint.tuning import TUNED_PARAMETERS
 
@@ -47,6 +48,7 @@ def tables(s: Settings) -> list[Table]:
         _tuning(),
         _alarms(s),
         _classes(),
+        _suppressions(document["Resources"]),
         *_outputs(blueprint, document["Outputs"]),
     ]
 
@@ -189,6 +191,17 @@ def _outputs(blueprint: Blueprint, found: dict[str, dict[str, Any]]) -> Iterator
             for name in names
         )
         yield Table(f"Outputs: {group}", "", ("output", "is", "export"), rows)
+
+
+def _suppressions(found: dict[str, dict[str, Any]]) -> Table:
+    rows: list[tuple[str, ...]] = []
+    kinds = {resource["Type"] for resource in found.values()}
+    for entry in SUPPRESSIONS:
+        there = [n for n, r in found.items() if entry.covers(n, r["Type"], r.get("Properties", {}), kinds)]
+        if there:
+            rows.append((", ".join(entry.ids), ", ".join(f"`{name}`" for name in there), entry.reason))
+    about = "What scanners find and we accept; the template's metadata says the same to them."
+    return Table("Suppressions", about, ("findings", "resources", "why"), tuple(rows))
 
 
 def _first_line(text: str | None) -> str:

@@ -21,9 +21,12 @@ from multiaz.blueprint.monitoring import monitoring
 from multiaz.blueprint.network import network
 from multiaz.blueprint.outputs import outputs
 from multiaz.blueprint.settings import Settings
+from multiaz.blueprint.suppressions import metadata_of
 from multiaz.blueprint.yaml_text import INDENT, lines
 
-_RESOURCE_ORDER = ("Type", "Condition", "DependsOn", "DeletionPolicy", "UpdateReplacePolicy", "Properties")
+_RESOURCE_ORDER = (
+    *("Type", "Metadata", "Condition", "DependsOn", "DeletionPolicy", "UpdateReplacePolicy", "Properties"),
+)
 
 
 @dataclass(frozen=True)
@@ -102,6 +105,7 @@ def synthesize(settings: Settings) -> Blueprint:
         "Backups": backups(settings),
         "Monitoring": monitoring(settings),
     }
+    _accept([resource for resources in resource_sections.values() for resource in resources])
     for resources in resource_sections.values():
         for resource in resources:
             template.add_resource(resource)
@@ -110,6 +114,15 @@ def synthesize(settings: Settings) -> Blueprint:
         for output in group:
             template.add_output(output)
     return Blueprint(template, _titles(resource_sections), _titles(output_sections))
+
+
+def _accept(resources: list[Any]) -> None:
+    """Write what is accepted into the resources' metadata."""
+    kinds = {resource.resource_type for resource in resources}
+    for resource in resources:
+        accepted = metadata_of(resource.title, resource.resource_type, resource.properties, kinds)
+        if accepted:
+            resource.Metadata = accepted
 
 
 def _titles(sections: dict[str, list[Any]]) -> dict[str, tuple[str, ...]]:

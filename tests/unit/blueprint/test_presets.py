@@ -11,6 +11,9 @@ SIZES = ("DBInstanceClass", "ReadReplicaInstanceClass", "AllocatedStorage", "Max
 
 
 def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Paths to values, without what is accepted of a resource: that follows from its properties."""
+    if path.startswith("/Resources/") and path.endswith("/Metadata"):
+        return
     if isinstance(value, dict) and value:
         for key, item in value.items():
             yield from leaves(item, f"{path}/{key}")
