@@ -34,22 +34,29 @@ def network(text: str) -> IPv4Network:
 
 def database_subnets(s: Settings) -> tuple[str, ...]:
     """Networks of the database subnets, one a zone: those given, else the first that are free."""
-    return s.database_subnet_cidrs or tuple(str(block) for block in _free(s, s.zones))
+    return s.database_subnet_cidrs or _texts(_free(s)[: s.zones])
 
 
 def public_subnets(s: Settings) -> tuple[str, ...]:
-    """Networks of the NAT gateways' subnets, clear of the application's and the databases'."""
+    """Networks of the NAT gateways' subnets, clear of the application's and the databases'.
+
+    The last that are free: another zone later takes no network that is in use.
+    """
     wanted = {"none": 0, "single": 1, "per-zone": s.zones}[s.nat_gateways]
-    return tuple(str(block) for block in _free(s, wanted, taken=database_subnets(s)))
+    return _texts(_free(s, taken=database_subnets(s))[::-1][:wanted])
 
 
-def _free(s: Settings, count: int, taken: tuple[str, ...] = ()) -> list[IPv4Network]:
-    """The first `count` blocks of the VPC that meet neither the application's subnet nor `taken`."""
+def _texts(blocks: list[IPv4Network]) -> tuple[str, ...]:
+    return tuple(str(block) for block in blocks)
+
+
+def _free(s: Settings, taken: tuple[str, ...] = ()) -> list[IPv4Network]:
+    """The blocks of the VPC that meet neither the application's subnet nor `taken`, each of one subnet."""
     vpc = network(s.vpc_cidr)
-    held = [network(s.application_subnet_cidr), *(network(text) for text in taken)]
     prefix = min(max(SUBNET_PREFIX, vpc.prefixlen + 4), SMALLEST_SUBNET_PREFIX)
     if prefix < vpc.prefixlen:
         return []
+    held = [network(text) for text in (s.application_subnet_cidr, *taken)]
     blocks = list(vpc.subnets(new_prefix=prefix))
     ordered = blocks[FIRST_BLOCK:] + blocks[:FIRST_BLOCK]
-    return [block for block in ordered if not any(block.overlaps(other) for other in held)][:count]
+    return [block for block in ordered if not any(block.overlaps(other) for other in held)]

@@ -162,6 +162,14 @@ def existing_networks_are_named_whole(s: Settings) -> Iterator[Violation]:
         yield _broken(s, "database_subnet_cidrs vpc_id", rule, "multiaz")
 
 
+def the_rotation_reaches_secrets_manager(s: Settings) -> Iterator[Violation]:
+    """By the endpoint or by a NAT gateway; an existing network may have another way."""
+    if s.makes_vpc and not s.secrets_endpoint and s.nat_gateways == "none":
+        source = "AWS Secrets Manager user guide, Network access for the rotation function"
+        rule = "the password rotation reaches Secrets Manager by the endpoint or a NAT gateway, and has neither"
+        yield _broken(s, "secrets_endpoint nat_gateways", rule, source)
+
+
 def networks_have_the_sizes_of_a_vpc(s: Settings) -> Iterator[Violation]:
     """A VPC and its subnets are between /28 and /16."""
     if not s.makes_vpc:
@@ -251,6 +259,7 @@ CONSTRAINTS: tuple[Constraint, ...] = (
     classes_are_offered_in_the_region,
     the_region_has_the_zones,
     existing_networks_are_named_whole,
+    the_rotation_reaches_secrets_manager,
     networks_have_the_sizes_of_a_vpc,
     subnets_lie_in_the_vpc,
     subnets_do_not_collide,

@@ -14,8 +14,9 @@ from troposphere import GetAtt, Join, Ref, Sub, secretsmanager
 from multiaz.blueprint.engines import ENGINE
 from multiaz.blueprint.expressions import key_arn, named, tags
 from multiaz.blueprint.members import PRIMARY, replicas
-from multiaz.blueprint.network import subnet_refs
+from multiaz.blueprint.network import rotation_needs
 from multiaz.blueprint.settings import Settings
+from multiaz.blueprint.subnets import database_subnet_ids
 
 TRANSFORM = "AWS::SecretsManager-2024-09-16"
 CONNECTION = "DBConnectionSecret"
@@ -49,10 +50,7 @@ def credentials(s: Settings) -> list[Any]:
         secretsmanager.RotationSchedule(
             "DBSecretRotation",
             # Rotation starts as soon as this exists: its ways to the database and to the API must be there.
-            DependsOn=[
-                *("DBSecretAttachment", "DBIngressFromRotation"),
-                *("SecretsManagerEndpoint", "RotationLogs"),
-            ],
+            DependsOn=["DBSecretAttachment", "RotationLogs", *rotation_needs(s)],
             SecretId=Ref("DBPasswordSecret"),
             RotationRules=secretsmanager.RotationRules(AutomaticallyAfterDays=s.password_rotation_days),
             HostedRotationLambda=secretsmanager.HostedRotationLambda(
@@ -61,7 +59,7 @@ def credentials(s: Settings) -> list[Any]:
                 ExcludeCharacters=EXCLUDED_CHARACTERS,
                 KmsKeyArn=key_arn(),
                 VpcSecurityGroupIds=GetAtt("RotationSecurityGroup", "GroupId"),
-                VpcSubnetIds=Join(",", subnet_refs(s)),
+                VpcSubnetIds=Join(",", database_subnet_ids(s)),
             ),
         ),
         _connection(s),

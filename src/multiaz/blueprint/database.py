@@ -12,9 +12,9 @@ from multiaz.blueprint.engines import ENGINE, OLDEST_FAMILY
 from multiaz.blueprint.expressions import key_arn, major_version, tags
 from multiaz.blueprint.logs import EXPORTED_LOGS, log_group_id
 from multiaz.blueprint.members import PRIMARY, Member, members, replicas
-from multiaz.blueprint.network import replica_zone, subnet_refs
 from multiaz.blueprint.parameters import family_condition
 from multiaz.blueprint.settings import Settings
+from multiaz.blueprint.subnets import database_subnet_ids, replica_placement
 from multiaz.blueprint.tuning import Group, TunedParameter, tuned
 
 NO_EXTENDED_SUPPORT = "open-source-rds-extended-support-disabled"
@@ -31,7 +31,7 @@ def _subnet_group(s: Settings) -> Any:
     return rds.DBSubnetGroup(
         "DBSubnetGroup",
         DBSubnetGroupDescription="Private database subnets",
-        SubnetIds=subnet_refs(s),
+        SubnetIds=database_subnet_ids(s),
     )
 
 
@@ -134,7 +134,7 @@ def _replica(s: Settings, member: Member) -> Any:
         DeletionPolicy="Delete",
         UpdateReplacePolicy="Delete",
         SourceDBInstanceIdentifier=Ref(PRIMARY),
-        AvailabilityZone=replica_zone(s, member),
+        **replica_placement(s, member),
         **_shared(s, member),
         DBParameterGroupName=Ref("ReplicaParameterGroup"),
         Tags=tags(f"db-{member.short_name}", Role="replica"),

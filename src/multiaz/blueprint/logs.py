@@ -22,17 +22,18 @@ def log_group_id(member: Member, log: str) -> str:
 def log_groups(s: Settings) -> list[Any]:
     """Two for each instance, one for the password rotation function."""
     groups = [
-        _group(s, log_group_id(member, log), f"/aws/rds/instance/{member.name}/{log}")
+        log_group(s, log_group_id(member, log), Sub(f"/aws/rds/instance/{member.name}/{log}"))
         for member in members(s)
         for log in EXPORTED_LOGS
     ]
-    return [*groups, _group(s, "RotationLogs", "/aws/lambda/ecommerce-db-rotation-${EnvironmentSuffix}")]
+    return [*groups, log_group(s, "RotationLogs", Sub("/aws/lambda/ecommerce-db-rotation-${EnvironmentSuffix}"))]
 
 
-def _group(s: Settings, logical_id: str, name: str) -> Any:
+def log_group(s: Settings, logical_id: str, name: Any) -> Any:
+    """A log group that expires and is encrypted by the stack's key."""
     return logs.LogGroup(
         logical_id,
-        LogGroupName=Sub(name),
+        LogGroupName=name,
         RetentionInDays=s.log_retention_days,
         KmsKeyId=key_arn(),
     )

@@ -16,9 +16,11 @@ from multiaz.blueprint import runbook
 from multiaz.blueprint.access import monitoring_role
 from multiaz.blueprint.credentials import CONNECTION
 from multiaz.blueprint.expressions import key_arn
+from multiaz.blueprint.flow_logs import LOG_GROUP
 from multiaz.blueprint.members import members
-from multiaz.blueprint.network import subnet_refs
+from multiaz.blueprint.nat import address_names
 from multiaz.blueprint.settings import Settings
+from multiaz.blueprint.subnets import database_subnet_ids, route_table_names, vpc_id
 
 
 @dataclass(frozen=True)
@@ -61,9 +63,9 @@ def _command(body: str) -> Any:
 
 
 def _network(s: Settings) -> list[StackOutput]:
-    return [
-        StackOutput("VPCId", "VPC of the databases", Ref("VPC"), "VPC"),
-        StackOutput("PrivateSubnetIds", "database subnets", Join(",", subnet_refs(s)), "PrivateSubnets"),
+    found = [
+        StackOutput("VPCId", "VPC of the databases", vpc_id(s), "VPC"),
+        StackOutput("PrivateSubnetIds", "database subnets", Join(",", database_subnet_ids(s)), "PrivateSubnets"),
         StackOutput(
             "DBSecurityGroupId",
             "security group of the instances",
@@ -71,6 +73,16 @@ def _network(s: Settings) -> list[StackOutput]:
             "DBSecurityGroup",
         ),
     ]
+    if s.makes_vpc:
+        tables = Join(",", [Ref(name) for name in route_table_names(s)])
+        purpose = "route tables of the database subnets, for a peering or a transit gateway"
+        found.append(StackOutput("PrivateRouteTableIds", purpose, tables, "PrivateRouteTables"))
+    if address_names(s):
+        addresses = Join(",", [Ref(name) for name in address_names(s)])
+        found.append(StackOutput("NatAddresses", "public addresses the subnets go out with", addresses, "NatAddresses"))
+    if s.flow_logs:
+        found.append(StackOutput("FlowLogGroupName", "log group of the VPC's flow logs", Ref(LOG_GROUP)))
+    return found
 
 
 def _endpoints(s: Settings) -> list[StackOutput]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from troposphere import Equals, Not, Or, Parameter, Ref
+from troposphere import Condition, Equals, Not, Or, Parameter, Ref
 
 from multiaz.blueprint.engines import ENGINE_VERSION_PATTERN, FAMILIES
 from multiaz.blueprint.expressions import major_version
@@ -17,6 +17,7 @@ from multiaz.blueprint.patterns import (
     NAME,
     SUFFIX,
     SUFFIX_MAX_LENGTH,
+    optional,
 )
 from multiaz.blueprint.settings import MONITORING_INTERVALS, Settings
 
@@ -26,6 +27,9 @@ VCPU = "VCPU"
 CONNECTIONS_ALARM = "ConnectionsAlarm"
 MEMORY_ALARM = "MemoryAlarm"
 
+APPLICATION_BY_GROUP = "ApplicationByGroup"
+"""The condition: the application is admitted by its security group, not by its network."""
+
 
 def parameters(s: Settings) -> list[Any]:
     """The seed's parameters first, then ours; the settings are their defaults.
@@ -33,6 +37,8 @@ def parameters(s: Settings) -> list[Any]:
     What nothing in the template would read is left out: a parameter without effect is a trap.
     """
     unused = set() if s.read_replicas else {"ReadReplicaInstanceClass"}
+    if s.makes_vpc:
+        unused |= {"VpcId", "SubnetIds"}
     return [parameter for parameter in _all(s) if parameter.title not in unused]
 
 
@@ -169,6 +175,25 @@ def _all(s: Settings) -> list[Any]:
             Description="Port of all instances",
         ),
         Parameter(
+            "VpcId",
+            Type="AWS::EC2::VPC::Id",
+            Default=s.vpc_id,
+            Description="Existing VPC of the databases",
+        ),
+        Parameter(
+            "SubnetIds",
+            Type="List<AWS::EC2::Subnet::Id>",
+            Default=",".join(s.subnet_ids),
+            Description="Existing private subnets of that VPC, one a zone, in two zones or more",
+        ),
+        Parameter(
+            "ApplicationSecurityGroupId",
+            Type="String",
+            Default=s.application_security_group_id,
+            Description="Security group of the application (empty: ApplicationSubnetCIDR is admitted instead)",
+            AllowedPattern=optional("sg"),
+        ),
+        Parameter(
             "WriterUsername",
             Type="String",
             Default=s.writer_username,
@@ -216,7 +241,11 @@ def conditions() -> dict[str, Any]:
         },
         "CreateKMSKey": Equals(Ref("KMSKeyARN"), ""),
         "EnableEnhancedMonitoring": Not(Equals(Ref("EnhancedMonitoringInterval"), 0)),
-        "ManagementElsewhere": Not(Equals(Ref("ManagementCIDR"), Ref("ApplicationSubnetCIDR"))),
+        APPLICATION_BY_GROUP: Not(Equals(Ref("ApplicationSecurityGroupId"), "")),
+        # EC2 refuses the same rule twice.
+        "ManagementElsewhere": Or(
+            Condition(APPLICATION_BY_GROUP), Not(Equals(Ref("ManagementCIDR"), Ref("ApplicationSubnetCIDR")))
+        ),
         "NotifyByEmail": Not(Equals(Ref("AlarmEmail"), "")),
     }
 

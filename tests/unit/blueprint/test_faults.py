@@ -156,19 +156,6 @@ def test_no_short_form_function_is_text_inside_a_sub(document: dict[str, Any]) -
     assert [text for text in texts if "${!" in text or "!If" in text or "!Ref" in text] == []
 
 
-def test_no_subnet_is_public(document: dict[str, Any]) -> None:
-    for kind in ("AWS::EC2::InternetGateway", "AWS::EC2::Route", "AWS::EC2::NatGateway"):
-        assert of_type(document, kind) == {}
-    assert all(properties(document, name)["PubliclyAccessible"] is False for name in INSTANCES)
-
-
-def test_no_nat_gateway_is_billed(document: dict[str, Any]) -> None:
-    kinds = {r["Type"] for r in document["Resources"].values()}
-    assert "AWS::EC2::NatGateway" not in kinds
-    endpoints = of_type(document, "AWS::EC2::VPCEndpoint").values()
-    assert {e["Properties"]["VpcEndpointType"] for e in endpoints} == {"Gateway", "Interface"}
-
-
 def test_the_export_role_may_do_all_an_export_needs(document: dict[str, Any]) -> None:
     allowed = actions(document, "SnapshotExportPolicy")
     assert {
@@ -250,11 +237,6 @@ def test_the_password_is_rotated(document: dict[str, Any]) -> None:
     assert "Runtime" not in rotation["HostedRotationLambda"]
 
 
-def test_rotation_starts_only_when_it_can_reach_database_and_api(document: dict[str, Any]) -> None:
-    needs = document["Resources"]["DBSecretRotation"]["DependsOn"]
-    assert {"DBSecretAttachment", "DBIngressFromRotation", "SecretsManagerEndpoint"} <= set(needs)
-
-
 def test_replicas_have_logs_parameter_group_and_monitoring(document: dict[str, Any]) -> None:
     for name in REPLICAS:
         replica = properties(document, name)
@@ -293,15 +275,6 @@ def test_a_replica_is_deleted_without_a_snapshot_nobody_can_take(document: dict[
     for name in REPLICAS:
         assert document["Resources"][name]["DeletionPolicy"] == "Delete"
         assert document["Resources"][name]["UpdateReplacePolicy"] == "Delete"
-
-
-@pytest.mark.parametrize("zones", [2, 3])
-def test_replicas_are_in_separate_zones(zones: int) -> None:
-    document = synthesize(settings_from({"zones": zones})).to_dict()
-    placed = [properties(document, name)["AvailabilityZone"]["Fn::GetAtt"][0] for name in REPLICAS]
-    assert len(set(placed)) == 2
-    chosen = [properties(document, f"PrivateSubnet{n}")["AvailabilityZone"] for n in range(1, zones + 1)]
-    assert chosen == [{"Fn::Select": [n, {"Fn::GetAZs": ""}]} for n in range(zones)]
 
 
 def test_the_production_primary_is_multi_az_and_leaves_the_zone_to_rds(
@@ -437,23 +410,6 @@ def test_the_key_policy_has_no_wildcard_principal(document: dict[str, Any]) -> N
         "events.rds.amazonaws.com",
         {"Fn::Sub": "logs.${AWS::Region}.${AWS::URLSuffix}"},
     ]
-
-
-def test_every_security_group_rule_is_described_and_none_admits_everybody(document: dict[str, Any]) -> None:
-    rules = [r["Properties"] for r in of_type(document, "AWS::EC2::SecurityGroupIngress").values()]
-    for group in of_type(document, "AWS::EC2::SecurityGroup").values():
-        listed = group["Properties"].get("SecurityGroupIngress", []) + group["Properties"]["SecurityGroupEgress"]
-        rules += [rule["Fn::If"][1] if "Fn::If" in rule else rule for rule in listed]
-    assert len(rules) == 8
-    assert all(rule["Description"] for rule in rules)
-    assert "0.0.0.0/0" not in json.dumps(document)
-
-
-def test_equal_application_and_management_networks_make_one_rule(document: dict[str, Any]) -> None:
-    """EC2 refuses the same rule twice."""
-    second = properties(document, "DBSecurityGroup")["SecurityGroupIngress"][1]
-    assert second["Fn::If"][0] == "ManagementElsewhere"
-    assert second["Fn::If"][2] == {"Ref": "AWS::NoValue"}
 
 
 def test_the_bucket_refuses_plain_http_and_the_public(document: dict[str, Any]) -> None:

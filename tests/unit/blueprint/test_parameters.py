@@ -61,7 +61,9 @@ def test_the_seeds_parameters_are_kept(document: dict[str, Any], name: str) -> N
 def test_ours_come_after_the_seeds(document: dict[str, Any]) -> None:
     names = list(document["Parameters"])
     assert names[: len(SEED)] == list(SEED)
-    assert names[len(SEED) :] == ["EngineVersion", "DBPort", "WriterUsername", "ReaderUsername", "AlarmEmail"]
+    assert names[len(SEED) :] == [
+        *("EngineVersion", "DBPort", "ApplicationSecurityGroupId", "WriterUsername", "ReaderUsername", "AlarmEmail"),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -82,6 +84,7 @@ def test_ours_come_after_the_seeds(document: dict[str, Any]) -> None:
         ("performance_insights_retention", 731, "PerformanceInsightsRetention"),
         ("enhanced_monitoring_interval", 0, "EnhancedMonitoringInterval"),
         ("application_subnet_cidr", "10.0.9.0/24", "ApplicationSubnetCIDR"),
+        ("application_security_group_id", "sg-0a1b2c3d", "ApplicationSecurityGroupId"),
         ("management_cidr", "10.9.1.0/24", "ManagementCIDR"),
         ("allocated_storage", 200, "AllocatedStorage"),
         ("max_allocated_storage", 500, "MaxAllocatedStorage"),
