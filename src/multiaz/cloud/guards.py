@@ -17,7 +17,10 @@ _FORM_TAG = re.compile(r"(?:^|\.)(?:Tag|Tags|TagSet|TagSpecification|TagKeys)\.(
 IGNORED: dict[tuple[str, str], frozenset[str]] = {
     ("iam", "CreateUser"): frozenset({"PermissionsBoundary"}),
     ("kms", "EnableKeyRotation"): frozenset({"RotationPeriodInDays"}),
-    ("logs", "CreateLogGroup"): frozenset({"logGroupClass"}),
+    ("logs", "CreateLogGroup"): frozenset({"deletionProtectionEnabled"}),
+    ("logs", "PutMetricFilter"): frozenset(
+        {"applyOnTransformedLogs", "emitSystemFieldDimensions", "fieldSelectionCriteria"}
+    ),
     ("ssm", "PutParameter"): frozenset({"AllowedPattern"}),
     ("secretsmanager", "PutResourcePolicy"): frozenset({"BlockPublicPolicy"}),
     ("ec2", "CreateNatGateway"): frozenset({"PrivateIpAddress"}),

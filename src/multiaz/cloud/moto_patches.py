@@ -1,4 +1,4 @@
-"""What we change in moto. Every change is here, applied once, and pinned by a contract test.
+"""What we change in moto. Every change is here or in `moto_monitoring`, applied once, and pinned by a contract test.
 
 moto is pinned exactly; a new version is taken by running that test first.
 """
@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from importlib.metadata import version
 from typing import Any
 
+from multiaz.cloud import moto_monitoring
 from multiaz.cloud.bodies import Bodies
 from multiaz.cloud.service import ACCOUNT_ID
 
@@ -45,12 +46,12 @@ def apply(bodies: Bodies) -> None:
             _no_rsa_key_for_symmetric_keys()
             _s3_takes_system_tags()
             _s3_judges_no_policy()
-            _composite_alarms()
             _alarms_begin_without_data()
             _messages_stay_here()
             _tags_go_with_what_they_name()
             _deleted_endpoints_are_gone()
             _network_acls_go_with_their_vpc()
+            moto_monitoring.apply()
 
 
 def _no_instance_type_offerings() -> None:
@@ -152,15 +153,6 @@ def _s3_judges_no_policy() -> None:
 
     bucket: Any = FakeBucket
     bucket.get_permission = lambda self, action, resource: PermissionResult.NEUTRAL
-
-
-def _composite_alarms() -> None:
-    """moto describes composite alarms, and its PutMetricAlarm reads their rule, but nothing calls it."""
-    from moto.cloudwatch.responses import CloudWatchResponse
-
-    response: Any = CloudWatchResponse
-    if not hasattr(response, "put_composite_alarm"):
-        response.put_composite_alarm = response.put_metric_alarm
 
 
 def _alarms_begin_without_data() -> None:

@@ -21,6 +21,15 @@ from multiaz.cloud.moto_tail import SERVED, MotoTail
 from multiaz.cloud.service import Caller
 
 REGION = "eu-north-1"
+ALARM = {
+    "MetricName": "CPUUtilization",
+    "Namespace": "AWS/RDS",
+    "ComparisonOperator": "GreaterThanThreshold",
+    "EvaluationPeriods": 1,
+    "Period": 60,
+    "Threshold": 1.0,
+    "Statistic": "Average",
+}
 TRUST = json.dumps({"Version": "2012-10-17", "Statement": []})
 
 
@@ -113,6 +122,8 @@ def test_the_engine_may_set_tags_of_awss_own_on_everything(client: Callable[[str
 
 def test_composite_alarms_are_made_and_told_apart(client: Callable[[str], Any]) -> None:
     cloudwatch = client("cloudwatch")
+    for name in ("a", "b"):
+        cloudwatch.put_metric_alarm(AlarmName=name, **ALARM)
     cloudwatch.put_composite_alarm(AlarmName="any", AlarmRule="ALARM(a) OR ALARM(b)", AlarmActions=["arn:aws:sns:x"])
     told = cloudwatch.describe_alarms(AlarmTypes=["CompositeAlarm"])
     assert [(a["AlarmName"], a["AlarmRule"], a["ActionsEnabled"]) for a in told["CompositeAlarms"]] == [
@@ -121,6 +132,73 @@ def test_composite_alarms_are_made_and_told_apart(client: Callable[[str], Any]) 
     assert told["CompositeAlarms"][0]["StateValue"] == "INSUFFICIENT_DATA"
     with pytest.raises(ClientError, match="ActionsSuppressor is not available"):
         cloudwatch.put_composite_alarm(AlarmName="any", AlarmRule="ALARM(a)", ActionsSuppressor="b")
+
+
+def test_a_composite_alarm_names_alarms_there_are_and_they_stay_while_it_does(client: Callable[[str], Any]) -> None:
+    cloudwatch = client("cloudwatch")
+    made = ("first", "second", "upper", "lower")
+    for name in made[:2]:
+        cloudwatch.put_metric_alarm(AlarmName=name, **ALARM)
+    arn = cloudwatch.describe_alarms(AlarmNames=["second"])["MetricAlarms"][0]["AlarmArn"]
+    cloudwatch.put_composite_alarm(AlarmName="lower", AlarmRule=f'ALARM(first) OR ALARM("{arn}")')
+    cloudwatch.put_composite_alarm(AlarmName="upper", AlarmRule="ALARM(lower)")
+    with pytest.raises(ClientError, match=r"alarms \[x, first-\] in the alarm rule do not exist"):
+        cloudwatch.put_composite_alarm(AlarmName="lower", AlarmRule="ALARM(x) AND ALARM(first) AND OK(first-)")
+    with pytest.raises(ClientError, match="Error in AlarmRule"):
+        cloudwatch.put_composite_alarm(AlarmName="lower", AlarmRule="ALARM(first) XOR ALARM(second)")
+    for needed in ("first", "second", "lower"):
+        with pytest.raises(ClientError, match=f"Cannot delete {needed} as there are composite alarm"):
+            cloudwatch.delete_alarms(AlarmNames=[needed])
+    with pytest.raises(ClientError, match="at most one composite alarm"):
+        cloudwatch.delete_alarms(AlarmNames=["lower", "upper"])
+    told = cloudwatch.describe_alarms(AlarmNames=list(made), AlarmTypes=["MetricAlarm", "CompositeAlarm"])
+    assert {alarm["AlarmName"] for key in ("MetricAlarms", "CompositeAlarms") for alarm in told[key]} == set(made)
+    for names in (["upper"], ["lower", "first"], ["second", "never-there"]):
+        cloudwatch.delete_alarms(AlarmNames=names)
+    told = cloudwatch.describe_alarms(AlarmNames=list(made), AlarmTypes=["MetricAlarm", "CompositeAlarm"])
+    assert (told["MetricAlarms"], told["CompositeAlarms"]) == ([], [])
+
+
+def test_a_topics_attributes_are_shown_and_unknown_ones_refused(client: Callable[[str], Any]) -> None:
+    sns = client("sns")
+    given = {"SignatureVersion": "2", "TracingConfig": "Active"}
+    arn = sns.create_topic(Name="signed", Attributes=given)["TopicArn"]
+    shown = sns.get_topic_attributes(TopicArn=arn)["Attributes"]
+    assert given.items() <= shown.items()
+    sns.set_topic_attributes(TopicArn=arn, AttributeName="SignatureVersion", AttributeValue="1")
+    assert sns.get_topic_attributes(TopicArn=arn)["Attributes"]["SignatureVersion"] == "1"
+    for name, value in (("SignatureVersion", "3"), ("TracingConfig", "on"), ("Colour", "red")):
+        with pytest.raises(ClientError, match=name):
+            sns.set_topic_attributes(TopicArn=arn, AttributeName=name, AttributeValue=value)
+        with pytest.raises(ClientError, match=name):
+            sns.create_topic(Name="odd", Attributes={name: value})
+    assert not [topic for topic in sns.list_topics()["Topics"] if topic["TopicArn"].endswith(":odd")]
+
+
+def test_log_groups_have_a_class_and_count_the_filters_that_go_with_them(client: Callable[[str], Any]) -> None:
+    logs = client("logs")
+
+    def told(name: str) -> tuple[str, int, int | None]:
+        found = logs.describe_log_groups(logGroupNamePrefix=name)["logGroups"][0]
+        return found["logGroupClass"], found["metricFilterCount"], found.get("retentionInDays")
+
+    logs.create_log_group(logGroupName="plain")
+    logs.create_log_group(logGroupName="rare", logGroupClass="INFREQUENT_ACCESS")
+    logs.create_log_group(logGroupName="passing", logGroupClass="DELIVERY")
+    assert told("plain") == ("STANDARD", 0, None)
+    assert told("rare") == ("INFREQUENT_ACCESS", 0, None)
+    assert told("passing") == ("DELIVERY", 0, 2)
+    with pytest.raises(ClientError, match="logGroupClass"):
+        logs.create_log_group(logGroupName="odd", logGroupClass="CHEAP")
+    counted = [{"metricName": "errors", "metricNamespace": "shop", "metricValue": "1"}]
+    filtered = {"filterName": "f", "filterPattern": "ERROR", "metricTransformations": counted}
+    with pytest.raises(ClientError, match="ResourceNotFoundException"):
+        logs.put_metric_filter(logGroupName="nowhere", **filtered)
+    logs.put_metric_filter(logGroupName="plain", **filtered)
+    assert told("plain") == ("STANDARD", 1, None)
+    logs.delete_log_group(logGroupName="plain")
+    logs.create_log_group(logGroupName="plain")
+    assert told("plain") == ("STANDARD", 0, None)
 
 
 def test_awss_own_policies_exist(client: Callable[[str], Any]) -> None:
@@ -281,16 +359,7 @@ def test_messages_are_recorded_and_go_nowhere(client: Callable[[str], Any], tail
 
 def test_an_alarm_begins_without_data_and_keeps_its_state_when_it_is_put_again(client: Callable[[str], Any]) -> None:
     cloudwatch = client("cloudwatch")
-    alarm = {
-        "AlarmName": "new",
-        "MetricName": "CPUUtilization",
-        "Namespace": "AWS/RDS",
-        "ComparisonOperator": "GreaterThanThreshold",
-        "EvaluationPeriods": 1,
-        "Period": 60,
-        "Threshold": 1.0,
-        "Statistic": "Average",
-    }
+    alarm = {"AlarmName": "new", **ALARM}
 
     def state() -> tuple[str, str]:
         told = cloudwatch.describe_alarms(AlarmNames=["new"])["MetricAlarms"][0]
@@ -330,7 +399,12 @@ def test_a_bucket_that_must_be_a_strangers_is_not_ours(client: Callable[[str], A
     ("service", "call", "arguments", "name"),
     [
         ("kms", "enable_key_rotation", {"KeyId": "k", "RotationPeriodInDays": 90}, "RotationPeriodInDays"),
-        ("logs", "create_log_group", {"logGroupName": "g", "logGroupClass": "INFREQUENT_ACCESS"}, "logGroupClass"),
+        (
+            "logs",
+            "create_log_group",
+            {"logGroupName": "g", "deletionProtectionEnabled": True},
+            "deletionProtectionEnabled",
+        ),
         ("ssm", "put_parameter", {"Name": "p", "Value": "v", "AllowedPattern": "w"}, "AllowedPattern"),
         (
             "secretsmanager",

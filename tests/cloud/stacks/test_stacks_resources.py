@@ -102,6 +102,14 @@ def everything(name: str) -> dict[str, Any]:
                 },
             },
             "FlowLogs": {"Type": "AWS::Logs::LogGroup", "Properties": {"RetentionInDays": 14}},
+            "Filter": {
+                "Type": "AWS::Logs::MetricFilter",
+                "Properties": {
+                    "LogGroupName": {"Ref": "FlowLogs"},
+                    "FilterPattern": "REJECT",
+                    "MetricTransformations": [{"MetricName": "r", "MetricNamespace": "n", "MetricValue": "1"}],
+                },
+            },
             "FlowRole": {
                 "Type": "AWS::IAM::Role",
                 "Properties": {

@@ -2,7 +2,8 @@
 
 Source: RDS user guide, "Hardware specifications for DB instance classes". Within a family memory is a
 fixed number of GiB per vCPU, and an Nxlarge has 4 N vCPUs, so the table holds sizes only; the burstable
-families are listed one by one.
+classes and `db.c6gd.medium` are listed one by one. Here is every class cfn-lint lists for PostgreSQL but
+`db.serverless` (Aurora's) and the family `db.x2m`, whose figures no source of ours states.
 """
 
 from __future__ import annotations
@@ -18,12 +19,12 @@ class InstanceClass:
 
     name: str
     vcpus: int
-    memory_gib: int
+    memory_gib: float
 
     @property
     def memory_bytes(self) -> int:
         """What `DBInstanceClassMemory` stands for (RDS takes a little off for its own processes)."""
-        return self.memory_gib * GIB
+        return int(self.memory_gib * GIB)
 
 
 _TO_16 = (0, 1, 2, 4, 8, 12, 16)
@@ -32,8 +33,12 @@ _INTEL_5 = (*_TO_16, 24)
 _INTEL_6 = (*_TO_16, 24, 32)
 _INTEL_7 = (0, 1, 2, 4, 8, 12, 16, 24, 48)
 
-_FAMILIES: dict[str, tuple[int, tuple[int, ...]]] = {
+_INTEL_8 = (0, 1, 2, 4, 8, 12, 16, 24, 32, 48, 96)
+_AMD_8 = _GRAVITON_4_5 = _INTEL_7
+
+_FAMILIES: dict[str, tuple[float, tuple[int, ...]]] = {
     # family: (GiB per vCPU, sizes; 0 is "large", N is "Nxlarge")
+    "c6gd": (2, _GRAVITON_2_3),
     "m5": (4, _INTEL_5),
     "m5d": (4, _INTEL_5),
     "m6g": (4, _GRAVITON_2_3),
@@ -42,7 +47,14 @@ _FAMILIES: dict[str, tuple[int, tuple[int, ...]]] = {
     "m6id": (4, _INTEL_6),
     "m7g": (4, _GRAVITON_2_3),
     "m7i": (4, _INTEL_7),
-    "m8g": (4, _INTEL_7),
+    "m6idn": (4, _INTEL_6),
+    "m6in": (4, _INTEL_6),
+    "m8a": (4, _AMD_8),
+    "m8g": (4, _GRAVITON_4_5),
+    "m8gd": (4, _GRAVITON_4_5),
+    "m8i": (4, _INTEL_8),
+    "m9g": (4, _GRAVITON_4_5),
+    "r4": (7.625, (0, 1, 2, 4, 8, 16)),
     "r5": (8, _INTEL_5),
     "r5d": (8, _INTEL_5),
     "r5b": (8, _INTEL_5),
@@ -52,7 +64,16 @@ _FAMILIES: dict[str, tuple[int, tuple[int, ...]]] = {
     "r6id": (8, _INTEL_6),
     "r7g": (8, _GRAVITON_2_3),
     "r7i": (8, _INTEL_7),
-    "r8g": (8, _INTEL_7),
+    "r6idn": (8, _INTEL_6),
+    "r6in": (8, _INTEL_6),
+    "r8a": (8, _AMD_8),
+    "r8g": (8, _GRAVITON_4_5),
+    "r8gd": (8, _GRAVITON_4_5),
+    "r8i": (8, _INTEL_8),
+    "x1": (15.25, (16, 32)),
+    "x2g": (16, _GRAVITON_2_3),
+    "x2iedn": (32, (1, 2, 4, 8, 16, 24, 32)),
+    "z1d": (8, (0, 1, 2, 3, 6, 12)),
 }
 
 _BURSTABLE_SIZES = {
@@ -65,8 +86,15 @@ _BURSTABLE_SIZES = {
 }
 
 
+_LISTED = (
+    InstanceClass("db.c6gd.medium", 1, 2),
+    InstanceClass("db.t2.small", 1, 2),
+    InstanceClass("db.t2.medium", 2, 4),
+)
+
+
 def _table() -> dict[str, InstanceClass]:
-    classes = []
+    classes = list(_LISTED)
     for family in ("t3", "t4g"):
         for size, (vcpus, memory) in _BURSTABLE_SIZES.items():
             classes.append(InstanceClass(f"db.{family}.{size}", vcpus, memory))

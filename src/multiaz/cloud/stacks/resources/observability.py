@@ -16,6 +16,7 @@ from multiaz.cloud.stacks.resources.base import (
     selected,
     unless_gone,
 )
+from multiaz.cloud.stacks.resources.kms import check_key
 
 _ALARM_GONE = frozenset({"ResourceNotFound", "ResourceNotFoundException"})
 _ACTIONS = same("ActionsEnabled", "AlarmActions", "OKActions", "InsufficientDataActions", "AlarmDescription")
@@ -97,15 +98,7 @@ class CompositeAlarm(_AnyAlarm):
 
     type = "AWS::CloudWatch::CompositeAlarm"
     operation = "put_composite_alarm"
-    parameters: ClassVar[dict[str, str]] = {
-        **_ACTIONS,
-        **same(
-            "AlarmRule",
-            "ActionsSuppressor",
-            "ActionsSuppressorExtensionPeriod",
-            "ActionsSuppressorWaitPeriod",
-        ),
-    }
+    parameters: ClassVar[dict[str, str]] = {**_ACTIONS, **same("AlarmRule")}
     properties = frozenset({"AlarmName", "Tags", *parameters})
 
 
@@ -149,7 +142,7 @@ class LogGroup(Handler):
     """AWS::Logs::LogGroup."""
 
     type = "AWS::Logs::LogGroup"
-    properties = frozenset({"LogGroupName", "KmsKeyId", "RetentionInDays", "Tags"})
+    properties = frozenset({"LogGroupName", "LogGroupClass", "KmsKeyId", "RetentionInDays", "Tags"})
     attributes = frozenset({"Arn"})
     gone = frozenset({"ResourceNotFoundException"})
 
@@ -174,10 +167,12 @@ class LogGroup(Handler):
         """Create, then retention."""
         logs, name = call.client("logs"), self._name(call)
         if self.existing(call) is None:
+            if "KmsKeyId" in call.properties:
+                check_key(call, call.properties["KmsKeyId"])
             logs.create_log_group(
                 logGroupName=name,
                 tags=call.tag_map(),
-                **selected(call.properties, {"KmsKeyId": "kmsKeyId"}),
+                **selected(call.properties, {"KmsKeyId": "kmsKeyId", "LogGroupClass": "logGroupClass"}),
             )
             call.made(name)
         if "RetentionInDays" in call.properties:
@@ -188,6 +183,59 @@ class LogGroup(Handler):
         """Delete with all it holds."""
         logs = call.client("logs")
         unless_gone(self.gone, logs.delete_log_group, logGroupName=call.physical_id)
+
+
+class MetricFilter(Handler):
+    """AWS::Logs::MetricFilter: recorded, as nothing writes into log groups yet. Putting twice is harmless."""
+
+    type = "AWS::Logs::MetricFilter"
+    _TRANSFORMATION: ClassVar[dict[str, str]] = {
+        "DefaultValue": "defaultValue",
+        "MetricName": "metricName",
+        "MetricNamespace": "metricNamespace",
+        "MetricValue": "metricValue",
+        "Unit": "unit",
+    }
+    properties = frozenset({"FilterName", "FilterPattern", "LogGroupName", "MetricTransformations"})
+    gone = frozenset({"ResourceNotFoundException"})
+
+    def _name(self, call: Call) -> str:
+        return str(call.get("FilterName") or call.name(512))
+
+    def _exists(self, call: Call) -> bool:
+        found = call.client("logs").describe_metric_filters(
+            logGroupName=call.properties["LogGroupName"], filterNamePrefix=self._name(call)
+        )["metricFilters"]
+        return any(one["filterName"] == self._name(call) for one in found)
+
+    def find(self, call: Call) -> str | None:
+        """By name: filters have no tags."""
+        return self._name(call) if self._exists(call) else None
+
+    def create(self, call: Call) -> Made:
+        """Put, unless there is a filter of that name that is not ours."""
+        logs, name = call.client("logs"), self._name(call)
+        if self.existing(call) is None and "FilterName" in call.properties:
+            self.refuse_existing(call, name, self._exists(call))
+        transformations = []
+        for given in call.properties["MetricTransformations"]:
+            taken = selected(given, self._TRANSFORMATION)
+            if "Dimensions" in given:
+                taken["dimensions"] = {entry["Key"]: entry["Value"] for entry in given["Dimensions"]}
+            transformations.append(taken)
+        logs.put_metric_filter(
+            logGroupName=call.properties["LogGroupName"],
+            filterName=name,
+            filterPattern=call.properties["FilterPattern"],
+            metricTransformations=transformations,
+        )
+        return Made(name)
+
+    def delete(self, call: Call) -> None:
+        """Delete; those of a deleted log group are gone with it."""
+        logs = call.client("logs")
+        group, name = call.properties["LogGroupName"], call.physical_id
+        unless_gone(self.gone, logs.delete_metric_filter, logGroupName=group, filterName=name)
 
 
 class Rule(Handler):
@@ -240,4 +288,4 @@ class Rule(Handler):
         unless_gone(self.gone, events.delete_rule, Name=name, **self._bus(call))
 
 
-HANDLERS: tuple[Handler, ...] = (Alarm(), CompositeAlarm(), Dashboard(), LogGroup(), Rule())
+HANDLERS: tuple[Handler, ...] = (Alarm(), CompositeAlarm(), Dashboard(), LogGroup(), MetricFilter(), Rule())
