@@ -46,6 +46,7 @@ def apply(bodies: Bodies) -> None:
             _no_rsa_key_for_symmetric_keys()
             _s3_takes_system_tags()
             _s3_judges_no_policy()
+            _s3_invents_no_access_logs()
             _alarms_begin_without_data()
             _messages_stay_here()
             _tags_go_with_what_they_name()
@@ -153,6 +154,15 @@ def _s3_judges_no_policy() -> None:
 
     bucket: Any = FakeBucket
     bucket.get_permission = lambda self, action, resource: PermissionResult.NEUTRAL
+
+
+def _s3_invents_no_access_logs() -> None:
+    """moto writes an object of made-up figures into the target bucket for every request, reads included,
+    which are not saved. Here LoggingConfiguration is recorded, and nothing is delivered."""
+    from moto.s3.models import S3Backend
+
+    backend: Any = S3Backend
+    backend.log_incoming_request = lambda self, request, bucket_name: None
 
 
 def _alarms_begin_without_data() -> None:

@@ -395,6 +395,20 @@ def test_a_bucket_that_must_be_a_strangers_is_not_ours(client: Callable[[str], A
     assert s3.get_object(Bucket="owned", Key="k", ExpectedBucketOwner=ours)["Body"].read() == b"x"
 
 
+def test_no_access_log_is_invented(client: Callable[[str], Any]) -> None:
+    s3 = client("s3")
+    for name in ("logged", "logs"):
+        s3.create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": REGION})
+    allow = {"Effect": "Allow", "Principal": {"Service": "logging.s3.amazonaws.com"}, "Action": "s3:PutObject"}
+    statement = {**allow, "Resource": "arn:aws:s3:::logs/*"}
+    s3.put_bucket_policy(Bucket="logs", Policy=json.dumps({"Version": "2012-10-17", "Statement": [statement]}))
+    enabled = {"LoggingEnabled": {"TargetBucket": "logs", "TargetPrefix": "p/"}}
+    s3.put_bucket_logging(Bucket="logged", BucketLoggingStatus=enabled)
+    s3.put_object(Bucket="logged", Key="k", Body=b"x")
+    assert s3.list_objects_v2(Bucket="logged")["KeyCount"] == 1
+    assert s3.list_objects_v2(Bucket="logs")["KeyCount"] == 0
+
+
 @pytest.mark.parametrize(
     ("service", "call", "arguments", "name"),
     [

@@ -138,8 +138,8 @@ def problems(kind: str, properties: dict[str, Any]) -> str | None:
         ("AWS::KMS::Key", {"Origin": "EXTERNAL"}, "Origin EXTERNAL is not available"),
         (
             "AWS::Logs::LogGroup",
-            {"LogGroupClass": "INFREQUENT_ACCESS"},
-            "property LogGroupClass of AWS::Logs::LogGroup is not available",
+            {"DeletionProtectionEnabled": True},
+            "property DeletionProtectionEnabled of AWS::Logs::LogGroup is not available",
         ),
         (
             "AWS::EC2::NatGateway",

@@ -23,6 +23,8 @@ from multiaz.cloud.stacks.resources.base import (
 from multiaz.cloud.stacks.values import Unknown
 
 _GONE = frozenset({"ResourceNotFoundException"})
+_DELETED_AT_ONCE = 1000
+"""Source: S3 API reference, DeleteObjects."""
 
 
 class Function(Handler):
@@ -247,22 +249,33 @@ def empty_bucket(s3: Any, bucket: str, call: Call) -> None:
     gone = frozenset({"NoSuchBucket", "404"})
 
     def remove() -> None:
-        for page in s3.get_paginator("list_object_versions").paginate(Bucket=bucket):
-            found = [
-                {"Key": entry["Key"], "VersionId": entry["VersionId"]}
-                for key in ("Versions", "DeleteMarkers")
-                for entry in page.get(key, [])
-            ]
-            if found:
-                answer = s3.delete_objects(Bucket=bucket, Delete={"Objects": found, "Quiet": True})
-                for problem in answer.get("Errors", []):
-                    raise ResourceFailure(f"{problem['Key']}: {problem['Message']}")
+        # From the start again after each deletion: what is deleted cannot mark where the next page begins.
+        before: list[dict[str, str]] = []
+        while found := _first_versions(s3, bucket):
+            if found == before:
+                raise ResourceFailure(f"{found[0]['Key']} of {bucket} remains after its deletion")
+            answer = s3.delete_objects(Bucket=bucket, Delete={"Objects": found, "Quiet": True})
+            for problem in answer.get("Errors", []):
+                raise ResourceFailure(f"{problem['Key']}: {problem['Message']}")
+            before = found
             call.wait(0)
-        for page in s3.get_paginator("list_multipart_uploads").paginate(Bucket=bucket):
-            for upload in page.get("Uploads", []):
+        while uploads := s3.list_multipart_uploads(Bucket=bucket).get("Uploads", []):
+            for upload in uploads:
                 s3.abort_multipart_upload(Bucket=bucket, Key=upload["Key"], UploadId=upload["UploadId"])
+            call.wait(0)
 
     unless_gone(gone, remove)
+
+
+def _first_versions(s3: Any, bucket: str) -> list[dict[str, str]]:
+    """The first versions and delete markers of a bucket, as many as one deletion takes."""
+    page = s3.list_object_versions(Bucket=bucket)
+    found = [
+        {"Key": entry["Key"], "VersionId": entry["VersionId"]}
+        for key in ("Versions", "DeleteMarkers")
+        for entry in page.get(key, [])
+    ]
+    return found[:_DELETED_AT_ONCE]
 
 
 HANDLERS: tuple[Handler, ...] = (
