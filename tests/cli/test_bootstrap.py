@@ -243,7 +243,11 @@ def test_a_master_user_that_was_locked_out_is_let_in_again(person: Person) -> No
         Path(variables["PGSSLROOTCERT"]),
     )
     credentials = Fleet(access, "ecommerce-dev").credentials()
+    person.value("primary", "revoke rds_iam from app_writer")
     with pytest.raises(NotBootstrapped, match="could not log in any more, so it was revoked again: FATAL:  PAM"):
         bootstrap(OnlyOnce(access.root_certificate), credentials, "ecommerce-dev", role_names({}))
+    assert person.value("primary", "select pg_has_role('app_reader', 'rds_iam', 'member')") == "t"
     assert person.value("primary", "select pg_has_role('app_writer', 'rds_iam', 'member')") == "f"
     assert "app_writer is a member of rds_iam" in person.ask("bootstrap")["added"]
+    again = bootstrap(OnlyOnce(access.root_certificate), credentials, "ecommerce-dev", role_names({}))
+    assert again.added == ()  # and roles that log in already are not put at risk

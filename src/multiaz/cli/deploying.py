@@ -66,6 +66,7 @@ def _show(
         f'  or          psql "host={credentials.host} port={credentials.port} dbname={credentials.database} '
         f'user={credentials.user} sslmode=verify-full sslrootcert={root}"'
     )
+    output.line(f"Application   {name} bootstrap{which}       (makes the roles it logs in as, with IAM tokens)")
     output.line(f'aws, boto3    eval "$({name} env)"')
     output.line(
         f"Password      aws secretsmanager get-secret-value --query SecretString --output text "

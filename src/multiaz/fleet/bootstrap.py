@@ -17,7 +17,7 @@ from psycopg import sql
 
 from multiaz.errors import BadInput, Conflict, MultiazError, NotFound
 from multiaz.fleet.databases import Databases
-from multiaz.fleet.privileges import Problem, read_facts, read_problems, sentences
+from multiaz.fleet.privileges import Fact, Problem, read_facts, read_problems, sentences
 from multiaz.fleet.secrets import Credentials
 
 WRITER_PARAMETER, READER_PARAMETER = "WriterUsername", "ReaderUsername"
@@ -27,7 +27,7 @@ ROLE_PATTERN = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 """Narrower than PostgreSQL's: such a name is the same quoted and unquoted, in SQL, ARNs and tokens."""
 APPLICATION = "multiaz bootstrap"
 PROBLEMS_TOLD = 5
-REVOKE = sql.SQL("REVOKE rds_iam FROM {}, {}")
+REVOKE = sql.SQL("REVOKE rds_iam FROM {}")
 
 
 class NotBootstrapped(MultiazError):
@@ -136,29 +136,32 @@ def bootstrap(databases: Databases, master: Credentials, stack: str, names: Role
                     raise _unsafe(what, problems)
         except psycopg.Error as error:
             raise _refused(what, error, names, master) from error
-        _check_master(databases, connection, master, names)
+        caught = [role for role in roles if Fact(role, "member", "rds_iam") in after - before]
+        if caught:
+            _check_master(databases, connection, master, caught)
     return BootstrapReport(
         stack, master.database, names, tuple(sentences(after - before)), tuple(sentences(before - after))
     )
 
 
 def _check_master(
-    databases: Databases, connection: psycopg.Connection[Any], master: Credentials, names: RoleNames
+    databases: Databases, connection: psycopg.Connection[Any], master: Credentials, granted: Sequence[str]
 ) -> None:
-    """The master user can still log in with its password; else rds_iam is taken back while it can be.
+    """The master user can still log in with its password; else rds_iam is taken back while that is possible.
 
     Who is a member of a member of rds_iam logs in by token only, and since PostgreSQL 16 the creator of a
     role is a member of it, if without its rights. PostgreSQL's pg_hba.conf counts that as membership.
+    Only what this run has `granted` is revoked: roles that log in already are left alone.
     """
     try:
         databases.connect(master, application=APPLICATION).close()
     except psycopg.Error as error:
-        connection.execute(REVOKE.format(sql.Identifier(names.writer), sql.Identifier(names.reader)))
+        connection.execute(REVOKE.format(sql.SQL(", ").join(map(sql.Identifier, granted))))
         raise NotBootstrapped(
-            f"{names.writer} and {names.reader} do not log in by IAM token",
-            f"with rds_iam granted to them {master.user} could not log in any more, so it was revoked again: "
+            f"{' and '.join(granted)} cannot log in by IAM token",
+            f"once rds_iam was granted {master.user} could not log in any more, so it was revoked again: "
             f"{_first_line(error)}",
-            "repeat the command; if it ends like this again, let another role with CREATEROLE make these two",
+            "repeat the command; if it ends like this again, let another role with CREATEROLE make these roles",
         ) from error
 
 
