@@ -13,7 +13,7 @@ import pytest
 from multiaz.cli import main as cli
 from multiaz.errors import ExitCode, MultiazError, NotFound
 
-COMMANDS = ["up", "down", "synth", "capacity", "status", "psql", "failover", "env", "version"]
+COMMANDS = ["up", "down", "synth", "check", "capacity", "status", "psql", "failover", "env", "version"]
 LOCAL_COMMANDS = ["start", "stop", "status"]
 EVERY_COMMAND = [[name] for name in COMMANDS] + [["local", name] for name in LOCAL_COMMANDS]
 

@@ -1,6 +1,6 @@
 """Pure: `Settings` in, CloudFormation template out.
 
-Importing this package is cheap: troposphere is loaded by the first synthesis, cfn-lint by the first `lint`.
+Importing this package is cheap: troposphere is loaded by the first synthesis.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from multiaz.blueprint.presets import PRESET_ROWS, Preset
 from multiaz.blueprint.settings import Settings, settings_from
 
 if TYPE_CHECKING:
-    from multiaz.blueprint.checks import Finding
     from multiaz.blueprint.synthesis import Blueprint
 
 __all__ = [
@@ -19,7 +18,6 @@ __all__ = [
     "PRESET_ROWS",
     "Preset",
     "Settings",
-    "lint",
     "settings_from",
     "synthesize",
     "to_json",
@@ -45,10 +43,3 @@ def to_yaml(settings: Settings) -> str:
 def to_json(settings: Settings) -> str:
     """The template as JSON."""
     return synthesize(settings).to_json()
-
-
-def lint(text: str, regions: tuple[str, ...] = ("us-east-1",)) -> list[Finding]:
-    """What cfn-lint says of a template, YAML or JSON; also of a broken one. Takes a second or two."""
-    from multiaz.blueprint.checks import lint as check
-
-    return check(text, regions)

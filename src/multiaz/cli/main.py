@@ -136,6 +136,47 @@ def capacity(
 
 
 @app.command()
+def check(
+    files: Annotated[
+        list[str] | None, typer.Argument(metavar="[FILE]...", help="Templates, YAML or JSON; - is stdin.")
+    ] = None,
+    preset: Annotated[
+        options.PresetName, typer.Option("--preset", help="Without a FILE: the preset whose template is checked.")
+    ] = options.PresetName.PROD,
+    set_: options.Sets = None,
+    format_: Annotated[
+        options.ReportFormat, typer.Option("--format", help="How findings are written.")
+    ] = options.ReportFormat.TEXT,
+    fail_on: Annotated[
+        options.FailOn, typer.Option("--fail-on", help="Least severity that makes the command fail.")
+    ] = options.FailOn.ERROR,
+    region: Annotated[
+        list[str] | None, typer.Option("--region", help="Region cfn-lint judges for; repeat for more.")
+    ] = None,
+    no_cfn_lint: Annotated[bool, typer.Option("--no-cfn-lint", help="Only our own rules, which take no time.")] = False,
+    json: options.Json = False,
+) -> None:
+    """Judge templates by cfn-lint and by our own rules. --json is short for --format json.
+
+    Exit code 1 if a finding that is not suppressed reaches --fail-on.
+    """
+    from multiaz.cli import checking
+
+    as_json = json or format_ != "text"
+    code = checking.run(
+        Output(as_json),
+        files=files or (),
+        preset=preset.value,
+        settings=set_ or (),
+        format_="json" if json else format_.value,
+        fail_on=fail_on.value,
+        regions=region or (),
+        with_cfn_lint=not no_cfn_lint,
+    )
+    raise typer.Exit(code)
+
+
+@app.command()
 def status(stack: options.Stack = None, suffix: options.Suffix = None, json: options.Json = False) -> None:
     """Show the instances: role, zone, status, endpoint, lag, whether the standby is in sync."""
     from multiaz.cli import looking

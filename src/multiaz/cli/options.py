@@ -60,3 +60,19 @@ class Format(StrEnum):
 
     YAML = "yaml"
     JSON = "json"
+
+
+class ReportFormat(StrEnum):
+    """Notations of findings."""
+
+    TEXT = "text"
+    JSON = "json"
+    SARIF = "sarif"
+
+
+class FailOn(StrEnum):
+    """Severities of findings, the worst first."""
+
+    ERROR = "error"
+    WARNING = "warning"
+    INFO = "info"

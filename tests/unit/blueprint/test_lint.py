@@ -8,8 +8,9 @@ from pathlib import Path
 import cfnlint
 import pytest
 
-from multiaz.blueprint import lint, settings_from, to_json, to_yaml
+from multiaz.blueprint import settings_from, to_json, to_yaml
 from multiaz.blueprint.engines import CURRENT_ENGINE_VERSIONS, DEPRECATED_ENGINE_VERSIONS
+from multiaz.rules import lint
 
 SCHEMAS = Path(cfnlint.__file__).parent / "data/schemas/extensions/aws_rds_dbinstance"
 

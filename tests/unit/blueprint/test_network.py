@@ -12,9 +12,10 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from multiaz.blueprint import lint, settings_from, synthesize, to_yaml
+from multiaz.blueprint import settings_from, synthesize, to_yaml
 from multiaz.blueprint.addressing import database_subnets, public_subnets
 from multiaz.errors import BadInput
+from multiaz.rules import lint
 
 INSTANCES = ("PrimaryDB", "ReadReplica1", "ReadReplica2")
 EXISTING = {"vpc_id": "vpc-0a1b2c3d", "subnet_ids": "subnet-0a1b2c3d,subnet-0a1b2c3e", "vpc_cidr": "10.0.0.0/16"}

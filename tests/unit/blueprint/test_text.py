@@ -100,7 +100,8 @@ _STRINGS = st.text(alphabet=string.ascii_letters + string.digits + " :#-'\"{}[],
 _VALUES = st.recursive(
     st.one_of(_STRINGS, st.integers(), st.booleans()),
     lambda inner: st.one_of(
-        st.lists(inner, max_size=4), st.dictionaries(_STRINGS.filter(lambda key: key != "Condition"), inner, max_size=4)
+        st.lists(inner, max_size=4),
+        st.dictionaries(_STRINGS.filter(lambda key: key not in ("Condition", "Ref")), inner, max_size=4),
     ),
     max_leaves=12,
 )

@@ -1,0 +1,123 @@
+"""`check`: templates from files, from stdin or from the blueprint; findings as text, JSON or SARIF."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import Counter
+from collections.abc import Callable, Sequence
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+
+from multiaz.cli.output import Output
+from multiaz.errors import BadInput, ExitCode
+from multiaz.rules import Finding, Report, Severity, check, lint_apart
+from multiaz.rules.reading import URL_LIMIT_BYTES
+from multiaz.rules.sarif import as_sarif
+from multiaz.rules.suppressions import OURS
+
+STDIN = "-"
+
+
+def run(
+    output: Output,
+    *,
+    files: Sequence[str],
+    preset: str,
+    settings: Sequence[str],
+    format_: str,
+    fail_on: str,
+    regions: Sequence[str],
+    with_cfn_lint: bool,
+) -> int:
+    """Print what there is to say of each template; FAILED if any finding reaches `fail_on`.
+
+    Every source is read before anything is judged. Raises BadInput for one that cannot be read.
+    """
+    sources = [(_shown(name), _read(name)) for name in files] if files else [_own(preset, settings)]
+    linter = partial(lint_apart, regions=tuple(regions)) if regions else lint_apart
+    chosen: Callable[[str], list[Finding]] | None = linter if with_cfn_lint else None
+    reports = [check(source, name=name, linter=chosen) for name, source in sources]
+    threshold = Severity(fail_on)
+    failed = any(True for report in reports for _ in report.at_least(threshold))
+    if format_ == "sarif":
+        output.line(json.dumps(as_sarif(reports, version("multiaz")), indent=2))
+    elif format_ == "json":
+        output.line(json.dumps(_document(reports, threshold, failed), indent=2))
+    else:
+        _show(output, reports)
+    return int(ExitCode.FAILED if failed else ExitCode.OK)
+
+
+def _shown(name: str) -> str:
+    return "stdin" if name == STDIN else name
+
+
+def _read(name: str) -> bytes:
+    """At most one byte more than a template may have: enough to see that it has too many."""
+    try:
+        if name == STDIN:
+            return sys.stdin.buffer.read(URL_LIMIT_BYTES + 1)
+        with Path(name).open("rb") as file:
+            return file.read(URL_LIMIT_BYTES + 1)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise BadInput(f"Cannot read {name}", reason, "name a file that holds a template, or - for stdin") from error
+
+
+def _own(preset: str, settings: Sequence[str]) -> tuple[str, bytes]:
+    from multiaz.blueprint import settings_from, to_yaml
+    from multiaz.cli.synthesising import chosen_settings
+
+    return f"synth-{preset}", to_yaml(settings_from(chosen_settings(preset, settings))).encode()
+
+
+def _document(reports: Sequence[Report], threshold: Severity, failed: bool) -> dict[str, object]:
+    return {
+        "fail_on": str(threshold),
+        "failed": failed,
+        "templates": [
+            {
+                "template": report.name,
+                "counts": _counts(report),
+                "findings": [finding.as_dict() for finding in report.findings],
+                "suppressions": [suppression.as_dict() for suppression in report.suppressions],
+            }
+            for report in reports
+        ],
+    }
+
+
+def _counts(report: Report) -> dict[str, int]:
+    counted = Counter(finding.severity for finding in report.open)
+    suppressed = len(report.findings) - len(report.open)
+    return {**{str(severity): counted[severity] for severity in Severity}, "suppressed": suppressed}
+
+
+def _show(output: Output, reports: Sequence[Report]) -> None:
+    for report in reports:
+        for finding in report.open:
+            _line(output, f"{report.name}:{finding.as_text()}")
+        for finding in report.findings:
+            taker = finding.suppressed
+            if taker:
+                where = f"{report.name}:{finding.line}:{finding.column}"
+                _line(output, f"{where}: suppressed {finding.rule}: {taker.reason} ({taker.origin}; {finding.path})")
+        taking = {finding.suppressed for finding in report.findings if finding.suppressed}
+        others: dict[tuple[str, str, str], list[str]] = {}
+        for entry in report.suppressions:
+            if entry not in taking and entry.origin != OURS:
+                told = others.setdefault((entry.origin, entry.id, entry.reason or "no reason given"), [])
+                told.append(entry.resource or "the template")
+        for (origin, id_, reason), resources in others.items():
+            _line(output, f"{report.name}: {origin} suppresses {id_}: {reason} ({', '.join(resources)})")
+        counts = ", ".join(f"{number} {word}" for word, number in _counts(report).items())
+        _line(output, f"{report.name}: {counts}")
+
+
+def _line(output: Output, text: str) -> None:
+    """One line, whatever the template says: its words must neither break the line nor command the terminal."""
+    output.line(
+        "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in text)
+    )

@@ -1,0 +1,46 @@
+"""MAZ312: a policy names the resources it is for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
+
+from multiaz.rules import policies
+from multiaz.rules.findings import Severity
+from multiaz.rules.rule import Rule
+from multiaz.rules.template import Problem, Template
+
+UNBOUND = (
+    "*:describe*",
+    "*:list*",
+    "cloudwatch:putmetricdata",
+    "cloudwatch:getmetric*",
+    "ec2:createnetworkinterface",
+    "ec2:deletenetworkinterface",
+    "ecr:getauthorizationtoken",
+    "kms:generaterandom",
+    "secretsmanager:getrandompassword",
+    "sts:getcalleridentity",
+    "xray:put*",
+)
+"""Actions IAM knows no resources for. Source: AWS service authorization reference."""
+
+
+def check(template: Template) -> Iterator[Problem]:
+    """Allowing on `*` more than what cannot be bound to a resource, without a condition."""
+    for statement in policies.identity_statements(template):
+        if not (statement.allows and statement.is_of_all_resources) or statement.has_condition:
+            continue
+        wide = [a for a in statement.actions if not any(fnmatchcase(a, pattern) for pattern in UNBOUND)]
+        if wide:
+            yield Problem(statement.path, f"{statement.resource.name} allows {', '.join(wide[:3])} on every resource")
+
+
+RULE = Rule(
+    id="MAZ312",
+    title="A policy names the resources it is for",
+    severity=Severity.WARNING,
+    source="checkov CKV_AWS_107 to 111; cdk-nag AwsSolutions-IAM5",
+    covers=("CKV_AWS_107", "CKV_AWS_108", "CKV_AWS_109", "CKV_AWS_110", "CKV_AWS_111", "AwsSolutions-IAM5"),
+    check=check,
+)

@@ -1,0 +1,30 @@
+"""MAZ101: Storage of a DB instance is encrypted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from multiaz.rules import rds
+from multiaz.rules.findings import Severity
+from multiaz.rules.rule import Rule
+from multiaz.rules.template import Problem, Template
+
+
+def check(template: Template) -> Iterator[Problem]:
+    """Replicas and restored instances inherit it and are not judged."""
+    for instance in rds.primaries(template):
+        if not rds.is_restored(instance):
+            yield from rds.not_true(
+                instance, "StorageEncrypted", f"{instance.name} is not encrypted: set StorageEncrypted"
+            )
+
+
+RULE = Rule(
+    id="MAZ101",
+    title="Storage of a DB instance is encrypted",
+    severity=Severity.ERROR,
+    source="AWS Security Hub, RDS.3 and RDS.4",
+    covers=("CKV_AWS_16", "RDS_STORAGE_ENCRYPTED", "AwsSolutions-RDS2", "RDS.3", "RDS.4"),
+    why="It cannot be turned on later: the instance must be replaced. Snapshots are encrypted if the instance is.",
+    check=check,
+)

@@ -1,0 +1,34 @@
+"""MAZ201: a read replica sets nothing it has from its source."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from multiaz.rules import rds
+from multiaz.rules.findings import Severity
+from multiaz.rules.rule import Rule
+from multiaz.rules.template import Problem, Template
+
+FORBIDDEN = ("MasterUsername", "MasterUserPassword", "ManageMasterUserPassword", "StorageEncrypted", "CharacterSetName")
+FORBIDDEN_TOO = ("DBName", "DBSnapshotIdentifier")
+
+
+def check(template: Template) -> Iterator[Problem]:
+    """KmsKeyId only if the source is in this template, and so in the same region."""
+    for replica in rds.replicas(template):
+        same_region = ("KmsKeyId",) if rds.source(replica) is not None else ()
+        for name in (*FORBIDDEN, *FORBIDDEN_TOO, *same_region):
+            if replica.has(name):
+                yield replica.problem(
+                    f"{replica.name} is a read replica and has {name} from its source: leave it away", name
+                )
+
+
+RULE = Rule(
+    id="MAZ201",
+    title="A read replica sets nothing it has from its source",
+    severity=Severity.ERROR,
+    source="CloudFormation schema of AWS::RDS::DBInstance; RDS API reference, CreateDBInstanceReadReplica",
+    why="The creation fails, or the property is ignored.",
+    check=check,
+)
