@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from multiaz.blueprint import addressing, patterns
+from multiaz.blueprint import addressing, offerings, patterns
 from multiaz.blueprint.constraints import Violation, violations
 from multiaz.blueprint.engines import ALL_ENGINE_VERSIONS, CURRENT_ENGINE_VERSIONS, DEFAULT_ENGINE_VERSION
 from multiaz.blueprint.instance_classes import PRIMARY_CLASSES, REPLICA_CLASSES
@@ -327,6 +327,8 @@ class Settings(BaseModel):
             filled.setdefault("performance_insights_retention", INSIGHTS_RETENTION_ADVANCED[0])
         if filled.get("vpc_id"):
             filled.setdefault("flow_logs", False)
+        if filled.get("region"):
+            filled.setdefault("zones", offerings.zones_of(str(filled["region"])))
         return filled
 
     @field_validator("*", mode="before")

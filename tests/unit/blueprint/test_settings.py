@@ -82,6 +82,11 @@ def test_advanced_insights_bring_the_retention_they_need() -> None:
     assert settings_from({"database_insights_mode": "advanced"}).performance_insights_retention == 465
 
 
+@pytest.mark.parametrize(("region", "zones"), [("", 3), ("eu-central-1", 3), ("us-west-1", 2)])
+def test_there_are_three_zones_where_the_region_has_them(region: str, zones: int) -> None:
+    assert settings_from({"region": region}).zones == zones
+
+
 @pytest.mark.parametrize(
     ("values", "words"),
     [
@@ -130,7 +135,7 @@ def test_advanced_insights_bring_the_retention_they_need() -> None:
         ),
         ({"monitoring_role_arn": "arn:aws:iam::123456789012:role/m", "enhanced_monitoring_interval": 0}, ["interval"]),
         ({"region": "xx-north-1"}, ["region=xx-north-1", "no such region", "eu-central-1"]),
-        ({"region": "us-west-1"}, ["zones=3", "region=us-west-1", "2 Availability Zones"]),
+        ({"region": "us-west-1", "zones": 3}, ["zones=3", "region=us-west-1", "2 Availability Zones"]),
         ({"vpc_id": "vpc-0a1b2c3d"}, ["vpc_id=vpc-0a1b2c3d", "subnet_ids=", "together"]),
         ({"vpc_id": "vpc-0a1b2c3d", "subnet_ids": "subnet-0a1b2c3d"}, ["two zones"]),
         (
