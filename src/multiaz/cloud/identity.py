@@ -10,6 +10,9 @@ from multiaz.cloud import policy
 from multiaz.cloud.principals import Principals
 from multiaz.cloud.service import ACCOUNT_ID, AwsFault, AwsRequest, Context, Operation
 
+SHORTEST_MAXIMUM_S = 3600
+"""MaxSessionDuration of a role that sets none. Source: IAM API reference, CreateRole."""
+
 
 class Identity:
     """Answers GetCallerIdentity; refuses what moto would grant to anybody."""
@@ -54,6 +57,10 @@ class Identity:
             context["sts:externalid"] = (str(external),)
         if not request.caller.internal and not policy.trusts(document, request.caller.arn, ACCOUNT_ID, context):
             raise AwsFault("AccessDenied", message, 403)
+        longest, wanted = int(role.max_session_duration or SHORTEST_MAXIMUM_S), parameters.get("DurationSeconds")
+        if wanted is not None and wanted > longest:
+            message = "The requested DurationSeconds exceeds the MaxSessionDuration set for this role."
+            raise AwsFault("ValidationError", message)
 
 
 def _refuse(action: str) -> Callable[[Context, dict[str, Any]], dict[str, Any]]:

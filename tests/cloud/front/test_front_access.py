@@ -7,6 +7,7 @@ import json
 import urllib.error
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from io import BytesIO
 from typing import Any
 from urllib.parse import urlsplit
@@ -156,6 +157,21 @@ def test_an_assumed_role_needs_trust_a_right_token_and_has_the_roles_policies(en
     )["Role"]["Arn"]
     for arn in (nobody, f"arn:aws:iam::{ACCOUNT}:role/nosuch", "arn:aws:iam::999999999999:role/foreign"):
         assert error_of(sts.assume_role, RoleArn=arn, RoleSessionName="session")[0] == "AccessDenied"
+
+
+def test_a_session_lasts_as_long_as_asked_and_the_role_allows(endpoint: Endpoint) -> None:
+    iam, sts = endpoint.client("iam"), endpoint.client("sts")
+    allow = {"Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::{ACCOUNT}:root"}, "Action": "sts:AssumeRole"}
+    trust = json.dumps({"Version": VERSION, "Statement": [allow]})
+    for name, more, longest in (("short", {}, 3600), ("long", {"MaxSessionDuration": 7200}, 7200)):
+        role = iam.create_role(RoleName=name, AssumeRolePolicyDocument=trust, **more)["Role"]["Arn"]
+        asked = {"RoleArn": role, "RoleSessionName": "session"}
+        for seconds in (900, longest):
+            made = sts.assume_role(**asked, DurationSeconds=seconds)["Credentials"]
+            left = (made["Expiration"] - datetime.now(UTC)).total_seconds()
+            assert seconds - 60 < left <= seconds + 1
+        code, message = error_of(sts.assume_role, **asked, DurationSeconds=longest + 1)
+        assert (code, "MaxSessionDuration" in message) == ("ValidationError", True)
 
 
 def test_ways_to_get_keys_that_nothing_here_checks_are_refused_by_name(endpoint: Endpoint) -> None:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from multiaz.cloud.rds import instances
+
 if TYPE_CHECKING:
     from conftest import Cloud
 
@@ -174,6 +176,18 @@ def test_a_read_replica_needs_a_source_with_backups_and_room(cloud: Cloud) -> No
     turned_off = {"DBInstanceIdentifier": "shop", "BackupRetentionPeriod": 0, "ApplyImmediately": True}
     assert cloud.refusal("ModifyDBInstance", **turned_off)[0] == "InvalidParameterCombination"
     assert cloud.refusal("StopDBInstance", DBInstanceIdentifier="shop")[0] == "InvalidDBInstanceState"
+
+
+def test_a_source_has_fifteen_read_replicas_and_no_more(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert instances.MOST_REPLICAS == 15
+    monkeypatch.setattr(instances, "MOST_REPLICAS", 2)
+    cloud.call("CreateDBInstance", DBInstanceIdentifier="shop", BackupRetentionPeriod=1, **cloud.prepare())
+    cloud.until_status("shop", "available")
+    source = {"SourceDBInstanceIdentifier": "shop"}
+    for number in (1, 2):
+        cloud.call("CreateDBInstanceReadReplica", DBInstanceIdentifier=f"reader-{number}", **source)
+    code, message = cloud.refusal("CreateDBInstanceReadReplica", DBInstanceIdentifier="reader-3", **source)
+    assert (code, "shop has 2 read replicas already" in message) == ("InstanceQuotaExceeded", True)
 
 
 @pytest.mark.parametrize(
