@@ -12,6 +12,8 @@ from typing import Any
 
 from multiaz.blueprint import constraints
 from multiaz.blueprint.alarms import ALARMS, Alarm
+from multiaz.blueprint.composites import composites
+from multiaz.blueprint.event_subscriptions import SUBSCRIPTIONS
 from multiaz.blueprint.instance_classes import INSTANCE_CLASSES
 from multiaz.blueprint.presets import ROWS
 from multiaz.blueprint.settings import Settings
@@ -47,6 +49,8 @@ def tables(s: Settings) -> list[Table]:
         *_resources(blueprint, document["Resources"]),
         _tuning(),
         _alarms(s),
+        _composites(s),
+        _events(s),
         _classes(),
         _suppressions(document["Resources"]),
         *_outputs(blueprint, document["Outputs"]),
@@ -140,6 +144,7 @@ def _alarms(s: Settings) -> Table:
     rows = tuple(
         (
             alarm.name,
+            alarm.severity,
             f"`{alarm.metric}`",
             alarm.statistic,
             f"{alarm.direction} {_threshold(alarm)}",
@@ -151,15 +156,45 @@ def _alarms(s: Settings) -> Table:
         for alarm in ALARMS
         if alarm.members(s)
     )
-    columns = ("alarm", "metric", "statistic", "rings", "for", "missing data is", "instances", "means")
-    return Table("Alarms", "All of them notify the alarm topic, also when they end.", columns, rows)
+    columns = ("alarm", "severity", "metric", "statistic", "rings", "for", "missing data is", "instances", "means")
+    about = (
+        "All of them notify the alarm topic, also when they end. What is critical on the primary is a warning on a "
+        "reader: others serve. Enhanced Monitoring writes to the log group RDSOSMetrics, which belongs to the account."
+    )
+    return Table("Alarms", about, columns, rows)
 
 
 def _threshold(alarm: Alarm) -> str:
     if isinstance(alarm.threshold, str):
         return f"`{alarm.threshold}` of the class"
-    unit = " % of the allocated storage" if alarm.percent_of_storage else ""
-    return f"{alarm.threshold:,}{unit}"
+    return f"{alarm.threshold:,} {alarm.unit}"
+
+
+def _composites(s: Settings) -> Table:
+    rows = tuple(
+        (composite.logical_id, composite.severity, composite.meaning, cause.words(), cause.reason)
+        for composite in composites(s)
+        for cause in composite.causes
+        if cause.members(s)
+    )
+    about = "Each rings for any of its causes."
+    return Table("Composite alarms", about, ("alarm", "severity", "means", "rings with", "because"), rows)
+
+
+def _events(s: Settings) -> Table:
+    rows = tuple(
+        (
+            subscription.logical_id,
+            f"`{subscription.source_type}`",
+            ", ".join(subscription.sources(s)) or "all of the account",
+            category.name,
+            category.reason,
+        )
+        for subscription in SUBSCRIPTIONS
+        for category in subscription.categories
+    )
+    about = " ".join(f"{subscription.logical_id}: {subscription.about}." for subscription in SUBSCRIPTIONS)
+    return Table("Event subscriptions", about, ("subscription", "of", "sources", "category", "because"), rows)
 
 
 def _classes() -> Table:

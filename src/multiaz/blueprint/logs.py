@@ -1,4 +1,10 @@
-"""CloudWatch log groups of everything in the stack that logs: they expire, and go when the stack goes."""
+"""CloudWatch log groups of everything in the stack that logs: they expire, and go when the stack goes.
+
+Those of flow logs and of the function that empties the bucket stand beside what writes to them. RDSOSMetrics, where
+Enhanced Monitoring writes, is one for the whole account, made by RDS with a retention of 30 days: a stack that made or
+deleted it would take other instances' figures with it. Source: Amazon RDS user guide, "Viewing OS metrics using
+CloudWatch Logs".
+"""
 
 from __future__ import annotations
 

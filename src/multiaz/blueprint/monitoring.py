@@ -1,17 +1,20 @@
-"""Topic, alarms, event subscription: whatever happens reaches somebody."""
+"""Topic, alarms, event subscriptions, dashboard: whatever happens reaches somebody."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from troposphere import FindInMap, Ref, Sub, cloudwatch, rds, sns
+from troposphere import Ref, Sub, cloudwatch, rds, sns
 
 from multiaz.blueprint.alarms import ALARMS, PERIOD_S, Alarm
+from multiaz.blueprint.composites import Composite, composites
 from multiaz.blueprint.dashboard import dashboard_body
+from multiaz.blueprint.event_subscriptions import SUBSCRIPTIONS, Subscription
 from multiaz.blueprint.expressions import SAME_ACCOUNT, key_arn, policy, statement, tags
 from multiaz.blueprint.instance_classes import GIB
-from multiaz.blueprint.members import Member, members
-from multiaz.blueprint.parameters import CLASS_MAP
+from multiaz.blueprint.members import Member
+from multiaz.blueprint.parameters import class_fact
+from multiaz.blueprint.rds_metrics import NAMESPACE
 from multiaz.blueprint.settings import Settings
 
 TOPIC = "AlarmTopic"
@@ -21,8 +24,13 @@ COMPARISON = {"above": "GreaterThanThreshold", "below": "LessThanThreshold"}
 
 def monitoring(s: Settings) -> list[Any]:
     """Everything that watches and tells."""
-    alarms = [resource for alarm in ALARMS for resource in _alarms(alarm, s)]
-    return [*_topic(), *alarms, _events(s), _dashboard(s)]
+    return [
+        *_topic(),
+        *(_composite(composite, s) for composite in composites(s)),
+        *(_alarm(alarm, member) for alarm in ALARMS for member in alarm.members(s)),
+        *(_events(subscription, s) for subscription in SUBSCRIPTIONS),
+        _dashboard(s),
+    ]
 
 
 def _topic() -> list[Any]:
@@ -63,39 +71,39 @@ def _topic() -> list[Any]:
     ]
 
 
-def _alarms(alarm: Alarm, s: Settings) -> list[Any]:
-    if alarm.percent_of_storage:
-        watched = [(alarm.logical_ids(s)[0], "the instance with least", members(s)[0], _storage_share(alarm, s))]
-    else:
-        watched = [(alarm.logical_id(m), m.label, m, _plain_metric(alarm, m)) for m in alarm.members(s)]
+def _alarm(alarm: Alarm, member: Member) -> Any:
     # CloudWatch's default for missing data is "missing": only the other choice is written.
     missing = {} if alarm.missing == "missing" else {"TreatMissingData": alarm.missing}
-    return [
-        cloudwatch.Alarm(
-            logical_id,
-            AlarmDescription=f"{who}: {alarm.meaning}",
-            **metric,
-            EvaluationPeriods=alarm.minutes,
-            Threshold=_threshold(alarm, member),
-            ComparisonOperator=COMPARISON[alarm.direction],
-            **missing,
-            AlarmActions=[Ref(TOPIC)],
-            OKActions=[Ref(TOPIC)],
-        )
-        for logical_id, who, member, metric in watched
-    ]
+    return cloudwatch.Alarm(
+        alarm.logical_id(member),
+        AlarmDescription=f"{alarm.severity_of(member)}: {member.label}: {alarm.meaning}",
+        **(_share_of_storage if alarm.percent_of_storage else _plain_metric)(alarm, member),
+        EvaluationPeriods=alarm.minutes,
+        Threshold=class_fact(member, alarm.threshold) if isinstance(alarm.threshold, str) else alarm.threshold,
+        ComparisonOperator=COMPARISON[alarm.direction],
+        **missing,
+        **_actions(),
+    )
 
 
-def _threshold(alarm: Alarm, member: Member) -> Any:
-    if isinstance(alarm.threshold, str):
-        return FindInMap(CLASS_MAP, Ref(member.class_parameter), alarm.threshold)
-    return alarm.threshold
+def _composite(composite: Composite, s: Settings) -> Any:
+    return cloudwatch.CompositeAlarm(
+        composite.logical_id,
+        AlarmDescription=f"{composite.severity}: {composite.meaning}",
+        AlarmRule=Sub(composite.rule(s)),
+        **_actions(),
+    )
+
+
+def _actions() -> dict[str, Any]:
+    """Told when it rings and when it ends."""
+    return {"AlarmActions": [Ref(TOPIC)], "OKActions": [Ref(TOPIC)]}
 
 
 def _plain_metric(alarm: Alarm, member: Member) -> dict[str, Any]:
     percentile = alarm.statistic.startswith("p")
     return {
-        "Namespace": "AWS/RDS",
+        "Namespace": NAMESPACE,
         "MetricName": alarm.metric,
         "Dimensions": [_dimension(member)],
         "ExtendedStatistic" if percentile else "Statistic": alarm.statistic,
@@ -103,27 +111,16 @@ def _plain_metric(alarm: Alarm, member: Member) -> dict[str, Any]:
     }
 
 
-def _storage_share(alarm: Alarm, s: Settings) -> dict[str, Any]:
+def _share_of_storage(alarm: Alarm, member: Member) -> dict[str, Any]:
     """Percent of the allocated storage: only metric math can divide by a parameter."""
-    ids = [f"m{number}" for number in range(1, len(alarm.members(s)) + 1)]
+    metric = cloudwatch.Metric(Namespace=NAMESPACE, MetricName=alarm.metric, Dimensions=[_dimension(member)])
     return {
         "Metrics": [
+            cloudwatch.MetricDataQuery(Id="percent", Expression=Sub(f"100 * bytes / (${{AllocatedStorage}} * {GIB})")),
             cloudwatch.MetricDataQuery(
-                Id="percent", Expression=Sub(f"100 * MIN([{', '.join(ids)}]) / (${{AllocatedStorage}} * {GIB})")
-            ),
-            *(
-                cloudwatch.MetricDataQuery(
-                    Id=name,
-                    MetricStat=cloudwatch.MetricStat(
-                        Metric=cloudwatch.Metric(
-                            Namespace="AWS/RDS", MetricName=alarm.metric, Dimensions=[_dimension(member)]
-                        ),
-                        Period=PERIOD_S,
-                        Stat=alarm.statistic,
-                    ),
-                    ReturnData=False,
-                )
-                for name, member in zip(ids, alarm.members(s), strict=True)
+                Id="bytes",
+                MetricStat=cloudwatch.MetricStat(Metric=metric, Period=PERIOD_S, Stat=alarm.statistic),
+                ReturnData=False,
             ),
         ]
     }
@@ -133,16 +130,19 @@ def _dimension(member: Member) -> Any:
     return cloudwatch.MetricDimension(Name="DBInstanceIdentifier", Value=Ref(member.logical_id))
 
 
-def _events(s: Settings) -> Any:
-    """Every category. RDS checks that it may publish when this is made: the topic's policy must be there."""
+def _events(subscription: Subscription, s: Settings) -> Any:
+    """RDS checks that it may publish when this is made: the topic's policy must be there."""
+    sources = [Ref(name) for name in subscription.sources(s)]
     return rds.EventSubscription(
-        "InstanceEvents",
+        subscription.logical_id,
         DependsOn=f"{TOPIC}Policy",
         SnsTopicArn=Ref(TOPIC),
-        SourceType="db-instance",
-        SourceIds=[Ref(member.logical_id) for member in members(s)],
+        SourceType=subscription.source_type,
+        **({"SourceIds": sources} if sources else {}),
+        EventCategories=[category.name for category in subscription.categories],
     )
 
 
 def _dashboard(s: Settings) -> Any:
-    return cloudwatch.Dashboard("Dashboard", DashboardBody=Sub(dashboard_body(s)))
+    body, figures = dashboard_body(s)
+    return cloudwatch.Dashboard("Dashboard", DashboardBody=Sub(body, **figures) if figures else Sub(body))

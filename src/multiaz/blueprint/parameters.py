@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from troposphere import Condition, Equals, Not, Or, Parameter, Ref
+from troposphere import Condition, Equals, FindInMap, Not, Or, Parameter, Ref
 
 from multiaz.blueprint.engines import ENGINE_VERSION_PATTERN, FAMILIES
 from multiaz.blueprint.expressions import major_version
 from multiaz.blueprint.instance_classes import INSTANCE_CLASSES, PRIMARY_CLASSES, REPLICA_CLASSES
+from multiaz.blueprint.members import Member
 from multiaz.blueprint.patterns import (
     CIDR,
     DATABASE_USER,
@@ -262,6 +263,11 @@ def mappings() -> dict[str, dict[str, dict[str, int]]]:
             for name, facts in INSTANCE_CLASSES.items()
         }
     }
+
+
+def class_fact(member: Member, column: str) -> Any:
+    """A column of the mapping for the class an instance has: it follows when the class parameter changes."""
+    return FindInMap(CLASS_MAP, Ref(member.class_parameter), column)
 
 
 _GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (

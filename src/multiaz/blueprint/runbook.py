@@ -114,6 +114,7 @@ def commands(s: Settings) -> tuple[Command, ...]:
             "AlarmsCommand",
             "alarms that ring now",
             "aws cloudwatch --region ${AWS::Region} describe-alarms --alarm-name-prefix ${AWS::StackName}- "
-            "--state-value ALARM --query 'MetricAlarms[].[AlarmName,StateReason]' --output text",
+            "--alarm-types CompositeAlarm MetricAlarm --state-value ALARM "
+            "--query '[CompositeAlarms,MetricAlarms][].[AlarmName,StateReason]' --output text",
         ),
     )

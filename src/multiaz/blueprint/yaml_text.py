@@ -64,9 +64,7 @@ def _entry(head: str, item: Any, indent: int, *, foldable: bool) -> Iterator[str
     elif (text := _one_line(item, foldable, LONGEST_LINE - len(head))) is not None:
         yield f"{head} {text}"
     elif (function := _function(item)) is not None:
-        tag, argument = function
-        yield f"{head} {tag}"
-        yield from lines(argument, indent + INDENT)
+        yield from _block(head, *function, indent + INDENT)
     else:
         yield head
         yield from lines(item, indent if isinstance(item, list) else indent + INDENT)
@@ -74,15 +72,24 @@ def _entry(head: str, item: Any, indent: int, *, foldable: bool) -> Iterator[str
 
 def _item(pad: str, item: Any, indent: int) -> Iterator[str]:
     """One entry of a sequence; a mapping starts on the line of its dash."""
-    if (text := _one_line(item, True, LONGEST_LINE - indent)) is not None:
+    if isinstance(item, str) and "\n" in item:
+        yield from _literal(f"{pad}-", item, indent + 2)
+    elif (text := _one_line(item, True, LONGEST_LINE - indent)) is not None:
         yield f"{pad}- {text}"
     elif (function := _function(item)) is not None:
-        tag, argument = function
-        yield f"{pad}- {tag}"
-        yield from lines(argument, indent + 2)
+        yield from _block(f"{pad}-", *function, indent + 2)
     else:
         for number, line in enumerate(lines(item, indent + 2)):
             yield f"{pad}- {line[indent + 2 :]}" if number == 0 else line
+
+
+def _block(head: str, tag: str, argument: Any, indent: int) -> Iterator[str]:
+    """A function whose argument takes lines of its own."""
+    if isinstance(argument, str):
+        yield from _literal(f"{head} {tag}", argument, indent)
+    else:
+        yield f"{head} {tag}"
+        yield from lines(argument, indent)
 
 
 def _one_line(value: Any, foldable: bool, room: int) -> str | None:

@@ -56,14 +56,6 @@ def references(value: Any) -> set[str]:
     return found
 
 
-def alarms_on(document: dict[str, Any], metric: str) -> dict[str, dict[str, Any]]:
-    return {
-        name: r["Properties"]
-        for name, r in of_type(document, "AWS::CloudWatch::Alarm").items()
-        if r["Properties"].get("MetricName") == metric
-    }
-
-
 # The seed's five
 
 
@@ -128,26 +120,6 @@ def test_parameter_groups_are_tuned(document: dict[str, Any]) -> None:
 
 
 # Published templates of this stack
-
-
-def test_replica_lag_is_measured_in_seconds(document: dict[str, Any]) -> None:
-    """30000 "milliseconds" would never ring."""
-    lag = alarms_on(document, "ReplicaLag")
-    assert {alarm["Dimensions"][0]["Value"]["Ref"] for alarm in lag.values()} == set(REPLICAS)
-    assert all(alarm["Threshold"] == 60 for alarm in lag.values())
-
-
-def test_latency_is_measured_in_seconds(document: dict[str, Any]) -> None:
-    for metric in ("ReadLatency", "WriteLatency"):
-        found = alarms_on(document, metric)
-        assert found
-        assert all(a["Threshold"] == 0.02 and a["ExtendedStatistic"] == "p90" for a in found.values())
-
-
-def test_every_alarm_has_an_action(document: dict[str, Any]) -> None:
-    found = of_type(document, "AWS::CloudWatch::Alarm")
-    assert found
-    assert [n for n, r in found.items() if r["Properties"]["AlarmActions"] != [{"Ref": "AlarmTopic"}]] == []
 
 
 def test_no_short_form_function_is_text_inside_a_sub(document: dict[str, Any]) -> None:
@@ -441,82 +413,3 @@ def test_no_role_or_policy_has_a_name_of_ours(document: dict[str, Any]) -> None:
     """Names would need CAPABILITY_NAMED_IAM and would stand in the way of replacement."""
     for kind, name in (("AWS::IAM::Role", "RoleName"), ("AWS::IAM::ManagedPolicy", "ManagedPolicyName")):
         assert [n for n, r in of_type(document, kind).items() if name in r["Properties"]] == []
-
-
-# Monitoring
-
-
-@pytest.mark.parametrize("metric", ["CPUUtilization", "DatabaseConnections", "ReadLatency"])
-def test_every_instance_has_its_own_alarm(document: dict[str, Any], metric: str) -> None:
-    watched = {a["Dimensions"][0]["Value"]["Ref"] for a in alarms_on(document, metric).values()}
-    assert watched == set(INSTANCES)
-
-
-def test_free_storage_is_a_share_of_the_parameter(document: dict[str, Any]) -> None:
-    alarm = properties(document, "LowestStorageAlarm")
-    share, *metrics = alarm["Metrics"]
-    assert share["Expression"] == {"Fn::Sub": "100 * MIN([m1, m2, m3]) / (${AllocatedStorage} * 1073741824)"}
-    assert references(metrics) == set(INSTANCES)
-    assert (alarm["Threshold"], alarm["ComparisonOperator"]) == (10, "LessThanThreshold")
-
-
-def test_thresholds_follow_the_instance_class(document: dict[str, Any]) -> None:
-    primary = properties(document, "PrimaryDBConnectionsAlarm")["Threshold"]
-    replica = properties(document, "ReadReplica1ConnectionsAlarm")["Threshold"]
-    assert primary == {"Fn::FindInMap": ["InstanceClass", {"Ref": "DBInstanceClass"}, "ConnectionsAlarm"]}
-    assert replica == {"Fn::FindInMap": ["InstanceClass", {"Ref": "ReadReplicaInstanceClass"}, "ConnectionsAlarm"]}
-    offered = document["Parameters"]["DBInstanceClass"]["AllowedValues"]
-    assert set(offered) == set(document["Mappings"]["InstanceClass"])
-    assert set(document["Parameters"]["ReadReplicaInstanceClass"]["AllowedValues"]) <= set(offered)
-
-
-@pytest.mark.parametrize(
-    "metric",
-    [
-        *("CPUUtilization", "DatabaseConnections", "FreeableMemory", "MaximumUsedTransactionIDs"),
-        *("ReadLatency", "WriteLatency", "ReplicaLag", "DBLoad"),
-    ],
-)
-def test_the_primary_or_its_readers_are_watched(document: dict[str, Any], metric: str) -> None:
-    assert alarms_on(document, metric)
-
-
-def test_rds_events_reach_the_topic(document: dict[str, Any]) -> None:
-    events = document["Resources"]["InstanceEvents"]
-    assert events["Properties"]["SourceIds"] == [{"Ref": name} for name in INSTANCES]
-    assert "EventCategories" not in events["Properties"], "none named means all"
-    assert events["DependsOn"] == "AlarmTopicPolicy"
-    allowed = statements(document, "AlarmTopicPolicy")[0]
-    assert allowed["Principal"] == {"Service": ["cloudwatch.amazonaws.com", "events.rds.amazonaws.com"]}
-
-
-def test_log_groups_exist_before_rds_would_make_its_own(document: dict[str, Any]) -> None:
-    """Those never expire, and outlive the stack."""
-    groups = of_type(document, "AWS::Logs::LogGroup")
-    by_name = {g["Properties"]["LogGroupName"]["Fn::Sub"]: logical_id for logical_id, g in groups.items()}
-    for name in INSTANCES:
-        instance = document["Resources"][name]
-        identifier = instance["Properties"]["DBInstanceIdentifier"]["Fn::Sub"]
-        expected = {
-            by_name[f"/aws/rds/instance/{identifier}/{log}"]
-            for log in instance["Properties"]["EnableCloudwatchLogsExports"]
-        }
-        assert set(instance["DependsOn"]) == expected
-    days = 7 if document["Description"].endswith("(preset test)") else 90
-    assert all(g["Properties"]["RetentionInDays"] == days for g in groups.values())
-
-
-def test_every_function_has_a_log_group_of_the_stack(test_stack: dict[str, Any]) -> None:
-    names = {g["Properties"]["LogGroupName"]["Fn::Sub"] for g in of_type(test_stack, "AWS::Logs::LogGroup").values()}
-    rotation = properties(test_stack, "DBSecretRotation")["HostedRotationLambda"]["RotationLambdaName"]["Fn::Sub"]
-    assert f"/aws/lambda/{rotation}" in names
-    assert properties(test_stack, "EmptyBucketFunction")["LoggingConfig"] == {"LogGroup": {"Ref": "EmptyBucketLogs"}}
-
-
-def test_the_dashboard_shows_every_instance_and_every_alarm(document: dict[str, Any]) -> None:
-    body = json.loads(properties(document, "Dashboard")["DashboardBody"]["Fn::Sub"])
-    (listed, *graphs) = body["widgets"]
-    assert {arn.strip("${}").split(".")[0] for arn in listed["properties"]["alarms"]} == set(
-        of_type(document, "AWS::CloudWatch::Alarm")
-    )
-    assert all(f"${{{name}}}" in json.dumps(graphs) for name in INSTANCES)
