@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from stacks_world import MortalJournal, World
 
+from multiaz.blueprint import settings_from, synthesize
 from multiaz.files import lock_holder
 from multiaz.home import Home
 
@@ -291,3 +292,60 @@ def test_a_kill_while_a_database_is_created_makes_no_second_one(rds_world: World
     assert world.settle(stack_id)["StackStatus"] == "CREATE_COMPLETE", world.events(stack_id)
     assert len(instances(world)) == 1
     assert world.deleted(stack_id)["StackStatus"] == "DELETE_COMPLETE"
+
+
+def test_the_blueprints_alarms_events_and_dashboard_are_made_as_written(rds_world: World) -> None:
+    """Composite alarms, metric math and thresholds by class, on instances with the blueprint's names."""
+    world, blueprint = rds_world, synthesize(settings_from({"read_replicas": 1}))
+    document = blueprint.to_dict()
+    watching = {
+        name: document["Resources"][name]
+        for name in blueprint.resource_sections["Monitoring"]
+        if not name.startswith("AlarmTopic")
+    }
+    parameters = document["Parameters"]
+    classes = {parameters[name]["Default"] for name in ("DBInstanceClass", "ReadReplicaInstanceClass")}
+    facts = {name: document["Mappings"]["InstanceClass"][name] for name in classes}
+    stack = world.made(
+        {
+            # Without the classes nobody chose: CreateStack takes 51,200 bytes.
+            "Parameters": {
+                name: {"Type": told["Type"], "Default": told["Default"]} for name, told in parameters.items()
+            },
+            "Mappings": {"InstanceClass": facts},
+            "Resources": {
+                **NETWORK,
+                "DBParameterGroup": group(),
+                "ReplicaParameterGroup": group(),
+                "PrimaryDB": primary(),
+                "ReadReplica1": {
+                    **replica(SourceDBInstanceIdentifier={"Ref": "PrimaryDB"}),
+                    "DeletionPolicy": "Delete",
+                },
+                "AlarmTopic": {"Type": "AWS::SNS::Topic"},
+                "AlarmTopicPolicy": {"Type": "AWS::CloudFormation::WaitConditionHandle"},
+                **watching,
+            },
+        }
+    )
+    found = world.client("cloudwatch").describe_alarms(AlarmTypes=["MetricAlarm", "CompositeAlarm"])
+    named = {a["AlarmDescription"]: a for a in found["MetricAlarms"]}
+    ids = world.resources(stack["StackId"])
+    (down,) = (a for a in found["CompositeAlarms"] if a["AlarmName"] == ids["ShopDownAlarm"]["PhysicalResourceId"])
+    assert f'ALARM("{ids["ReadReplica1SilentAlarm"]["PhysicalResourceId"]}")' in down["AlarmRule"]
+    assert down["AlarmActions"] == down["OKActions"] == [ids["AlarmTopic"]["PhysicalResourceId"]]
+    load = next(a for text, a in named.items() if text.startswith("critical: primary: more active sessions"))
+    vcpu = facts[parameters["DBInstanceClass"]["Default"]]["VCPU"]
+    assert load["Threshold"] == vcpu
+    (dashboard,) = (e["DashboardName"] for e in world.client("cloudwatch").list_dashboards()["DashboardEntries"])
+    body = json.loads(world.client("cloudwatch").get_dashboard(DashboardName=dashboard)["DashboardBody"])
+    lines = [
+        line for widget in body["widgets"] for line in widget["properties"].get("annotations", {}).get("horizontal", ())
+    ]
+    assert all(isinstance(line["value"], int | float) for line in lines)
+    assert {"label": "alarm: Load, primary", "value": vcpu} in lines
+    subscriptions = world.client("rds").describe_event_subscriptions()["EventSubscriptionsList"]
+    assert {s["SourceType"] for s in subscriptions} >= {"db-instance", "db-parameter-group", "db-security-group"}
+    assert world.deleted(stack["StackId"])["StackStatus"] == "DELETE_COMPLETE"
+    left = world.client("cloudwatch").describe_alarms(AlarmTypes=["MetricAlarm", "CompositeAlarm"])
+    assert left["MetricAlarms"] == left["CompositeAlarms"] == []

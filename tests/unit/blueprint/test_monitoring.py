@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from multiaz.blueprint import lint, settings_from, synthesize, to_yaml
+from multiaz.blueprint import settings_from, synthesize, to_yaml
 from multiaz.blueprint.alarms import ALARMS, SLOT_WAL_LIMIT_BYTES, Alarm
 from multiaz.blueprint.composites import COMPOSITES, MAX_ALARMS_OF_A_RULE, MAX_RULE_LENGTH
 from multiaz.blueprint.dashboard import GRAPHS, MAX_ALARMS_OF_A_WIDGET, RUNBOOK
@@ -18,6 +18,7 @@ from multiaz.blueprint.event_subscriptions import SUBSCRIPTIONS
 from multiaz.blueprint.explanation import tables
 from multiaz.blueprint.instance_classes import INSTANCE_CLASSES
 from multiaz.blueprint.rds_metrics import UNITS
+from multiaz.rules import lint
 
 MIB = 1024**2
 REPLICAS = (0, 1, 2, 15)
