@@ -35,7 +35,10 @@ ROOT = Path(__file__).resolve().parent.parent
 
 def multiaz(*arguments: str, home: Path) -> Any:
     done = subprocess.run(
-        [*COMMAND, *arguments], env={**os.environ, "MULTIAZ_HOME": str(home)}, capture_output=True, text=True
+        [*COMMAND, *arguments],
+        env={**os.environ, "MULTIAZ_HOME": str(home), "MULTIAZ_CONFIG": ""},
+        capture_output=True,
+        text=True,
     )
     if done.returncode != 0:
         raise SystemExit(f"multiaz {' '.join(arguments)} failed ({done.returncode}):\n{done.stdout}{done.stderr}")

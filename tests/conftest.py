@@ -131,6 +131,17 @@ def remove_home(folder: Path) -> None:
         pytest.fail(f"processes survived in {folder}:\n{listing}")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def settings_of_nobody() -> Iterator[None]:
+    """A multiaz.toml in the folder the tests run in, and MULTIAZ_ variables of the person, decide nothing."""
+    kept = {"MULTIAZ_HOME", "MULTIAZ_POSTGRES_BIN", "MULTIAZ_TEST_PATIENCE"}
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("MULTIAZ_") and name not in kept]:
+            patch.delenv(name)
+        patch.setenv("MULTIAZ_CONFIG", "")
+        yield
+
+
 @pytest.fixture
 def home_folder() -> Iterator[Path]:
     """An empty home under /tmp with a short name, mode 0755; no process may survive in it."""

@@ -14,6 +14,7 @@ from multiaz.cli import main as cli
 from multiaz.errors import ExitCode, MultiazError, NotFound
 
 COMMANDS = ["up", "down", "synth", "check", "capacity", "status", "psql", "failover", "env", "version"]
+COMMANDS += ["presets", "init"]
 LOCAL_COMMANDS = ["start", "stop", "status"]
 EVERY_COMMAND = [[name] for name in COMMANDS] + [["local", name] for name in LOCAL_COMMANDS]
 

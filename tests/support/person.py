@@ -27,7 +27,7 @@ class Person:
     @property
     def environment(self) -> dict[str, str]:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "PG", "MULTIAZ_"))}
-        return kept | {"MULTIAZ_HOME": str(self.home)}
+        return kept | {"MULTIAZ_HOME": str(self.home), "MULTIAZ_CONFIG": ""}
 
     def run(self, *arguments: str, timeout_s: float = 240) -> subprocess.CompletedProcess[str]:
         """Longer than the command itself waits for progress, so that it can say what is stuck."""

@@ -8,7 +8,7 @@ are in `constraints.py`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, TypeVar, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -19,6 +19,9 @@ from multiaz.blueprint.instance_classes import PRIMARY_CLASSES, REPLICA_CLASSES
 from multiaz.blueprint.presets import PRESET_ROWS, Preset
 from multiaz.blueprint.windows import parse_backup_window, parse_maintenance_window
 from multiaz.errors import BadInput
+
+if TYPE_CHECKING:
+    from multiaz.blueprint.workload import Load
 
 T = TypeVar("T")
 
@@ -438,19 +441,47 @@ class Settings(BaseModel):
         return not self.vpc_id
 
 
-def settings_from(values: Mapping[str, object]) -> Settings:
-    """Settings from plain values, defaults filled in.
+def settings_from(values: Mapping[str, object], origins: Mapping[str, str] | None = None) -> Settings:
+    """Settings from plain values, defaults filled in; with orders_per_day the sizes not given follow from the load.
 
-    Raises BadInput that names every refused setting, its value, the rule and the rule's source.
+    `origins` says in words where each value was given ("multiaz.toml line 3").
+    Raises BadInput that names every refused setting, its value, its origin, the rule and the rule's source;
+    LoadTooLarge if nothing RDS has carries the load.
     """
-    try:
-        made = Settings.model_validate(dict(values))
-    except ValidationError as refused:
-        raise _refusal([_explain(error) for error in refused.errors(include_url=False)]) from refused
+    made = checked_alone(values, origins)
+    sized = _sized(made, values)
+    if sized:
+        made = checked_alone({**values, **sized}, origins)
     broken = violations(made)
     if broken:
-        raise _refusal([_told(violation) for violation in broken])
+        told = None if origins is None else {**dict.fromkeys(sized, "orders_per_day"), **origins}
+        raise _refusal([_told(violation, made, told) for violation in broken])
     return made
+
+
+def checked_alone(values: Mapping[str, object], origins: Mapping[str, str] | None = None) -> Settings:
+    """Settings each of which is right by itself; what they make together is not judged. Raises BadInput."""
+    try:
+        return Settings.model_validate(dict(values))
+    except ValidationError as refused:
+        raise _refusal([_explain(error, origins or {}) for error in refused.errors(include_url=False)]) from refused
+
+
+def load_of(s: Settings) -> Load:
+    """The load these settings tell; what they leave open has the default of `Load`."""
+    from multiaz.blueprint.workload import Load
+
+    given = {name: getattr(s, name) for name in ("orders_per_day", "reads_per_write", "peak_factor")}
+    return Load(**{name: value for name, value in given.items() if value is not None})
+
+
+def _sized(made: Settings, values: Mapping[str, object]) -> dict[str, object]:
+    """What the load decides: the sizes nobody gave, in place of the preset's. Nothing without orders_per_day."""
+    if made.orders_per_day is None:
+        return {}
+    from multiaz.blueprint.capacity import capacity_for
+
+    return {name: value for name, value in capacity_for(load_of(made)).settings().items() if name not in values}
 
 
 def _refusal(reasons: list[str]) -> BadInput:
@@ -459,8 +490,16 @@ def _refusal(reasons: list[str]) -> BadInput:
     )
 
 
-def _told(violation: Violation) -> str:
-    named = " and ".join(f"{name}={_shown(value)}" for name, value in violation.settings.items())
+def _told(violation: Violation, made: Settings, origins: Mapping[str, str] | None) -> str:
+    """`setting=value from origin and …: rule (source: …)`; without `origins` nothing is said of any."""
+
+    def origin(name: str) -> str:
+        if origins is None:
+            return ""
+        unsaid = f"the preset {made.preset}" if name in PRESET_ROWS[made.preset] else "its default"
+        return f" from {origins.get(name, unsaid)}"
+
+    named = " and ".join(f"{name}={_shown(value)}{origin(name)}" for name, value in violation.settings.items())
     return f"{named}: {violation.rule} (source: {violation.source})"
 
 
@@ -468,8 +507,8 @@ def _shown(value: object) -> str:
     return ",".join(value) if isinstance(value, tuple) else str(value)
 
 
-def _explain(error: Mapping[str, Any]) -> str:
-    """`setting=value: rule (source: …)` of one of pydantic's errors."""
+def _explain(error: Mapping[str, Any], origins: Mapping[str, str]) -> str:
+    """`setting=value from origin: rule (source: …)` of one of pydantic's errors."""
     message = str(error["msg"]).removeprefix("Value error, ")
     name = str(error["loc"][0]) if error["loc"] else ""
     if error["type"] == "extra_forbidden":
@@ -479,7 +518,13 @@ def _explain(error: Mapping[str, Any]) -> str:
     field = Settings.model_fields.get(name)
     extra = field.json_schema_extra if field else None
     source = f" (source: {extra['source']})" if isinstance(extra, dict) else ""
-    return f"{name}={error['input']!r}: {message}{source}"
+    origin = f" from {origins[name]}" if name in origins else ""
+    return f"{name}={_cut(repr(error['input']))}{origin}: {message}{source}"
+
+
+def _cut(text: str) -> str:
+    """An error stays readable whatever was given."""
+    return text if len(text) <= 80 else f"{text[:80]}…"
 
 
 def _listed(values: tuple[object, ...]) -> str:

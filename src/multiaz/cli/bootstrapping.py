@@ -4,17 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from multiaz.cli.configuration import stack_named
 from multiaz.cli.localcloud import fleet_of
 from multiaz.cli.output import Output
-from multiaz.cli.requests import stack_name
 from multiaz.fleet.bootstrap import BootstrapReport
 
 
 def bootstrap(
-    output: Output, *, stack: str | None, suffix: str | None, schemas: Sequence[str], print_only: bool
+    output: Output,
+    *,
+    stack: str | None,
+    suffix: str | None,
+    config: str | None,
+    schemas: Sequence[str],
+    print_only: bool,
 ) -> None:
     """Make the application's database roles, or print how."""
-    fleet = fleet_of(stack_name(stack, suffix))
+    fleet = fleet_of(stack_named(stack, suffix, config))
     if print_only:
         text = fleet.bootstrap_sql(schemas)
         output.result({"stack": fleet.stack_name, "sql": text}, lambda: output.line(text.rstrip("\n")))

@@ -24,8 +24,9 @@ def run(
     output: Output,
     *,
     files: Sequence[str],
-    preset: str,
+    preset: str | None,
     settings: Sequence[str],
+    config: str | None,
     format_: str,
     fail_on: str,
     regions: Sequence[str],
@@ -35,7 +36,7 @@ def run(
 
     Every source is read before anything is judged. Raises BadInput for one that cannot be read.
     """
-    sources = [(_shown(name), _read(name)) for name in files] if files else [_own(preset, settings)]
+    sources = [(_shown(name), _read(name)) for name in files] if files else [_own(preset, settings, config)]
     linter = partial(lint_apart, regions=tuple(regions)) if regions else lint_apart
     chosen: Callable[[str], list[Finding]] | None = linter if with_cfn_lint else None
     reports = [check(source, name=name, linter=chosen) for name, source in sources]
@@ -66,11 +67,12 @@ def _read(name: str) -> bytes:
         raise BadInput(f"Cannot read {name}", reason, "name a file that holds a template, or - for stdin") from error
 
 
-def _own(preset: str, settings: Sequence[str]) -> tuple[str, bytes]:
-    from multiaz.blueprint import settings_from, to_yaml
-    from multiaz.cli.synthesising import chosen_settings
+def _own(preset: str | None, settings: Sequence[str], config: str | None) -> tuple[str, bytes]:
+    from multiaz.blueprint import to_yaml
+    from multiaz.cli import configuration
 
-    return f"synth-{preset}", to_yaml(settings_from(chosen_settings(preset, settings))).encode()
+    wanted = configuration.asked(config, preset=preset, settings=settings).layer.settings()
+    return f"synth-{wanted.preset}", to_yaml(wanted).encode()
 
 
 def _document(reports: Sequence[Report], threshold: Severity, failed: bool) -> dict[str, object]:

@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 
+from multiaz.cli.configuration import stack_named
 from multiaz.cli.localcloud import fleet_of, home
 from multiaz.cli.output import Output
-from multiaz.cli.requests import stack_name
 from multiaz.errors import ExitCode, Missing
 from multiaz.fleet.secrets import Credentials
 
@@ -21,9 +21,17 @@ OVERRIDING = ("PGHOSTADDR", "PGSERVICE", "PGSERVICEFILE", "PGPASSWORD", "PGREQUI
 """Variables of libpq that would send psql elsewhere, or to log in as somebody else."""
 
 
-def psql(output: Output, *, instance: str, stack: str | None, suffix: str | None, arguments: Sequence[str]) -> int:
+def psql(
+    output: Output,
+    *,
+    instance: str,
+    stack: str | None,
+    suffix: str | None,
+    config: str | None,
+    arguments: Sequence[str],
+) -> int:
     """Run psql and return its exit code; with --json say how to connect instead."""
-    fleet = fleet_of(stack_name(stack, suffix))
+    fleet = fleet_of(stack_named(stack, suffix, config))
     credentials = fleet.credentials(instance)
     root = fleet.root_certificate
     if output.as_json:

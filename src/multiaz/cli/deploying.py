@@ -7,11 +7,12 @@ from collections.abc import Sequence
 
 from multiaz import local
 from multiaz.cli import localcloud
+from multiaz.cli.configuration import is_default_stack, stack_named
 from multiaz.cli.connecting import connection_document
 from multiaz.cli.looking import COLUMNS, status_rows
 from multiaz.cli.output import Output
 from multiaz.cli.program import program
-from multiaz.cli.requests import StackRequest, stack_name
+from multiaz.cli.requests import StackRequest
 from multiaz.errors import NotFound
 from multiaz.fleet.fleet import Fleet
 from multiaz.fleet.instances import FleetStatus
@@ -58,7 +59,7 @@ def _show(
     output.line()
     output.table(COLUMNS, status_rows(found.instances))
     name, root = program(), fleet.root_certificate
-    which = "" if found.stack == stack_name(None, None) else f" --stack {found.stack}"
+    which = "" if is_default_stack(found.stack) else f" --stack {found.stack}"
     output.line()
     output.line(f"AWS endpoint  {fleet.clients.access.endpoint_url}")
     output.line(f"Connect       {name} psql{which}            (readers: {name} psql replica-1{which})")
@@ -76,7 +77,9 @@ def _show(
     output.line(f"Remove        {name} down{which}")
 
 
-def down(output: Output, *, stack: str | None, suffix: str | None, everything: bool, yes: bool) -> None:
+def down(
+    output: Output, *, stack: str | None, suffix: str | None, config: str | None, everything: bool, yes: bool
+) -> None:
     """Remove the stack, and the local cloud with it unless something else lives there."""
     home = localcloud.home()
     if everything:
@@ -86,8 +89,8 @@ def down(output: Output, *, stack: str | None, suffix: str | None, everything: b
             removed = local.remove(home, everything=True, progress=say)
         _show_removed(output, None, removed, [], [])
         return
+    name = stack_named(stack, suffix, config)
     localcloud.require_cloud()
-    name = stack_name(stack, suffix)
     question = f"Remove the stack {name} with all its data"
     output.confirm(f"{question}, and the local cloud in {home.root} unless it holds anything else?", yes)
     cloud = localcloud.ensure_started(output)

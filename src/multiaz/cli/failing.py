@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from multiaz.cli.configuration import stack_named
 from multiaz.cli.localcloud import fleet_of
 from multiaz.cli.output import Output
-from multiaz.cli.requests import stack_name
 from multiaz.fleet.failover import FailoverReport
 
 
-def failover(output: Output, *, stack: str | None, suffix: str | None) -> None:
+def failover(output: Output, *, stack: str | None, suffix: str | None, config: str | None) -> None:
     """Fail over and tell the zones before and after, and how long writes stopped."""
-    fleet = fleet_of(stack_name(stack, suffix))
+    fleet = fleet_of(stack_named(stack, suffix, config))
     with output.waiting(f"Failing over the primary of {fleet.stack_name}") as say:
         report = fleet.failover(say)
     output.result(report.as_dict(), lambda: show_report(output, report))

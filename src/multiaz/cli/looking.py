@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from importlib import metadata
 from typing import TYPE_CHECKING
 
+from multiaz.cli.configuration import stack_named
 from multiaz.cli.localcloud import fleet_of
 from multiaz.cli.output import Output
-from multiaz.cli.requests import stack_name
 
 if TYPE_CHECKING:
     from multiaz.fleet.instances import FleetStatus, InstanceStatus
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 COLUMNS = ("NAME", "ROLE", "ZONE", "STATUS", "ENDPOINT", "LAG", "SYNC")
 
 
-def status(output: Output, *, stack: str | None, suffix: str | None) -> None:
+def status(output: Output, *, stack: str | None, suffix: str | None, config: str | None) -> None:
     """Show the stack's instances."""
-    found = fleet_of(stack_name(stack, suffix)).status()
+    found = fleet_of(stack_named(stack, suffix, config)).status()
     output.result(found.as_dict(), lambda: show_status(output, found))
 
 

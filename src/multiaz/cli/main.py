@@ -36,12 +36,39 @@ class UsageRefused(MultiazError):
 
 
 @app.command()
+def presets(config: options.Config = None, json: options.Json = False) -> None:
+    """Show in which settings the presets prod and test differ, why, and what each leaves behind."""
+    from multiaz.cli import presenting
+
+    presenting.presets(Output(json), config=config)
+
+
+@app.command()
+def init(
+    file: Annotated[str, typer.Argument(metavar="[FILE]", help="The file to write; - prints it.")] = "multiaz.toml",
+    preset: Annotated[
+        options.PresetName, typer.Option("--preset", help="The preset the file chooses.")
+    ] = options.PresetName.TEST,
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+    json: options.Json = False,
+) -> None:
+    """Write a file of settings: each with its default, what it is, its bounds and where they come from."""
+    from multiaz.cli import presenting
+
+    presenting.init(Output(json), file=file, preset=preset.value, force=force)
+
+
+@app.command()
 def up(
     preset: Annotated[
-        options.PresetName, typer.Option("--preset", help="test: all of it goes with `down`; prod: protected.")
-    ] = options.PresetName.TEST,
+        options.PresetName | None,
+        typer.Option(
+            "--preset", help="test: all of it goes with `down`; prod: protected. By default as set, else test."
+        ),
+    ] = None,
     stack: options.Stack = None,
     suffix: options.Suffix = None,
+    config: options.Config = None,
     parameter: options.Parameters = None,
     set_: options.Sets = None,
     template_bucket: options.TemplateBucket = None,
@@ -57,9 +84,10 @@ def up(
 
     starting.up(
         Output(json),
-        preset=preset.value,
+        preset=preset,
         stack=stack,
         suffix=suffix,
+        config=config,
         parameters=parameter or (),
         settings=set_ or (),
         template_bucket=template_bucket,
@@ -72,6 +100,7 @@ def up(
 def down(
     stack: options.Stack = None,
     suffix: options.Suffix = None,
+    config: options.Config = None,
     everything: Annotated[
         bool,
         typer.Option("--all", help="Remove the whole home, every stack in it, without asking CloudFormation."),
@@ -85,34 +114,49 @@ def down(
     """
     from multiaz.cli import deploying
 
-    deploying.down(Output(json), stack=stack, suffix=suffix, everything=everything, yes=yes)
+    deploying.down(Output(json), stack=stack, suffix=suffix, config=config, everything=everything, yes=yes)
 
 
 @app.command()
 def synth(
     preset: Annotated[
-        options.PresetName, typer.Option("--preset", help="Which kind of environment the stack is for.")
-    ] = options.PresetName.PROD,
+        options.PresetName | None,
+        typer.Option("--preset", help="Which kind of environment the stack is for. By default as set, else prod."),
+    ] = None,
     format_: Annotated[
         options.Format, typer.Option("--format", help="Notation of the template.")
     ] = options.Format.YAML,
     set_: options.Sets = None,
+    config: options.Config = None,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Print what the template holds, and why, instead (Markdown or JSON).")
+    ] = False,
     json: options.Json = False,
 ) -> None:
     """Print the CloudFormation template. --json is short for --format json."""
     from multiaz.cli import synthesising
 
-    synthesising.synth(Output(json), preset=preset.value, settings=set_ or (), as_json=json or format_ == "json")
+    synthesising.synth(
+        Output(json),
+        preset=preset,
+        settings=set_ or (),
+        config=config,
+        explained=explain,
+        as_json=json or format_ == "json",
+    )
 
 
 @app.command()
 def capacity(
-    orders_per_day: Annotated[int | None, typer.Option("--orders-per-day", help="By default 50000.")] = None,
+    orders_per_day: Annotated[
+        int | None, typer.Option("--orders-per-day", help="By default as set, else 50000.")
+    ] = None,
     reads_per_write: Annotated[
-        float | None, typer.Option("--reads-per-write", help="Queries that read for each that writes; by default 19.")
+        float | None,
+        typer.Option("--reads-per-write", help="Queries that read for each that writes; by default as set, else 19."),
     ] = None,
     peak_factor: Annotated[
-        float | None, typer.Option("--peak-factor", help="The peak hour over the average; by default 10.")
+        float | None, typer.Option("--peak-factor", help="The peak hour over the average; by default as set, else 10.")
     ] = None,
     family: Annotated[
         str | None, typer.Option("--family", metavar="FAMILY", help="Instance classes to choose from; by default m5.")
@@ -120,6 +164,7 @@ def capacity(
     explain: Annotated[
         bool, typer.Option("--explain", help="Also say each step in words, and what it assumes, with the sources.")
     ] = False,
+    config: options.Config = None,
     json: options.Json = False,
 ) -> None:
     """Size instances, replicas, storage and connections for a load, with the arithmetic."""
@@ -132,6 +177,7 @@ def capacity(
         peak_factor=peak_factor,
         family=family,
         explain=explain,
+        config=config,
     )
 
 
@@ -141,9 +187,13 @@ def check(
         list[str] | None, typer.Argument(metavar="[FILE]...", help="Templates, YAML or JSON; - is stdin.")
     ] = None,
     preset: Annotated[
-        options.PresetName, typer.Option("--preset", help="Without a FILE: the preset whose template is checked.")
-    ] = options.PresetName.PROD,
+        options.PresetName | None,
+        typer.Option(
+            "--preset", help="Without a FILE: the preset whose template is checked; by default as set, else prod."
+        ),
+    ] = None,
     set_: options.Sets = None,
+    config: options.Config = None,
     format_: Annotated[
         options.ReportFormat, typer.Option("--format", help="How findings are written.")
     ] = options.ReportFormat.TEXT,
@@ -166,8 +216,9 @@ def check(
     code = checking.run(
         Output(as_json),
         files=files or (),
-        preset=preset.value,
+        preset=preset,
         settings=set_ or (),
+        config=config,
         format_="json" if json else format_.value,
         fail_on=fail_on.value,
         regions=region or (),
@@ -177,11 +228,16 @@ def check(
 
 
 @app.command()
-def status(stack: options.Stack = None, suffix: options.Suffix = None, json: options.Json = False) -> None:
+def status(
+    stack: options.Stack = None,
+    suffix: options.Suffix = None,
+    config: options.Config = None,
+    json: options.Json = False,
+) -> None:
     """Show the instances: role, zone, status, endpoint, lag, whether the standby is in sync."""
     from multiaz.cli import looking
 
-    looking.status(Output(json), stack=stack, suffix=suffix)
+    looking.status(Output(json), stack=stack, suffix=suffix, config=config)
 
 
 @app.command()
@@ -190,6 +246,7 @@ def psql(
     instance: Annotated[str, typer.Argument(help="primary, replica-1, replica-2 or an identifier.")] = "primary",
     stack: options.Stack = None,
     suffix: options.Suffix = None,
+    config: options.Config = None,
     json: options.Json = False,
 ) -> None:
     """Open psql as the master user, certificate verified. What follows -- goes to psql.
@@ -198,7 +255,9 @@ def psql(
     """
     from multiaz.cli import connecting
 
-    code = connecting.psql(Output(json), instance=instance, stack=stack, suffix=suffix, arguments=context.obj or ())
+    code = connecting.psql(
+        Output(json), instance=instance, stack=stack, suffix=suffix, config=config, arguments=context.obj or ()
+    )
     raise typer.Exit(code)
 
 
@@ -206,6 +265,7 @@ def psql(
 def bootstrap(
     stack: options.Stack = None,
     suffix: options.Suffix = None,
+    config: options.Config = None,
     schema: options.Schemas = None,
     print_: Annotated[bool, typer.Option("--print", help="Only print the SQL, names filled in.")] = False,
     json: options.Json = False,
@@ -216,15 +276,22 @@ def bootstrap(
     """
     from multiaz.cli import bootstrapping
 
-    bootstrapping.bootstrap(Output(json), stack=stack, suffix=suffix, schemas=schema or (), print_only=print_)
+    bootstrapping.bootstrap(
+        Output(json), stack=stack, suffix=suffix, config=config, schemas=schema or (), print_only=print_
+    )
 
 
 @app.command()
-def failover(stack: options.Stack = None, suffix: options.Suffix = None, json: options.Json = False) -> None:
+def failover(
+    stack: options.Stack = None,
+    suffix: options.Suffix = None,
+    config: options.Config = None,
+    json: options.Json = False,
+) -> None:
     """Reboot the primary with failover, and measure for how long writes stop."""
     from multiaz.cli import failing
 
-    failing.failover(Output(json), stack=stack, suffix=suffix)
+    failing.failover(Output(json), stack=stack, suffix=suffix, config=config)
 
 
 @app.command()

@@ -10,7 +10,12 @@ import typer
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout, errors included.")]
 Stack = Annotated[str | None, typer.Option("--stack", metavar="NAME", help="Stack name; by default ecommerce-SUFFIX.")]
 Suffix = Annotated[
-    str | None, typer.Option("--suffix", metavar="SUFFIX", help="EnvironmentSuffix of the stack; by default dev.")
+    str | None,
+    typer.Option("--suffix", metavar="SUFFIX", help="EnvironmentSuffix of the stack; by default as set, else dev."),
+]
+Config = Annotated[
+    str | None,
+    typer.Option("--config", metavar="FILE", help="File of settings; by default multiaz.toml in this folder."),
 ]
 Port = Annotated[
     int | None,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from multiaz.errors import BadInput
 
@@ -67,8 +66,13 @@ def check_parameters(parameters: Mapping[str, str], known: Sequence[str]) -> Non
         )
 
 
-def parameters_with_suffix(given: Mapping[str, str], suffix: str | None) -> dict[str, str]:
-    """The parameters to deploy with: those given, and EnvironmentSuffix from --suffix. Raises BadInput."""
+def parameters_with_suffix(
+    given: Mapping[str, str], suffix: str | None, configured: str = DEFAULT_SUFFIX
+) -> dict[str, str]:
+    """The parameters to deploy with: those given, and EnvironmentSuffix from --suffix, else as configured.
+
+    Raises BadInput if two options say it differently.
+    """
     named = given.get("EnvironmentSuffix")
     if named is not None and suffix is not None and named != suffix:
         raise BadInput(
@@ -76,7 +80,7 @@ def parameters_with_suffix(given: Mapping[str, str], suffix: str | None) -> dict
             f"--parameter EnvironmentSuffix={named} says otherwise",
             "give one of the two",
         )
-    return {**given, "EnvironmentSuffix": named or suffix or DEFAULT_SUFFIX}
+    return {**given, "EnvironmentSuffix": named or suffix or configured}
 
 
 def split_passthrough(arguments: Sequence[str]) -> tuple[list[str], list[str] | None]:
@@ -92,10 +96,3 @@ def wants_json(arguments: Sequence[str]) -> bool:
     """--json is among our own arguments; needed before they are parsed, for errors in parsing them."""
     own, _ = split_passthrough(arguments)
     return "--json" in own
-
-
-def setting_values(preset: str, settings: Mapping[str, str]) -> dict[str, Any]:
-    """Input of the blueprint's settings: the preset, and what was set by name. Raises BadInput."""
-    if "preset" in settings:
-        raise BadInput("Cannot use --set preset", "it has an option of its own", "use --preset")
-    return {"preset": preset, **settings}

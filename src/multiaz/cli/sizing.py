@@ -6,8 +6,10 @@ from dataclasses import asdict
 from typing import Any
 
 from multiaz.blueprint.assumptions import ASSUMPTIONS
-from multiaz.blueprint.capacity import DEFAULT_FAMILY, Capacity, Load, capacity_for
+from multiaz.blueprint.capacity import DEFAULT_FAMILY, Capacity, capacity_for
+from multiaz.blueprint.settings import checked_alone, load_of
 from multiaz.blueprint.workload import figure
+from multiaz.cli import configuration
 from multiaz.cli.output import Output
 
 
@@ -19,10 +21,18 @@ def capacity(
     peak_factor: float | None,
     family: str | None,
     explain: bool,
+    config: str | None,
 ) -> None:
-    """Show the classes, storage and connections for the load; what is None has its default. Raises BadInput."""
+    """Show the classes, storage and connections for the load; what is None is as set, else has its default.
+
+    Raises BadInput.
+    """
     given = {"orders_per_day": orders_per_day, "reads_per_write": reads_per_write, "peak_factor": peak_factor}
-    load = Load(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
+    layer = configuration.asked(config).layer
+    asked = {name: layer.values.get(name) if value is None else value for name, value in given.items()}
+    names = {name: layer.origins[name] for name in given if name in layer.origins and given[name] is None}
+    options = {name: f"--{name.replace('_', '-')}" for name in given}
+    load = load_of(checked_alone(asked, {**options, **names}))
     found = capacity_for(load, family or DEFAULT_FAMILY)
     output.result(_document(found), lambda: _show(output, found, explain))
 

@@ -8,15 +8,16 @@ from concurrent.futures import ThreadPoolExecutor
 
 from multiaz.cli import localcloud
 from multiaz.cli.output import Output
-from multiaz.cli.synthesising import check_request, stack_request
+from multiaz.cli.synthesising import check_request, stack_request, tell_places
 
 
 def up(
     output: Output,
     *,
-    preset: str,
+    preset: str | None,
     stack: str | None,
     suffix: str | None,
+    config: str | None,
     parameters: Sequence[str],
     settings: Sequence[str],
     port: int | None,
@@ -25,7 +26,10 @@ def up(
 ) -> None:
     """Start the local cloud if it is not running, deploy the stack, say how to connect."""
     began = time.monotonic()
-    asked = check_request(preset=preset, stack=stack, suffix=suffix, parameters=parameters, settings=settings)
+    asked = check_request(
+        preset=preset, stack=stack, suffix=suffix, parameters=parameters, settings=settings, config=config
+    )
+    tell_places(output, asked.places)
     with ThreadPoolExecutor(max_workers=1) as pool:
         started = pool.submit(localcloud.ensure_started, output, port=port, port_base=port_base)
         from multiaz.cli import deploying  # boto3 and psycopg take as long to load as the cloud to start

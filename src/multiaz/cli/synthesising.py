@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
-from multiaz.blueprint import Settings, settings_from, to_json, to_yaml
+from multiaz.blueprint import Settings, to_json, to_yaml
+from multiaz.blueprint.sources import Layer
+from multiaz.cli import configuration
 from multiaz.cli.output import Output
 from multiaz.cli.requests import (
     StackRequest,
@@ -13,12 +16,8 @@ from multiaz.cli.requests import (
     pairs,
     parameters_with_suffix,
     setting_name,
-    setting_values,
     stack_name,
 )
-
-LOCAL_DEFAULTS = {"multi_az": True}
-"""What `up` sets unless told otherwise: a standby costs nothing here, and failing over is what one comes for."""
 
 
 @dataclass(frozen=True)
@@ -28,38 +27,74 @@ class CheckedRequest:
     name: str
     settings: Settings
     parameters: Mapping[str, str]
+    places: tuple[str, ...]
+    """The file and variables settings were found in."""
 
 
-def synth(output: Output, *, preset: str, settings: Sequence[str], as_json: bool) -> None:
-    """Print the template of the preset with the settings given as NAME=VALUE."""
-    wanted = settings_from(chosen_settings(preset, settings))
+def synth(
+    output: Output,
+    *,
+    preset: str | None,
+    settings: Sequence[str],
+    config: str | None,
+    explained: bool,
+    as_json: bool,
+) -> None:
+    """Print the template of the settings, or what it holds and why."""
+    asked = configuration.asked(config, preset=preset, settings=settings)
+    wanted = asked.layer.settings()
+    if not as_json:
+        tell_places(output, asked.places)
+    if explained:
+        # The tables also know the alarms and the tuning: not needed for a template alone.
+        from multiaz.blueprint.explanation import explain, tables
+
+        document = {"tables": [asdict(table) for table in tables(wanted)]} if as_json else None
+        output.line(explain(wanted).rstrip("\n") if document is None else json.dumps(document, indent=2))
+        return
     output.line((to_json(wanted) if as_json else to_yaml(wanted)).rstrip("\n"))
 
 
-def chosen_settings(preset: str, given: Sequence[str]) -> dict[str, object]:
-    """The preset and what was set by NAME=VALUE. Raises BadInput."""
-    return setting_values(preset, pairs(given, "--set"))
+def tell_places(output: Output, places: Sequence[str]) -> None:
+    """Name the file and the variables that decide too: they are easily forgotten."""
+    if places:
+        output.note(f"Settings from {', '.join(places)}")
 
 
 def check_request(
-    *, preset: str, stack: str | None, suffix: str | None, parameters: Sequence[str], settings: Sequence[str]
+    *,
+    preset: str | None,
+    stack: str | None,
+    suffix: str | None,
+    parameters: Sequence[str],
+    settings: Sequence[str],
+    config: str | None = None,
 ) -> CheckedRequest:
     """The stack the options ask for. Raises BadInput before anything is touched.
 
     Parameters are checked by the rules of the settings that are their defaults, so that a wrong one
     is refused here and not half-way through the creation.
     """
-    values = {**LOCAL_DEFAULTS, **chosen_settings(preset, settings)}
-    wanted = settings_from(values)
+    asked = configuration.asked(
+        config, preset=preset, suffix=suffix, settings=settings, command=configuration.LOCAL_DEFAULTS
+    )
+    # The suffix is passed as a parameter and left out of the template: environments share one.
+    wanted = asked.layer.without("environment_suffix").settings()
     given = pairs(parameters, "--parameter")
     if given:
         # Loads the template's builder; without parameters that can wait until the cloud starts.
         from multiaz.blueprint.parameters import parameter_groups
 
         check_parameters(given, [name for _, names in parameter_groups(wanted) for name in names])
-    chosen = parameters_with_suffix(given, suffix)
-    settings_from({**values, **{setting_name(key): value for key, value in chosen.items()}})
-    return CheckedRequest(stack_name(stack, chosen["EnvironmentSuffix"]), wanted, chosen)
+    flag = asked.flags.values.get("environment_suffix")
+    configured = str(asked.layer.values["environment_suffix"])
+    chosen = parameters_with_suffix(given, None if flag is None else str(flag), configured)
+    by_parameter = Layer(
+        {setting_name(key): value for key, value in given.items()},
+        {setting_name(key): f"--parameter {key}" for key in given},
+    )
+    by_parameter.over(asked.layer).settings()
+    return CheckedRequest(stack_name(stack, chosen["EnvironmentSuffix"]), wanted, chosen, asked.places)
 
 
 def stack_request(asked: CheckedRequest) -> StackRequest:
