@@ -31,6 +31,7 @@ Maker = Callable[[Store, Home, InProcessClients, str], list[ModelledService]]
 
 def our_services(store: Store, home: Home, clients: InProcessClients, endpoint_url: str) -> list[ModelledService]:
     """The services of ours, in the order they start."""
+    from multiaz.cloud.backup import BackupService
     from multiaz.cloud.lambda_ import LambdaService
     from multiaz.cloud.rds.rotation import SecretRotation
     from multiaz.cloud.rds.service import RdsService
@@ -39,6 +40,7 @@ def our_services(store: Store, home: Home, clients: InProcessClients, endpoint_u
     rds = RdsService(store, home, clients, endpoint_url)
     return [
         LambdaService(store, clients),
+        BackupService(store, clients),
         rds,
         SecretRotation(store, clients, rds),
         CloudFormationService(store, clients),

@@ -13,6 +13,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from multiaz.cloud.backup import BackupService
 from multiaz.cloud.clients import InProcessClients
 from multiaz.cloud.dispatch import Dispatcher
 from multiaz.cloud.lambda_ import LambdaService
@@ -79,8 +80,8 @@ class World:
         self.dispatcher = Dispatcher(self.tail, SERVED)
         self.internal = InProcessClients(self.dispatcher.dispatch)
         self._outside = InProcessClients(self.dispatcher.dispatch, PERSON)
-        lambdas = LambdaService(self.store, self.internal)
-        self.dispatcher.register(lambdas.name, lambdas.operations)
+        for service in (LambdaService(self.store, self.internal), BackupService(self.store, self.internal)):
+            self.dispatcher.register(service.name, service.operations)
         self.services: list[CloudFormationService] = []
         self.rds = self._with_rds() if rds else None
         self.restart()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from multiaz.cloud.stacks.resources import (
+    backup,
     compute,
     database,
     gateways,
@@ -19,7 +20,20 @@ from multiaz.cloud.stacks.resources.base import Handler
 
 _HANDLERS: dict[str, Handler] = {
     handler.type: handler
-    for module in (compute, database, gateways, iam, kms, network, observability, secrets, security, sns, storage)
+    for module in (
+        backup,
+        compute,
+        database,
+        gateways,
+        iam,
+        kms,
+        network,
+        observability,
+        secrets,
+        security,
+        sns,
+        storage,
+    )
     for handler in module.HANDLERS
 }
 CUSTOM_PREFIX = "Custom::"
