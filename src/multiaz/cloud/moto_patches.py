@@ -52,6 +52,7 @@ def apply(bodies: Bodies) -> None:
             _tags_go_with_what_they_name()
             _deleted_endpoints_are_gone()
             _network_acls_go_with_their_vpc()
+            _flow_logs_find_their_log_group()
             moto_monitoring.apply()
 
 
@@ -293,6 +294,31 @@ def _network_acls_go_with_their_vpc() -> None:
         return deleted
 
     backend.delete_vpc, backend.delete_subnet = vpc, subnet
+
+
+def _flow_logs_find_their_log_group() -> None:
+    """moto looks for the log group of a flow log by its name only, and not for the role: one that is named by
+    its ARN is said to have failed."""
+    from moto.ec2.models import EC2Backend
+    from moto.iam.models import iam_backends
+    from moto.logs.models import logs_backends
+
+    backend: Any = EC2Backend
+    create = backend.create_flow_logs
+
+    def create_flow_logs(self: Any, *arguments: Any, **named: Any) -> Any:
+        made, refused = create(self, *arguments, **named)
+        groups = logs_backends[self.account_id][self.region_name].groups
+        roles = {role.arn for role in iam_backends[self.account_id][self.partition].roles.values()}
+        for log in made:
+            if log.log_destination_type == "cloud-watch-logs":
+                name = log.log_group_name or log.log_destination.partition(":log-group:")[2].removesuffix(":*")
+                delivers = name in groups and log.deliver_logs_permission_arn in roles
+                log.deliver_logs_status = "SUCCESS" if delivers else "FAILED"
+                log.deliver_logs_error_message = None if delivers else "Access error"
+        return made, refused
+
+    backend.create_flow_logs = create_flow_logs
 
 
 _NAMED_OTHERWISE = {

@@ -395,6 +395,34 @@ def test_a_bucket_that_must_be_a_strangers_is_not_ours(client: Callable[[str], A
     assert s3.get_object(Bucket="owned", Key="k", ExpectedBucketOwner=ours)["Body"].read() == b"x"
 
 
+def test_a_flow_log_says_whether_its_log_group_and_role_are_there(client: Callable[[str], Any]) -> None:
+    ec2, logs = client("ec2"), client("logs")
+    vpc = ec2.create_vpc(CidrBlock="10.7.0.0/16")["Vpc"]["VpcId"]
+    role = client("iam").create_role(RoleName="flows", AssumeRolePolicyDocument=TRUST)["Role"]["Arn"]
+    logs.create_log_group(logGroupName="flows")
+    arn = logs.describe_log_groups(logGroupNamePrefix="flows")["logGroups"][0]["arn"]
+    for where, permission, status in (
+        ({"LogDestination": arn}, role, "SUCCESS"),
+        ({"LogGroupName": "flows"}, role, "SUCCESS"),
+        ({"LogDestination": arn.replace("flows", "none")}, role, "FAILED"),
+        ({"LogGroupName": "other"}, role, "FAILED"),
+        ({"LogGroupName": "flows"}, role + "-none", "FAILED"),
+    ):
+        made = ec2.create_flow_logs(
+            ResourceIds=[vpc],
+            ResourceType="VPC",
+            TrafficType="REJECT",
+            LogDestinationType="cloud-watch-logs",
+            DeliverLogsPermissionArn=permission,
+            MaxAggregationInterval=60,
+            **where,
+        )
+        (told,) = ec2.describe_flow_logs(FlowLogIds=made["FlowLogIds"])["FlowLogs"]
+        assert (told["DeliverLogsStatus"], told["MaxAggregationInterval"]) == (status, 60), where
+        assert ("DeliverLogsErrorMessage" in told) is (status == "FAILED")
+        ec2.delete_flow_logs(FlowLogIds=made["FlowLogIds"])
+
+
 def test_no_access_log_is_invented(client: Callable[[str], Any]) -> None:
     s3 = client("s3")
     for name in ("logged", "logs"):
