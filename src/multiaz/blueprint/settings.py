@@ -206,7 +206,8 @@ class Settings(BaseModel):
         bool,
         option(
             "Network",
-            "an endpoint for the rotation to reach Secrets Manager; off only where the subnets have another way",
+            "an endpoint for the rotation to reach Secrets Manager; off where the subnets have another way, "
+            "or the existing VPC such an endpoint",
         ),
     ] = True
     application_subnet_cidr: Annotated[str, option("Network", "where the application runs, inside the VPC")] = (
