@@ -5,13 +5,14 @@ moto is pinned exactly; a new version is taken by running that test first.
 
 from __future__ import annotations
 
+import json
 import os
 import threading
 from collections.abc import Iterable
 from importlib.metadata import version
 from typing import Any
 
-from multiaz.cloud import moto_monitoring
+from multiaz.cloud import moto_monitoring, policy
 from multiaz.cloud.bodies import Bodies
 from multiaz.cloud.service import ACCOUNT_ID
 
@@ -46,6 +47,7 @@ def apply(bodies: Bodies) -> None:
             _no_rsa_key_for_symmetric_keys()
             _s3_takes_system_tags()
             _s3_judges_no_policy()
+            _s3_reads_policies_of_log_buckets()
             _s3_invents_no_access_logs()
             _alarms_begin_without_data()
             _messages_stay_here()
@@ -155,6 +157,35 @@ def _s3_judges_no_policy() -> None:
 
     bucket: Any = FakeBucket
     bucket.get_permission = lambda self, action, resource: PermissionResult.NEUTRAL
+
+
+def _s3_reads_policies_of_log_buckets() -> None:
+    """moto fails on a policy with `"Principal": "*"` (as in a Deny for plain HTTP) when a bucket is to log into
+    the bucket that has it, and reads no list of services or resources."""
+    from moto.s3.models import FakeBucket
+
+    def lets_logs_in(target_bucket: Any, target_prefix: str | None) -> bool:
+        document = json.loads(target_bucket.policy) if target_bucket.policy else {}
+        key = f"arn:{target_bucket.partition}:s3:::{target_bucket.name}/{target_prefix or ''}log"
+
+        def fits(statement: dict[str, Any]) -> bool:
+            principal = statement.get("Principal", {})
+            services = _listed(principal.get("Service", []) if isinstance(principal, dict) else principal)
+            return (
+                statement.get("Effect") == "Allow"
+                and bool({"*", "logging.s3.amazonaws.com"} & set(services))
+                and any(policy.like("s3:putobject", action.lower()) for action in _listed(statement.get("Action", [])))
+                and any(policy.like(key, resource) for resource in _listed(statement.get("Resource", [])))
+            )
+
+        return any(fits(statement) for statement in _listed(document.get("Statement", [])))
+
+    bucket: Any = FakeBucket
+    bucket._log_permissions_enabled_policy = staticmethod(lets_logs_in)
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
 
 
 def _s3_invents_no_access_logs() -> None:

@@ -428,9 +428,17 @@ def test_no_access_log_is_invented(client: Callable[[str], Any]) -> None:
     for name in ("logged", "logs"):
         s3.create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": REGION})
     allow = {"Effect": "Allow", "Principal": {"Service": "logging.s3.amazonaws.com"}, "Action": "s3:PutObject"}
-    statement = {**allow, "Resource": "arn:aws:s3:::logs/*"}
-    s3.put_bucket_policy(Bucket="logs", Policy=json.dumps({"Version": "2012-10-17", "Statement": [statement]}))
+    deny = {"Effect": "Deny", "Principal": "*", "Action": "s3:*", "Resource": "arn:aws:s3:::logs/*"}
+    plain = {**deny, "Condition": {"Bool": {"aws:SecureTransport": "false"}}}
     enabled = {"LoggingEnabled": {"TargetBucket": "logs", "TargetPrefix": "p/"}}
+    for resource, lets_in in (("logs/q/*", False), (["logs/q/*", "logs/p/*"], True), ("logs/*", True)):
+        names = resource if isinstance(resource, list) else [resource]
+        statements = [plain, {**allow, "Resource": [f"arn:aws:s3:::{name}" for name in names]}]
+        document = json.dumps({"Version": "2012-10-17", "Statement": statements})
+        s3.put_bucket_policy(Bucket="logs", Policy=document)
+        if not lets_in:
+            with pytest.raises(ClientError, match="InvalidTargetBucketForLogging"):
+                s3.put_bucket_logging(Bucket="logged", BucketLoggingStatus=enabled)
     s3.put_bucket_logging(Bucket="logged", BucketLoggingStatus=enabled)
     s3.put_object(Bucket="logged", Key="k", Body=b"x")
     assert s3.list_objects_v2(Bucket="logged")["KeyCount"] == 1
