@@ -11,11 +11,16 @@ from multiaz.rules.template import Problem, Template
 
 
 def check(template: Template) -> Iterator[Problem]:
-    """Judged where both figures are known and single."""
+    """Judged where both figures are known and single; equal figures turn autoscaling off."""
     for instance in rds.instances(template):
         allocated, most = instance.choices("AllocatedStorage"), instance.choices("MaxAllocatedStorage")
         size, limit = allocated[0].number, most[0].number
-        if len(allocated) == len(most) == 1 and size is not None and limit is not None and limit < 1.1 * size:
+        if (
+            len(allocated) == len(most) == 1
+            and size is not None
+            and limit is not None
+            and size != limit < 11 * size / 10
+        ):
             text = f"MaxAllocatedStorage {limit:g} is less than 1.1 times AllocatedStorage {size:g}"
             yield Problem(most[0].path, text)
 
