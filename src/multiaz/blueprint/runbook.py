@@ -1,7 +1,7 @@
 """The commands of the runbook: bodies of Fn::Sub, so that the deployed stack prints them with its own names.
 
-They run in a POSIX shell with the AWS command line and psql. Identifiers made by a command end in the time
-in UTC, so that it can be pasted twice.
+They run in a POSIX shell with the AWS command line, psql and multiaz itself. Identifiers made by a command end
+in the time in UTC, so that it can be pasted twice.
 """
 
 from __future__ import annotations
@@ -30,11 +30,13 @@ def _psql(member: Member, user: str) -> str:
     return f'psql "host={at}.Address}} port={at}.Port}} dbname=${{DBName}} user={user} sslmode=verify-full"'
 
 
-def _token(member: Member) -> str:
+def _token(member: Member, user: str) -> str:
     at = f"${{{member.logical_id}.Endpoint"
-    return (
-        f"{AWS_RDS} generate-db-auth-token --hostname {at}.Address}} --port {at}.Port}} --username ${{WriterUsername}}"
-    )
+    return f"{AWS_RDS} generate-db-auth-token --hostname {at}.Address}} --port {at}.Port}} --username {user}"
+
+
+def _psql_with_token(member: Member, user: str) -> str:
+    return f'PGPASSWORD="$({_token(member, user)})" {_psql(member, user)}'
 
 
 _READ_CREDENTIALS = (
@@ -42,11 +44,14 @@ _READ_CREDENTIALS = (
     "--query SecretString --output text"
 )
 _MASTER = "${DBMasterUsername}"
+_WRITER = "${WriterUsername}"
+_READER = "${ReaderUsername}"
 
 
 def commands(s: Settings) -> tuple[Command, ...]:
     """The runbook of a stack, in the order it is printed."""
-    primary = members(s)[0]
+    primary, *readers = members(s)
+    reader = readers[0] if readers else primary
     return (
         Command(
             "PasswordCommand",
@@ -65,15 +70,24 @@ def commands(s: Settings) -> tuple[Command, ...]:
             for member in members(s)
         ),
         Command(
-            "GrantIAMUserCommand",
-            "once, as master user: make the user that logs in with IAM tokens",
-            f"{_psql(primary, _MASTER)} -c 'CREATE USER ${{WriterUsername}}' -c 'GRANT rds_iam TO ${{WriterUsername}}'",
+            "BootstrapCommand",
+            "once, and after migrations: the application's database users and their rights",
+            "multiaz bootstrap --region ${AWS::Region} --stack ${AWS::StackName}",
         ),
-        Command("IAMTokenCommand", "IAM token for the primary, valid for 15 minutes", _token(primary)),
         Command(
-            "ConnectIAMCommand",
-            "psql to the primary with an IAM token instead of a password",
-            f'PGPASSWORD="$({_token(primary)})" {_psql(primary, "${WriterUsername}")}',
+            "IAMTokenCommand",
+            "IAM token of the writer for the primary, valid for 15 minutes",
+            _token(primary, _WRITER),
+        ),
+        Command(
+            "ConnectWriterCommand",
+            "psql to the primary as the writer, with an IAM token",
+            _psql_with_token(primary, _WRITER),
+        ),
+        Command(
+            "ConnectReaderCommand",
+            f"psql to the {reader.label} as the reader, with an IAM token",
+            _psql_with_token(reader, _READER),
         ),
         Command(
             "SnapshotCommand",
@@ -94,7 +108,8 @@ def commands(s: Settings) -> tuple[Command, ...]:
             "RestoreCommand",
             "restore the newest restorable moment into a new instance (else add --restore-time)",
             f"{AWS_RDS} restore-db-instance-to-point-in-time --source-db-instance-identifier {PRIMARY_ID} "
-            f"--target-db-instance-identifier {PRIMARY_ID}-{NOW} --use-latest-restorable-time --multi-az "
+            f"--target-db-instance-identifier {PRIMARY_ID}-{NOW} --use-latest-restorable-time "
+            f"{'--multi-az' if s.multi_az else '--no-multi-az'} "
             "--db-instance-class ${DBInstanceClass} --db-subnet-group-name ${DBSubnetGroup} "
             "--vpc-security-group-ids ${DBSecurityGroup.GroupId} --db-parameter-group-name ${DBParameterGroup} "
             "--no-publicly-accessible --enable-iam-database-authentication --copy-tags-to-snapshot "
@@ -104,6 +119,13 @@ def commands(s: Settings) -> tuple[Command, ...]:
             "FailoverCommand",
             "fail over to the standby now",
             f"{AWS_RDS} reboot-db-instance --db-instance-identifier {PRIMARY_ID} --force-failover",
+        ),
+        Command(
+            "AllowDeletionCommand",
+            "before the stack is deleted: take the deletion protection off every instance",
+            f"for id in {' '.join(f'${{{member.logical_id}}}' for member in members(s))}; do "
+            f'{AWS_RDS} modify-db-instance --db-instance-identifier "$id" --no-deletion-protection '
+            "--apply-immediately; done",
         ),
         Command(
             "EventsCommand",

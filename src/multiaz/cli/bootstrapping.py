@@ -16,11 +16,12 @@ def bootstrap(
     stack: str | None,
     suffix: str | None,
     config: str | None,
+    region: str | None,
     schemas: Sequence[str],
     print_only: bool,
 ) -> None:
     """Make the application's database roles, or print how."""
-    fleet = fleet_of(stack_named(stack, suffix, config))
+    fleet = fleet_of(stack_named(stack, suffix, config), region=region)
     if print_only:
         text = fleet.bootstrap_sql(schemas)
         output.result({"stack": fleet.stack_name, "sql": text}, lambda: output.line(text.rstrip("\n")))

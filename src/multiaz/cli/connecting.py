@@ -28,10 +28,11 @@ def psql(
     stack: str | None,
     suffix: str | None,
     config: str | None,
+    region: str | None,
     arguments: Sequence[str],
 ) -> int:
     """Run psql and return its exit code; with --json say how to connect instead."""
-    fleet = fleet_of(stack_named(stack, suffix, config))
+    fleet = fleet_of(stack_named(stack, suffix, config), region=region)
     credentials = fleet.credentials(instance)
     root = fleet.root_certificate
     if output.as_json:

@@ -46,11 +46,17 @@ def _ignore(_: str) -> None:
     """Progress nobody needs: the cloud runs already."""
 
 
-def fleet_of(stack: str, *, template_bucket: str | None = None) -> Fleet:
-    """The stack in the local cloud. Raises NotFound if that does not run."""
+def fleet_of(stack: str, *, region: str | None = None, template_bucket: str | None = None) -> Fleet:
+    """The stack in the local cloud, or with a region where AWS's own variables lead.
+
+    Raises NotFound if the local cloud is meant and does not run.
+    """
     from multiaz.fleet.access import Access
     from multiaz.fleet.fleet import Fleet
 
+    if region is not None:
+        # Credentials, endpoint and root certificate (PGSSLROOTCERT) are those of the environment, as for the aws CLI.
+        return Fleet(Access(region=region), stack)
     require_cloud()
     if local.running_cloud(home()) is None:
         raise NotFound(

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 COLUMNS = ("NAME", "ROLE", "ZONE", "STATUS", "ENDPOINT", "LAG", "SYNC")
 
 
-def status(output: Output, *, stack: str | None, suffix: str | None, config: str | None) -> None:
+def status(output: Output, *, stack: str | None, suffix: str | None, config: str | None, region: str | None) -> None:
     """Show the stack's instances."""
-    found = fleet_of(stack_named(stack, suffix, config)).status()
+    found = fleet_of(stack_named(stack, suffix, config), region=region).status()
     output.result(found.as_dict(), lambda: show_status(output, found))
 
 

@@ -232,12 +232,13 @@ def status(
     stack: options.Stack = None,
     suffix: options.Suffix = None,
     config: options.Config = None,
+    region: options.Region = None,
     json: options.Json = False,
 ) -> None:
     """Show the instances: role, zone, status, endpoint, lag, whether the standby is in sync."""
     from multiaz.cli import looking
 
-    looking.status(Output(json), stack=stack, suffix=suffix, config=config)
+    looking.status(Output(json), stack=stack, suffix=suffix, config=config, region=region)
 
 
 @app.command()
@@ -247,6 +248,7 @@ def psql(
     stack: options.Stack = None,
     suffix: options.Suffix = None,
     config: options.Config = None,
+    region: options.Region = None,
     json: options.Json = False,
 ) -> None:
     """Open psql as the master user, certificate verified. What follows -- goes to psql.
@@ -256,7 +258,13 @@ def psql(
     from multiaz.cli import connecting
 
     code = connecting.psql(
-        Output(json), instance=instance, stack=stack, suffix=suffix, config=config, arguments=context.obj or ()
+        Output(json),
+        instance=instance,
+        stack=stack,
+        suffix=suffix,
+        config=config,
+        region=region,
+        arguments=context.obj or (),
     )
     raise typer.Exit(code)
 
@@ -266,6 +274,7 @@ def bootstrap(
     stack: options.Stack = None,
     suffix: options.Suffix = None,
     config: options.Config = None,
+    region: options.Region = None,
     schema: options.Schemas = None,
     print_: Annotated[bool, typer.Option("--print", help="Only print the SQL, names filled in.")] = False,
     json: options.Json = False,
@@ -277,7 +286,7 @@ def bootstrap(
     from multiaz.cli import bootstrapping
 
     bootstrapping.bootstrap(
-        Output(json), stack=stack, suffix=suffix, config=config, schemas=schema or (), print_only=print_
+        Output(json), stack=stack, suffix=suffix, config=config, region=region, schemas=schema or (), print_only=print_
     )
 
 
@@ -286,12 +295,13 @@ def failover(
     stack: options.Stack = None,
     suffix: options.Suffix = None,
     config: options.Config = None,
+    region: options.Region = None,
     json: options.Json = False,
 ) -> None:
     """Reboot the primary with failover, and measure for how long writes stop."""
     from multiaz.cli import failing
 
-    failing.failover(Output(json), stack=stack, suffix=suffix, config=config)
+    failing.failover(Output(json), stack=stack, suffix=suffix, config=config, region=region)
 
 
 @app.command()

@@ -17,6 +17,14 @@ Config = Annotated[
     str | None,
     typer.Option("--config", metavar="FILE", help="File of settings; by default multiaz.toml in this folder."),
 ]
+Region = Annotated[
+    str | None,
+    typer.Option(
+        "--region",
+        metavar="REGION",
+        help="The stack is on AWS, in this region; credentials as for the aws CLI. By default: the local cloud.",
+    ),
+]
 Port = Annotated[
     int | None,
     typer.Option("--port", min=1, max=65535, help="Port of the AWS endpoint; by default 4566, then as before."),

@@ -194,9 +194,11 @@ def test_a_connect_policy_for_every_replica_there_can_be_is_short_enough_for_iam
 
 def test_iam_login_is_not_for_the_master_user(document: dict[str, Any]) -> None:
     parameters = document["Parameters"]
-    assert parameters["WriterUsername"]["Default"] != parameters["DBMasterUsername"]["Default"]
-    granted = document["Outputs"]["GrantIAMUserCommand"]["Value"]["Fn::Sub"]
-    assert "GRANT rds_iam TO ${WriterUsername}" in granted
+    names = {parameters[name]["Default"] for name in ("WriterUsername", "ReaderUsername", "DBMasterUsername")}
+    assert len(names) == 3
+    tokens = [o["Value"]["Fn::Sub"] for o in document["Outputs"].values() if "auth-token" in str(o["Value"])]
+    assert tokens
+    assert all("--username ${DBMasterUsername}" not in command for command in tokens)
 
 
 def test_the_password_is_rotated(document: dict[str, Any]) -> None:

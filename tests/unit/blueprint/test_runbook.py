@@ -8,10 +8,12 @@ from typing import Any
 
 import botocore.session
 import pytest
+import typer.main
 from botocore import xform_name
 
 from multiaz.blueprint import settings_from
 from multiaz.blueprint.runbook import Command, commands
+from multiaz.cli.main import app
 
 COMMANDS = commands(settings_from({}))
 
@@ -40,7 +42,10 @@ def test_the_shell_can_parse_it(command: Command) -> None:
 def test_operations_and_options_exist(command: Command) -> None:
     session = botocore.session.get_session()
     found = re.findall(r"aws (rds|secretsmanager|cloudwatch) --region us-east-1 ([a-z-]+)", printed(command))
-    assert found or printed(command).startswith("psql ")
+    assert found or printed(command).startswith(("psql ", "multiaz "))
+    if printed(command).startswith("multiaz "):
+        _check_our_own(printed(command))
+        return
     options = set(re.findall(r" --([a-z0-9-]+)", printed(command))) - GLOBAL_OPTIONS
     known: set[str] = set()
     for service, operation in found:
@@ -55,6 +60,15 @@ def test_operations_and_options_exist(command: Command) -> None:
             option = xform_name(name, "-")
             known |= {option, f"no-{option}"} if shape.type_name == "boolean" else {option}
     assert options <= known
+
+
+def _check_our_own(command: str) -> None:
+    """The program knows the command and its options."""
+    _, name, *words = command.split()
+    told = typer.main.get_command(app)
+    leaf = told.commands[name]  # type: ignore[attr-defined]
+    known = {option for parameter in leaf.params for option in parameter.opts}
+    assert {word for word in words if word.startswith("--")} <= known
 
 
 def test_identifiers_end_in_the_time_and_fit(document: dict[str, Any]) -> None:

@@ -1,0 +1,110 @@
+"""Every command of the runbook, run exactly as the deployed stack prints it, by somebody at a shell.
+
+What this cloud has no API for yet must fail by saying so, not by succeeding.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from multiaz.blueprint import settings_from
+from multiaz.blueprint.runbook import commands
+from person import Person
+
+NOT_YET = {
+    "SnapshotCommand": "CreateDBSnapshot",
+    "ExportCommand": "StartExportTask",
+    "RestoreCommand": "RestoreDBInstanceToPointInTime",
+}
+"""Output to the operation this cloud refuses by name."""
+BEFORE = {
+    "ConnectPrimaryCommand": "PasswordCommand",
+    "ConnectReplica1Command": "PasswordCommand",
+    "ConnectReplica2Command": "PasswordCommand",
+}
+"""Commands that use what another put into the shell."""
+SQL = "select current_user || ' ' || pg_is_in_recovery()"
+EXPECTED = {
+    "PasswordCommand": "",
+    "ConnectPrimaryCommand": "dbadmin false",
+    "ConnectReplica1Command": "dbadmin true",
+    "ConnectReplica2Command": "dbadmin true",
+    "BootstrapCommand": "app_writer writes, app_reader reads",
+    "IAMTokenCommand": "X-Amz-Signature=",
+    "ConnectWriterCommand": "app_writer false",
+    "ConnectReaderCommand": "app_reader true",
+    "AllowDeletionCommand": "DeletionProtection",
+    "FailoverCommand": "ecommerce-db-primary-dev",
+    "EventsCommand": "Events",
+    "AlarmsCommand": "",
+}
+"""What each prints, among other things; psql is asked SQL."""
+
+
+class Shell:
+    """A shell with what `multiaz env` prints, the project's programs on its path, and nothing else of ours."""
+
+    def __init__(self, person: Person) -> None:
+        lines = person.run("env")
+        assert lines.returncode == 0, lines.stderr
+        psql = next((person.home / "postgres").glob("*/bin/psql"))
+        folders = (Path(sys.executable).parent, psql.parent)
+        path = os.pathsep.join([*map(str, folders), os.environ["PATH"]])
+        self._lines = lines.stdout + f"export PATH={shlex.quote(path)}\n"
+        self._environment = person.environment
+        stack = person.client("cloudformation").describe_stacks(StackName="ecommerce-dev")["Stacks"][0]
+        self.outputs = {told["OutputKey"]: told["OutputValue"] for told in stack["Outputs"]}
+
+    def run(self, name: str) -> subprocess.CompletedProcess[str]:
+        """The output's command, letter by letter, after the one it needs; psql reads SQL."""
+        needed = self.outputs[BEFORE[name]] + "\n" if name in BEFORE else ""
+        return subprocess.run(
+            ["sh", "-c", self._lines + needed + self.outputs[name]],
+            input=SQL if "psql " in self.outputs[name] else "",
+            env=self._environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+
+
+@pytest.fixture(scope="module")
+def shell(module_home_folder: Path, free_port: Callable[[], int]) -> Iterator[Shell]:
+    """Somebody's shell after `multiaz up`."""
+    somebody = Person(module_home_folder / "home", free_port())
+    done = somebody.run("up", "--port", str(somebody.port))
+    try:
+        assert done.returncode == 0, done.stdout + done.stderr + somebody.logs()
+        yield Shell(somebody)
+    finally:
+        somebody.run("down", "--all", "--yes")
+
+
+NAMES = [command.name for command in commands(settings_from({"preset": "test"}))]
+
+
+def test_every_command_of_the_runbook_is_run_here() -> None:
+    assert sorted(NAMES) == sorted(EXPECTED | NOT_YET)
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name in EXPECTED])
+def test_it_runs_as_printed(shell: Shell, name: str) -> None:
+    done = shell.run(name)
+    assert done.returncode == 0, shell.outputs[name] + "\n" + done.stderr
+    assert EXPECTED[name] in done.stdout
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name in NOT_YET])
+def test_what_this_cloud_cannot_do_yet_is_refused_by_name(shell: Shell, name: str) -> None:
+    done = shell.run(name)
+    assert done.returncode != 0
+    assert re.search(rf"when calling the {NOT_YET[name]} operation: .*not available", done.stderr), done.stderr
