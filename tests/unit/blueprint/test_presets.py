@@ -38,6 +38,7 @@ def test_presets_differ_in_the_stated_places_of_the_template_only(
         "/Description",
         *(f"/Resources/{name}/Properties/DeletionProtection" for name in instances),
         "/Resources/PrimaryDB/Properties/MultiAZ",
+        "/Outputs/RestoreCommand/Value/Fn::Sub",  # --multi-az
         *(f"/Parameters/{name}/Default" for name in SIZES),
         *(path for path in first if path.endswith("/RetentionInDays")),
         *(
