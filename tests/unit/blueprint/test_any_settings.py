@@ -6,7 +6,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from chosen_settings import SETTINGS, values
-from multiaz.blueprint import Settings, lint, settings_from, synthesize
+from multiaz.blueprint import Settings, settings_from, synthesize
+from multiaz.rules import lint
 
 RESOURCES, PARAMETERS, OUTPUTS, BYTES = 500, 200, 200, 1_048_576
 """Source: AWS CloudFormation user guide, Quotas."""
