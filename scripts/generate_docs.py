@@ -18,7 +18,24 @@ def rules() -> str:
     return described()
 
 
+def blueprint() -> str:
+    from multiaz.blueprint import settings_from
+    from multiaz.blueprint.explanation import explain
+
+    head = """# The blueprint
+
+Made by `make docs` from the code (`src/multiaz/blueprint/explanation.py`): what `multiaz synth --explain --preset prod`
+prints. The same for your own settings: `multiaz synth --explain --set NAME=VALUE`.
+
+Settings come from `multiaz.toml`, the environment and flags, see [cli.md](cli.md#settings). The rules a template is
+checked against are in [rules.md](rules.md).
+
+"""
+    return head + explain(settings_from({})).rstrip() + "\n"
+
+
 DOCUMENTS: dict[str, Callable[[], str]] = {
+    "docs/blueprint.md": blueprint,
     "docs/rules.md": rules,
 }
 """Path below the project's folder to the function that makes the text."""

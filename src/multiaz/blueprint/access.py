@@ -19,7 +19,7 @@ EXPORT_KEY_ACTIONS = [
 
 
 def access(s: Settings) -> list[Any]:
-    """Every role and policy but those of the bucket's clean-up."""
+    """Enhanced Monitoring, snapshot export, and login with an IAM token as writer or reader on every instance."""
     return [*([] if s.monitoring_role_arn else _enhanced_monitoring()), *_snapshot_export(), *_application(s)]
 
 

@@ -22,7 +22,7 @@ EXTENDED_SUPPORT = "open-source-rds-extended-support"
 
 
 def database(s: Settings) -> list[Any]:
-    """Everything that is PostgreSQL."""
+    """Subnet group, parameter groups, the primary with its standby, and the read replicas in zones in turn."""
     readers = [_replica(s, member) for member in replicas(s)]
     return [_subnet_group(s), *_parameter_groups(s), _primary(s, members(s)[0]), *readers]
 

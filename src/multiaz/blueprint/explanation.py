@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 from multiaz.blueprint import constraints
 from multiaz.blueprint.alarms import ALARMS, Alarm
@@ -18,7 +18,7 @@ from multiaz.blueprint.instance_classes import INSTANCE_CLASSES
 from multiaz.blueprint.presets import ROWS
 from multiaz.blueprint.settings import Settings
 from multiaz.blueprint.suppressions import SUPPRESSIONS
-from multiaz.blueprint.synthesis import Blueprint, synthesize
+from multiaz.blueprint.synthesis import SECTIONS, Blueprint, synthesize
 from multiaz.blueprint.tuning import TUNED_PARAMETERS
 
 
@@ -71,7 +71,7 @@ def _settings(s: Settings) -> Iterator[Table]:
 
 def _bounds(field: Any) -> str:
     """Bounds of a number, length or form as pydantic holds them."""
-    words = []
+    words = [", ".join(map(str, get_args(field.annotation)))] if get_origin(field.annotation) is Literal else []
     for rule in field.metadata:
         for name, word in (("ge", "≥"), ("le", "≤"), ("max_length", "length ≤")):
             value = getattr(rule, name, None)
@@ -121,7 +121,12 @@ def _resources(blueprint: Blueprint, found: dict[str, dict[str, Any]]) -> Iterat
             )
             for name in names
         )
-        yield Table(f"Resources: {heading}", "", ("logical id", "type", "deleted with the stack", "only if"), rows)
+        yield Table(
+            f"Resources: {heading}",
+            _first_line(SECTIONS[heading].__doc__),
+            ("logical id", "type", "deleted with the stack", "only if"),
+            rows,
+        )
 
 
 def _tuning() -> Table:

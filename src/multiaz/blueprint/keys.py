@@ -14,7 +14,7 @@ TEST_PENDING_DAYS = 7
 
 
 def keys(s: Settings) -> list[Any]:
-    """The key and its alias, unless an ARN was given.
+    """One key for all that is stored, rotated, and its alias; none where an ARN is given.
 
     Where a snapshot or the bucket is kept, the key is kept too: without it they are noise.
     """

@@ -26,7 +26,7 @@ def log_group_id(member: Member, log: str) -> str:
 
 
 def log_groups(s: Settings) -> list[Any]:
-    """Two for each instance, one for the password rotation function."""
+    """Log groups that expire and go with the stack: two for each instance, one for the password rotation function."""
     groups = [
         log_group(s, log_group_id(member, log), Sub(f"/aws/rds/instance/{member.name}/{log}"))
         for member in members(s)

@@ -38,6 +38,11 @@ class Member:
         return "primary" if self.is_primary else f"replica {self.number}"
 
     @property
+    def phrase(self) -> str:
+        """The label as it stands in a sentence."""
+        return "the primary" if self.is_primary else self.label
+
+    @property
     def word(self) -> str:
         """Its word in names of exports and outputs."""
         return "Primary" if self.is_primary else f"Replica{self.number}"

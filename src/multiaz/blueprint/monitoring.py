@@ -23,7 +23,7 @@ COMPARISON = {"above": "GreaterThanThreshold", "below": "LessThanThreshold"}
 
 
 def monitoring(s: Settings) -> list[Any]:
-    """Everything that watches and tells."""
+    """Topic, alarms with actions on every instance, composite alarms, event subscriptions, dashboard."""
     return [
         *_topic(),
         *(_composite(composite, s) for composite in composites(s)),

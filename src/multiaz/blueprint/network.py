@@ -13,7 +13,7 @@ from multiaz.blueprint.subnets import association_names, subnets
 
 
 def network(s: Settings) -> list[Any]:
-    """Everything of the network."""
+    """Private subnets in separate zones (or existing ones), ways in and out, security groups, flow logs."""
     return [*subnets(s), *nat(s), *security_groups(s), *endpoints(s), *flow_logs(s)]
 
 

@@ -103,13 +103,13 @@ def _endpoints(s: Settings) -> list[StackOutput]:
             ),
             StackOutput(
                 f"{member.logical_id}Port",
-                f"port of the {member.label}",
+                f"port of {member.phrase}",
                 GetAtt(member.logical_id, "Endpoint.Port"),
                 f"{word}Port",
             ),
             StackOutput(
                 f"{member.logical_id}ResourceId",
-                f"resource id of the {member.label}, for policies and Performance Insights",
+                f"resource id of {member.phrase}, for policies and Performance Insights",
                 GetAtt(member.logical_id, "DbiResourceId"),
                 f"{word}ResourceId",
             ),

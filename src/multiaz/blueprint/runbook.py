@@ -62,9 +62,7 @@ def commands(s: Settings) -> tuple[Command, ...]:
         *(
             Command(
                 f"Connect{member.word}Command",
-                f"psql to the {member.label} as master user"
-                if member.is_primary
-                else f"psql to {member.label} as master user",
+                f"psql to {member.phrase} as master user",
                 _psql(member, _MASTER),
             )
             for member in members(s)
@@ -86,7 +84,7 @@ def commands(s: Settings) -> tuple[Command, ...]:
         ),
         Command(
             "ConnectReaderCommand",
-            f"psql to the {reader.label} as the reader, with an IAM token",
+            f"psql to {reader.phrase} as the reader, with an IAM token",
             _psql_with_token(reader, _READER),
         ),
         Command(

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from types import MappingProxyType
 from typing import Any
 
 from troposphere import Template
@@ -27,6 +28,21 @@ from multiaz.blueprint.yaml_text import INDENT, lines
 _RESOURCE_ORDER = (
     *("Type", "Metadata", "Condition", "DependsOn", "DeletionPolicy", "UpdateReplacePolicy", "Properties"),
 )
+
+
+SECTIONS: Mapping[str, Callable[[Settings], list[Any]]] = MappingProxyType(
+    {
+        "Network": network,
+        "Keys": keys,
+        "Credentials": credentials,
+        "Roles and policies": access,
+        "Logs": log_groups,
+        "Database": database,
+        "Backups": backups,
+        "Monitoring": monitoring,
+    }
+)
+"""The parts of the template under their headings, in order; each says in its docstring what it makes."""
 
 
 @dataclass(frozen=True)
@@ -95,16 +111,7 @@ def synthesize(settings: Settings) -> Blueprint:
     for name, condition in parameters.conditions().items():
         template.add_condition(name, condition)
 
-    resource_sections = {
-        "Network": network(settings),
-        "Keys": keys(settings),
-        "Credentials": credentials(settings),
-        "Roles and policies": access(settings),
-        "Logs": log_groups(settings),
-        "Database": database(settings),
-        "Backups": backups(settings),
-        "Monitoring": monitoring(settings),
-    }
+    resource_sections = {heading: part(settings) for heading, part in SECTIONS.items()}
     _accept([resource for resources in resource_sections.values() for resource in resources])
     for resources in resource_sections.values():
         for resource in resources:
