@@ -250,14 +250,40 @@ def test_down_leaves_no_process_and_no_data(home_folder: Path, free_port: Callab
     assert somebody.ask("down", "--suffix", "gone", "--yes", code=ExitCode.NOT_FOUND)["error"] == "NotFound"
 
 
-def test_a_second_stack_stands_beside_the_first_and_goes_alone(person: Person) -> None:
+def buckets_of(person: Person, stack: str) -> list[str]:
+    described = person.client("cloudformation").describe_stack_resources(StackName=stack)["StackResources"]
+    return [each["PhysicalResourceId"] for each in described if each["ResourceType"] == "AWS::S3::Bucket"]
+
+
+def fill(person: Person, bucket: str) -> None:
+    """All that keeps a bucket from being deleted: objects, old versions, delete markers, an unfinished upload."""
+    s3 = person.client("s3")
+    for number in range(3):
+        s3.put_object(Bucket=bucket, Key=f"export/{number}", Body=b"first")
+        s3.put_object(Bucket=bucket, Key=f"export/{number}", Body=b"second")
+    s3.delete_object(Bucket=bucket, Key="export/0")
+    upload = s3.create_multipart_upload(Bucket=bucket, Key="export/unfinished")["UploadId"]
+    s3.upload_part(Bucket=bucket, Key="export/unfinished", UploadId=upload, PartNumber=1, Body=b"part")
+    found = s3.list_object_versions(Bucket=bucket)
+    assert (len(found["Versions"]), len(found["DeleteMarkers"])) == (6, 1)
+    assert len(s3.list_multipart_uploads(Bucket=bucket)["Uploads"]) == 1
+
+
+def test_a_second_stack_stands_beside_the_first_and_goes_alone_with_all_its_buckets_hold(person: Person) -> None:
     before = person.ask("psql")
     assert person.ask("up", "--suffix", "two")["created"]
     assert person.ask("psql", "--suffix", "two")["host"] != before["host"]
+    kept, going = buckets_of(person, "ecommerce-dev"), buckets_of(person, "ecommerce-two")
+    assert (len(kept), len(going)) == (2, 2)
+    for bucket in (kept[0], *going):
+        fill(person, bucket)
     told = person.ask("down", "--suffix", "two", "--yes")
     assert (told["stack"], told["home_removed"]) == ("ecommerce-two", None)
     assert told["local_cloud_kept_for"] == ["the stack ecommerce-dev"]
-    assert any("KMS key" in kept for kept in told["kept"])
+    assert any("KMS key" in what for what in told["kept"])
+    s3 = person.client("s3")
+    assert {bucket["Name"] for bucket in s3.list_buckets()["Buckets"]} == set(kept)
+    assert len(s3.list_object_versions(Bucket=kept[0])["Versions"]) == 6, "the other stack's are untouched"
     assert person.ask("psql") == before
     assert person.value("primary", "select 1") == "1"
 

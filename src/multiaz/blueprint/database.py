@@ -118,8 +118,20 @@ def _primary(s: Settings, member: Member) -> Any:
         DBParameterGroupName=Ref("DBParameterGroup"),
         BackupRetentionPeriod=Ref("BackupRetentionDays"),
         PreferredBackupWindow=Ref("PreferredBackupWindow"),
+        **_copies(s),
         Tags=tags(f"db-{member.short_name}", Role="primary"),
     )
+
+
+def _copies(s: Settings) -> dict[str, Any]:
+    """Automated backups in another region, as old as those at home. Source: AWS::RDS::DBInstance."""
+    if not s.backup_copy_region:
+        return {}
+    return {
+        "AutomaticBackupReplicationRegion": s.backup_copy_region,
+        "AutomaticBackupReplicationKmsKeyId": s.backup_copy_kms_key_arn,
+        "AutomaticBackupReplicationRetentionPeriod": Ref("BackupRetentionDays"),
+    }
 
 
 def _replica(s: Settings, member: Member) -> Any:

@@ -1,7 +1,12 @@
-"""The custom resource that empties the backup bucket when a test stack is deleted.
+"""The function that empties a bucket when a test stack is deleted.
 
 CloudFormation cannot delete a bucket that holds an object, an old version or a delete marker. The
 function below runs on AWS only; a local cloud recognises it by its hash and does the same natively.
+
+CloudFormation deletes a custom resource not only with its stack: also when an update takes it out of the
+template (keep_bucket turned on), and when an update that brought it (keep_bucket turned off) is rolled back. In
+both the bucket stays and must stay full. So the function asks the bucket: only one that has the tag is emptied,
+and CloudFormation changes a bucket's tags before it cleans up what left the template.
 """
 
 from __future__ import annotations
@@ -11,8 +16,19 @@ import hashlib
 EMPTY_BUCKET_CODE = """\
 import boto3
 import cfnresponse
+from botocore.exceptions import ClientError
 
 s3 = boto3.resource("s3")
+TAG = {"Key": "EmptyOnDeletion", "Value": "true"}
+
+
+def is_meant(name):
+    try:
+        return TAG in s3.BucketTagging(name).tag_set
+    except ClientError as error:
+        if error.response["Error"]["Code"] == "NoSuchTagSet":
+            return False
+        raise
 
 
 def empty(name, context):
@@ -33,7 +49,10 @@ def handler(event, context):
     status, reason = cfnresponse.SUCCESS, None
     try:
         if event["RequestType"] == "Delete":
-            empty(name, context)
+            if is_meant(name):
+                empty(name, context)
+            else:
+                print(name, "is kept: it is not tagged EmptyOnDeletion")
     except s3.meta.client.exceptions.NoSuchBucket:
         print(name, "is gone already")
     except Exception as error:
@@ -45,6 +64,8 @@ def handler(event, context):
 
 EMPTY_BUCKET_SHA256 = hashlib.sha256(EMPTY_BUCKET_CODE.encode()).hexdigest()
 """What a local cloud must list to perform this function natively."""
+EMPTY_ON_DELETION = "EmptyOnDeletion"
+"""Tag of a bucket that may be emptied; its value is true."""
 INLINE_CODE_LIMIT = 4096
 """Source: AWS::Lambda::Function Code, ZipFile. cfn-lint says 4 MB: the stricter figure is the older one."""
 RESOURCE_TYPE = "Custom::EmptyBucket"

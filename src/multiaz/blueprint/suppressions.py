@@ -22,7 +22,7 @@ class Suppression:
     ids: tuple[str, ...]
     """Ids of checks: CKV_AWS_…, AwsSolutions-…, MAZ…, or a rule of cfn-guard, all in capitals."""
     resources: tuple[str, ...]
-    """Logical ids, `*` for any characters, or types (`AWS::…`)."""
+    """Logical ids, also as patterns of fnmatch, or types (`AWS::…`)."""
     reason: str
     where: Mapping[str, object] = field(default_factory=dict)
     """Properties that must have these values: else the check passes, and must go on being asked."""
@@ -37,7 +37,8 @@ class Suppression:
 
 
 INSTANCES = ("AWS::RDS::DBInstance",)
-REPLICAS = ("ReadReplica*",)
+REPLICAS = ("ReadReplica[0-9]", "ReadReplica[0-9][0-9]")
+"""The instances, and not their alarms and log groups."""
 MULTI_AZ = ("CKV_AWS_157", "AwsSolutions-RDS3", "RDS_MULTI_AZ_SUPPORT")
 
 SUPPRESSIONS: tuple[Suppression, ...] = (
@@ -110,9 +111,34 @@ SUPPRESSIONS: tuple[Suppression, ...] = (
         "RDS itself names the log groups; they begin with RDS and are of this account and region",
     ),
     Suppression(
+        ("CKV_AWS_18", "AwsSolutions-S1", "S3_BUCKET_LOGGING_ENABLED"),
+        ("AccessLogBucket",),
+        "holds the access log: logged too it would write logs about its own logs without end",
+    ),
+    Suppression(
+        ("S3_DEFAULT_ENCRYPTION_KMS",),
+        ("AccessLogBucket",),
+        "encrypted with SSE-S3: S3 delivers access logs to no bucket with a KMS key",
+    ),
+    Suppression(
+        ("S3_BUCKET_DEFAULT_LOCK_ENABLED", "MAZ508"),
+        ("AccessLogBucket",),
+        "S3 delivers access logs to no bucket with object lock",
+    ),
+    Suppression(
+        ("S3_BUCKET_REPLICATION_ENABLED",),
+        ("AccessLogBucket",),
+        "tells who used a bucket that is not replicated itself",
+    ),
+    Suppression(
         ("AwsSolutions-IAM5",),
-        ("EmptyBucketPolicy",),
+        ("EmptyBucketPolicy", "EmptyBackupBucketPolicy"),
         "whatever the bucket holds must go before the bucket can",
+    ),
+    Suppression(
+        ("AwsSolutions-IAM4",),
+        ("BackupRole",),
+        "AWS Backup's own policy: what its service needs for a backup changes with the service",
     ),
     Suppression(
         ("CKV_AWS_115", "LAMBDA_CONCURRENCY_CHECK"),

@@ -9,6 +9,7 @@ import json
 import os
 import threading
 from collections.abc import Iterable
+from fnmatch import fnmatchcase
 from importlib.metadata import version
 from typing import Any
 
@@ -49,6 +50,7 @@ def apply(bodies: Bodies) -> None:
             _s3_judges_no_policy()
             _s3_reads_policies_of_log_buckets()
             _s3_invents_no_access_logs()
+            _s3_reads_any_policy_of_a_log_bucket()
             _alarms_begin_without_data()
             _messages_stay_here()
             _tags_go_with_what_they_name()
@@ -195,6 +197,34 @@ def _s3_invents_no_access_logs() -> None:
 
     backend: Any = S3Backend
     backend.log_incoming_request = lambda self, request, bucket_name: None
+
+
+def _s3_reads_any_policy_of_a_log_bucket() -> None:
+    """moto stumbles over a statement for everybody (`Principal: "*"`), as every bucket that refuses plain HTTP has."""
+    from moto.s3 import models
+
+    module: Any = models
+    deliverer = module.LOGGING_SERVICE_PRINCIPAL
+
+    def listed(value: Any) -> list[Any]:
+        return value if isinstance(value, list) else [value]
+
+    def lets_logs_in(target_bucket: Any, target_prefix: str | None) -> bool:
+        written = f"arn:{target_bucket.partition}:s3:::{target_bucket.name}/{target_prefix or ''}log"
+        document = json.loads(target_bucket.policy.decode()) if target_bucket.policy else {}
+        for statement in listed(document.get("Statement", [])):
+            who = statement.get("Principal")
+            if (
+                statement.get("Effect") == "Allow"
+                and isinstance(who, dict)
+                and deliverer in listed(who.get("Service"))
+                and any(fnmatchcase("s3:PutObject", action) for action in listed(statement.get("Action", [])))
+                and any(fnmatchcase(written, resource) for resource in listed(statement.get("Resource", [])))
+            ):
+                return True
+        return False
+
+    module.FakeBucket._log_permissions_enabled_policy = staticmethod(lets_logs_in)
 
 
 def _alarms_begin_without_data() -> None:

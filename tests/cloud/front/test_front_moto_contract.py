@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -443,6 +444,34 @@ def test_no_access_log_is_invented(client: Callable[[str], Any]) -> None:
     s3.put_object(Bucket="logged", Key="k", Body=b"x")
     assert s3.list_objects_v2(Bucket="logged")["KeyCount"] == 1
     assert s3.list_objects_v2(Bucket="logs")["KeyCount"] == 0
+
+
+def test_a_log_bucket_may_refuse_plain_http_to_everybody(client: Callable[[str], Any]) -> None:
+    s3 = client("s3")
+    for name in ("logged-too", "logs-too"):
+        s3.create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": REGION})
+    refuse = {
+        "Effect": "Deny",
+        "Principal": "*",
+        "Action": "s3:*",
+        "Resource": "arn:aws:s3:::logs-too/*",
+        "Condition": {"Bool": {"aws:SecureTransport": "false"}},
+    }
+    allow = {
+        "Effect": "Allow",
+        "Principal": {"Service": "logging.s3.amazonaws.com"},
+        "Action": ["s3:PutObject"],
+        "Resource": "arn:aws:s3:::logs-too/p/*",
+    }
+    both = [refuse, allow]
+    for statements, prefix, is_taken in ((both, "p/", True), (both, "q/", False), ([refuse], "p/", False)):
+        policy = {"Version": "2012-10-17", "Statement": statements}
+        s3.put_bucket_policy(Bucket="logs-too", Policy=json.dumps(policy))
+        s3.put_bucket_logging(Bucket="logged-too", BucketLoggingStatus={})
+        enabled = {"LoggingEnabled": {"TargetBucket": "logs-too", "TargetPrefix": prefix}}
+        with nullcontext() if is_taken else pytest.raises(ClientError, match="InvalidTargetBucketForLogging"):
+            s3.put_bucket_logging(Bucket="logged-too", BucketLoggingStatus=enabled)
+        assert ("LoggingEnabled" in s3.get_bucket_logging(Bucket="logged-too")) is is_taken
 
 
 @pytest.mark.parametrize(

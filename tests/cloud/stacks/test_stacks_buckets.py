@@ -10,7 +10,10 @@ from stacks_world import World
 from multiaz.blueprint.empty_bucket import EMPTY_BUCKET_CODE
 
 CAPABILITIES = ["CAPABILITY_NAMED_IAM"]
-VERSIONED = {"VersioningConfiguration": {"Status": "Enabled"}}
+VERSIONED = {
+    "VersioningConfiguration": {"Status": "Enabled"},
+    "Tags": [{"Key": "EmptyOnDeletion", "Value": "true"}],
+}
 RULES: list[dict[str, Any]] = [
     {"Id": "expire", "Status": "Enabled", "ExpirationInDays": 90},
     {
@@ -130,6 +133,19 @@ def test_two_buckets_are_emptied_by_one_function_and_both_go(world: World) -> No
     gone = world.deleted(stack["StackId"])
     assert gone["StackStatus"] == "DELETE_COMPLETE", world.events(stack["StackId"])[-8:]
     assert s3.list_buckets()["Buckets"] == []
+
+
+def test_a_bucket_without_the_tag_is_not_emptied(world: World) -> None:
+    """The function asks for it on AWS too: its custom resource may go while the bucket stays."""
+    template = pair()
+    del template["Resources"]["Backups"]["Properties"]["Tags"]
+    stack = world.made(template, Capabilities=CAPABILITIES)
+    made, s3 = world.outputs(stack), world.client("s3")
+    s3.put_object(Bucket=made["Backups"], Key="k", Body=b"x")
+    assert world.deleted(stack["StackId"])["StackStatus"] == "DELETE_FAILED"
+    (version,) = s3.list_object_versions(Bucket=made["Backups"])["Versions"]
+    s3.delete_object(Bucket=made["Backups"], Key="k", VersionId=version["VersionId"])
+    assert world.deleted(stack["StackId"])["StackStatus"] == "DELETE_COMPLETE", world.events(stack["StackId"])[-4:]
 
 
 def test_a_bucket_that_holds_something_and_has_no_emptier_stays(world: World) -> None:

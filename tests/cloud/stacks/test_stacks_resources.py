@@ -211,7 +211,7 @@ def everything(name: str) -> dict[str, Any]:
                         "RestrictPublicBuckets": True,
                     },
                     "OwnershipControls": {"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]},
-                    "Tags": [{"Key": "Name", "Value": "backups"}],
+                    "Tags": [{"Key": "Name", "Value": "backups"}, {"Key": "EmptyOnDeletion", "Value": "true"}],
                 },
             },
             "BucketPolicy": {

@@ -10,13 +10,20 @@ from typing import Any
 
 import boto3
 import pytest
+from botocore.exceptions import ClientError
 from moto import mock_aws
 
 from multiaz.blueprint import settings_from, to_yaml
-from multiaz.blueprint.empty_bucket import EMPTY_BUCKET_CODE, EMPTY_BUCKET_SHA256, INLINE_CODE_LIMIT
+from multiaz.blueprint.empty_bucket import (
+    EMPTY_BUCKET_CODE,
+    EMPTY_BUCKET_SHA256,
+    EMPTY_ON_DELETION,
+    INLINE_CODE_LIMIT,
+)
 from multiaz.cloud.stacks import known_functions
 
 BUCKET = "shop-backups"
+TAG = {"Key": EMPTY_ON_DELETION, "Value": "true"}
 
 
 class Answers(ModuleType):
@@ -63,6 +70,7 @@ def invoke(request: str, bucket: str = BUCKET, remaining_ms: int = 900_000) -> N
 def full_bucket(objects: int) -> Any:
     s3 = boto3.client("s3")
     s3.create_bucket(Bucket=BUCKET)
+    s3.put_bucket_tagging(Bucket=BUCKET, Tagging={"TagSet": [TAG]})
     s3.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
     for number in range(objects):
         s3.put_object(Bucket=BUCKET, Key=f"export/{number:05}", Body=b"1")
@@ -91,6 +99,37 @@ def test_nothing_is_removed_before_the_deletion(answers: Answers, request_type: 
     assert len(s3.list_object_versions(Bucket=BUCKET)["Versions"]) == 3
 
 
+@pytest.mark.parametrize("tags", [[], [{"Key": "Name", "Value": "x"}], [{**TAG, "Value": "false"}]], ids=str)
+def test_a_bucket_without_the_tag_is_left_as_it_is(answers: Answers, tags: list[dict[str, str]]) -> None:
+    """The custom resource goes also when keep_bucket is turned on, and when turning it off is rolled back."""
+    s3 = full_bucket(2)
+    s3.put_bucket_tagging(Bucket=BUCKET, Tagging={"TagSet": tags}) if tags else s3.delete_bucket_tagging(Bucket=BUCKET)
+    invoke("Delete")
+    assert answers.sent == [{"request": "Delete", "status": "SUCCESS", "id": BUCKET, "reason": None}]
+    assert len(s3.list_object_versions(Bucket=BUCKET)["Versions"]) == 3
+
+
+def test_a_refused_question_for_the_tags_is_told(answers: Answers, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither emptied nor taken for done."""
+    s3 = full_bucket(2)
+    real = boto3.resource
+
+    def refusing(service: str) -> Any:
+        resource = real(service)
+
+        def refuse(**_: Any) -> None:
+            raise ClientError({"Error": {"Code": "AccessDenied", "Message": "no"}}, "GetBucketTagging")
+
+        resource.meta.client.meta.events.register("before-call.s3.GetBucketTagging", refuse)
+        return resource
+
+    monkeypatch.setattr(boto3, "resource", refusing)
+    invoke("Delete")
+    assert answers.sent[0]["status"] == "FAILED"
+    assert "AccessDenied" in answers.sent[0]["reason"]
+    assert len(s3.list_object_versions(Bucket=BUCKET)["Versions"]) == 3
+
+
 def test_the_buckets_name_is_the_physical_id_so_that_a_replaced_bucket_is_emptied_too(answers: Answers) -> None:
     full_bucket(2)
     invoke("Create")
@@ -99,7 +138,9 @@ def test_the_buckets_name_is_the_physical_id_so_that_a_replaced_bucket_is_emptie
 
 
 def test_an_empty_bucket_is_fine(answers: Answers) -> None:
-    boto3.client("s3").create_bucket(Bucket=BUCKET)
+    s3 = boto3.client("s3")
+    s3.create_bucket(Bucket=BUCKET)
+    s3.put_bucket_tagging(Bucket=BUCKET, Tagging={"TagSet": [TAG]})
     invoke("Delete")
     assert answers.sent[0]["status"] == "SUCCESS"
 
@@ -150,3 +191,4 @@ def test_the_local_cloud_knows_the_function() -> None:
     assert hashlib.sha256(EMPTY_BUCKET_CODE.encode()).hexdigest() == EMPTY_BUCKET_SHA256
     behaviour = known_functions.find_behaviour(EMPTY_BUCKET_SHA256)
     assert behaviour is known_functions.Behaviour.EMPTY_BUCKET
+    assert TAG == known_functions.EMPTIED_TAG

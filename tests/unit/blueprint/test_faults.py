@@ -66,34 +66,6 @@ def test_deletion_protection_is_on_in_production_and_off_in_tests(
     assert all(properties(test_stack, name)["DeletionProtection"] is False for name in INSTANCES)
 
 
-def test_a_test_bucket_goes_and_a_production_bucket_stays(prod: dict[str, Any], test_stack: dict[str, Any]) -> None:
-    for attribute in ("DeletionPolicy", "UpdateReplacePolicy"):
-        assert prod["Resources"]["BackupBucket"][attribute] == "Retain"
-        assert test_stack["Resources"]["BackupBucket"][attribute] == "Delete"
-    assert of_type(prod, "Custom::EmptyBucket") == {}
-    assert len(of_type(test_stack, "Custom::EmptyBucket")) == 1
-
-
-def test_a_test_bucket_is_emptied_before_it_is_deleted(test_stack: dict[str, Any]) -> None:
-    """CloudFormation deletes what refers before what is referred to."""
-    custom = properties(test_stack, "EmptyBackupBucket")
-    assert custom == {
-        "ServiceToken": {"Fn::GetAtt": ["EmptyBucketFunction", "Arn"]},
-        "BucketName": {"Ref": "BackupBucket"},
-    }
-    assert "EmptyBucketRole" in references(properties(test_stack, "EmptyBucketFunction"))
-    assert properties(test_stack, "EmptyBucketRole")["ManagedPolicyArns"] == [{"Ref": "EmptyBucketPolicy"}]
-
-
-def test_the_bucket_policy_does_not_block_the_clean_up(test_stack: dict[str, Any]) -> None:
-    denied = [s for s in statements(test_stack, "BackupBucketPolicy") if s["Effect"] == "Deny"]
-    conditions = [s["Condition"] for s in denied]
-    assert conditions == [
-        {"Bool": {"aws:SecureTransport": "false"}},
-        {"NumericLessThan": {"s3:TlsVersion": "1.2"}},
-    ]
-
-
 def test_nothing_the_stack_makes_outlives_a_test(test_stack: dict[str, Any]) -> None:
     kept = {n for n, r in test_stack["Resources"].items() if r.get("DeletionPolicy", "Delete") != "Delete"}
     assert kept == set()
@@ -126,33 +98,6 @@ def test_no_short_form_function_is_text_inside_a_sub(document: dict[str, Any]) -
     subs = [v["Fn::Sub"] for v in walk(document) if isinstance(v, dict) and "Fn::Sub" in v]
     texts = [sub if isinstance(sub, str) else sub[0] for sub in subs]
     assert [text for text in texts if "${!" in text or "!If" in text or "!Ref" in text] == []
-
-
-def test_the_export_role_may_do_all_an_export_needs(document: dict[str, Any]) -> None:
-    allowed = actions(document, "SnapshotExportPolicy")
-    assert {
-        "s3:GetBucketLocation",
-        "s3:ListBucket",
-        "s3:PutObject*",
-        "s3:GetObject*",
-        "s3:DeleteObject*",
-        "kms:Encrypt",
-        "kms:Decrypt",
-        "kms:GenerateDataKey*",
-        "kms:ReEncrypt*",
-        "kms:DescribeKey",
-        "kms:CreateGrant",
-    } <= allowed
-    trusted = statements(document, "SnapshotExportRole")[0]
-    assert trusted["Principal"] == {"Service": "export.rds.amazonaws.com"}
-    assert "*" not in [s["Resource"] for s in statements(document, "SnapshotExportPolicy")]
-
-
-def test_the_bucket_lets_the_export_in(document: dict[str, Any]) -> None:
-    allowed = [s for s in statements(document, "BackupBucketPolicy") if s["Effect"] == "Allow"]
-    role = {"AWS": {"Fn::GetAtt": ["SnapshotExportRole", "Arn"]}}
-    assert [s["Principal"] for s in allowed] == [role, role]
-    assert "s3:GetBucketLocation" in allowed[0]["Action"]
 
 
 @pytest.mark.parametrize(("who", "user"), [("Writer", "WriterUsername"), ("Reader", "ReaderUsername")])
@@ -309,10 +254,6 @@ def test_parameter_groups_are_unnamed_so_that_a_family_change_can_replace_them(d
         ]
 
 
-def test_the_bucket_is_unnamed_so_that_a_kept_one_is_not_in_the_way(document: dict[str, Any]) -> None:
-    assert "BucketName" not in properties(document, "BackupBucket")
-
-
 def test_enhanced_monitoring_off_needs_no_role(document: dict[str, Any]) -> None:
     for name in INSTANCES:
         role = properties(document, name)["MonitoringRoleArn"]["Fn::If"]
@@ -384,24 +325,6 @@ def test_the_key_policy_has_no_wildcard_principal(document: dict[str, Any]) -> N
         "events.rds.amazonaws.com",
         {"Fn::Sub": "logs.${AWS::Region}.${AWS::URLSuffix}"},
     ]
-
-
-def test_the_bucket_refuses_plain_http_and_the_public(document: dict[str, Any]) -> None:
-    denied = statements(document, "BackupBucketPolicy")[0]
-    assert (denied["Effect"], denied["Principal"], denied["Action"]) == ("Deny", "*", "s3:*")
-    assert denied["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
-    assert set(properties(document, "BackupBucket")["PublicAccessBlockConfiguration"].values()) == {True}
-
-
-def test_the_buckets_lifecycle_is_the_seeds(document: dict[str, Any]) -> None:
-    rules = {r["Id"]: r for r in properties(document, "BackupBucket")["LifecycleConfiguration"]["Rules"]}
-    assert rules["TransitionToIA"]["Transitions"] == [
-        {"TransitionInDays": 30, "StorageClass": "STANDARD_IA"},
-        {"TransitionInDays": 90, "StorageClass": "GLACIER"},
-    ]
-    assert rules["ExpireOldBackups"]["ExpirationInDays"] == 365
-    assert rules["DeleteOldVersions"]["NoncurrentVersionExpiration"] == {"NoncurrentDays": 90}
-    assert properties(document, "BackupBucket")["VersioningConfiguration"] == {"Status": "Enabled"}
 
 
 def test_policies_name_their_resources(document: dict[str, Any]) -> None:

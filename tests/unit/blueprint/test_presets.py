@@ -7,6 +7,7 @@ from typing import Any
 
 from multiaz.blueprint import PRESET_ROWS, Preset, settings_from
 
+BUCKETS = ("BackupBucket", "AccessLogBucket")
 SIZES = ("DBInstanceClass", "ReadReplicaInstanceClass", "AllocatedStorage", "MaxAllocatedStorage")
 
 
@@ -41,9 +42,10 @@ def test_presets_differ_in_the_stated_places_of_the_template_only(
         "/Outputs/RestoreCommand/Value/Fn::Sub",  # --multi-az
         *(f"/Parameters/{name}/Default" for name in SIZES),
         *(path for path in first if path.endswith("/RetentionInDays")),
+        *(f"/Resources/{bucket}/Properties/Tags" for bucket in BUCKETS),
         *(
             f"/Resources/{name}/{policy}"
-            for name in ("PrimaryDB", "BackupBucket", "BackupBucketPolicy", "DBEncryptionKey")
+            for name in ("PrimaryDB", *BUCKETS, *(f"{bucket}Policy" for bucket in BUCKETS), "DBEncryptionKey")
             for policy in ("DeletionPolicy", "UpdateReplacePolicy")
         ),
     }
@@ -52,7 +54,8 @@ def test_presets_differ_in_the_stated_places_of_the_template_only(
     assert added == {
         "/Resources/DBEncryptionKey",  # PendingWindowInDays
         *(f"/Resources/EmptyBucket{part}" for part in ("Function", "Logs", "Policy", "Role")),
-        "/Resources/EmptyBackupBucket",
+        *(f"/Resources/Empty{part}" for part in ("BackupBucket", "BackupBucketPolicy", "AccessLogBucket")),
+        "/Resources/AccessLogBucketPolicy",  # DependsOn: it goes before the bucket is emptied
     }
 
 

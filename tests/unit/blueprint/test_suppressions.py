@@ -43,6 +43,21 @@ def test_a_suppression_of_nothing_would_hide_the_next_fault(
 
 
 @pytest.mark.parametrize("entry", SUPPRESSIONS, ids=lambda entry: entry.ids[0])
+def test_a_suppression_is_for_resources_of_one_type(entry: Suppression) -> None:
+    """A pattern that takes in more (the alarms of a replica, its log groups) excuses what nobody looked at."""
+    document = synthesize(settings_from({"read_replicas": 15})).to_dict()
+    kinds = {document["Resources"][name]["Type"] for name in document["Resources"] if covers(entry, name, document)}
+    assert len(kinds) <= 1
+
+
+def test_every_replica_is_covered() -> None:
+    document = synthesize(settings_from({"read_replicas": 15})).to_dict()
+    for number in range(1, 16):
+        accepted = document["Resources"][f"ReadReplica{number}"]["Metadata"]["checkov"]["skip"]
+        assert {"CKV_AWS_16", "CKV_AWS_157"} <= {entry["id"] for entry in accepted}
+
+
+@pytest.mark.parametrize("entry", SUPPRESSIONS, ids=lambda entry: entry.ids[0])
 def test_a_reason_is_a_sentence_and_ids_have_a_tool(entry: Suppression) -> None:
     assert len(entry.reason.split()) >= 4
     assert all(tool_of(id_) for id_ in entry.ids)

@@ -20,14 +20,16 @@ class Behaviour(StrEnum):
     """What a known function does."""
 
     EMPTY_BUCKET = "empty-bucket"
-    """On Delete: remove every object version, delete marker and multipart upload of BucketName."""
+    """On Delete: remove every object version, delete marker and multipart upload of BucketName, if it has the tag."""
 
 
 KNOWN_FUNCTIONS: dict[str, Behaviour] = {
     # The blueprint's function; a test holds the two together.
-    "f841f93cbff5ce5f79f38841d59d660309ec0660900c753d0d34604dfd374d90": Behaviour.EMPTY_BUCKET,
+    "d1c77b67709ef50d61f57cb9770784096f3ba05b6b2e1ff494c09e8222990583": Behaviour.EMPTY_BUCKET,
 }
 """SHA-256 of the source text to what the function does."""
+EMPTIED_TAG = {"Key": "EmptyOnDeletion", "Value": "true"}
+"""Without it the function leaves a bucket as it is: its custom resource may go while the bucket stays."""
 
 
 def zipped(source: str, runtime: str) -> bytes:

@@ -9,7 +9,14 @@ from botocore.exceptions import ClientError
 
 from multiaz.cloud.stacks.dynamic import SsmReference, references
 from multiaz.cloud.stacks.faults import ResourceFailure
-from multiaz.cloud.stacks.known_functions import CODE_TAG, FILE_OF_RUNTIME, Behaviour, find_behaviour, zipped
+from multiaz.cloud.stacks.known_functions import (
+    CODE_TAG,
+    EMPTIED_TAG,
+    FILE_OF_RUNTIME,
+    Behaviour,
+    find_behaviour,
+    zipped,
+)
 from multiaz.cloud.stacks.resources.base import (
     Call,
     Handler,
@@ -220,8 +227,10 @@ class CustomResource(Handler):
         return Made(self._bucket(call))
 
     def delete(self, call: Call) -> None:
-        """Remove every object version, delete marker and multipart upload of the bucket."""
-        empty_bucket(call.client("s3"), self._bucket(call), call)
+        """Remove every object version, delete marker and multipart upload of the bucket, if it has the tag."""
+        s3, bucket = call.client("s3"), self._bucket(call)
+        if _may_be_emptied(s3, bucket):
+            empty_bucket(s3, bucket, call)
 
     def _bucket(self, call: Call) -> str:
         if _known_behaviour(call, call.properties["ServiceToken"]) is None:
@@ -242,6 +251,16 @@ def _known_behaviour(call: Call, function: str) -> Behaviour | None:
     except ClientError as error:
         raise ResourceFailure(f"The function {function} of the ServiceToken cannot be read: {error}") from error
     return find_behaviour(found.get("Tags", {}).get(CODE_TAG, ""))
+
+
+def _may_be_emptied(s3: Any, bucket: str) -> bool:
+    """Whether the bucket is there and has the tag the function asks for."""
+    try:
+        return EMPTIED_TAG in s3.get_bucket_tagging(Bucket=bucket)["TagSet"]
+    except ClientError as error:
+        if error_code(error) in {"NoSuchBucket", "404", "NoSuchTagSet"}:
+            return False
+        raise
 
 
 def empty_bucket(s3: Any, bucket: str, call: Call) -> None:
