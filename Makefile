@@ -2,7 +2,7 @@
 # The environment is .venv in this folder; scripts/environment makes it and keeps it fresh.
 
 .DEFAULT_GOAL := help
-.PHONY: help up down status test test-long lint format bench lock docs env env-dev
+.PHONY: help up down status test test-long lint format bench lock docs scan env env-dev
 
 BIN := .venv/bin
 # Arguments of the command itself: make up ARGS="--port 5000"
@@ -44,6 +44,9 @@ bench: env-dev ## Measure: up, synth, write outage of failovers
 
 docs: env-dev ## Write the documents that are made from code
 	@$(BIN)/python scripts/generate_docs.py
+
+scan: env-dev ## Run checkov and cfn-guard over both presets, in .venv-scan
+	@$(BIN)/python scripts/scan.py
 
 lock: ## Resolve uv.lock and export requirements/ (needs uv)
 	@scripts/lock
