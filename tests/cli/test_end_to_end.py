@@ -315,10 +315,15 @@ def test_what_a_protected_stack_was_told_to_keep_keeps_the_local_cloud(
     home_folder: Path, free_port: Callable[[], int]
 ) -> None:
     somebody = Person(home_folder / "home", free_port())
-    somebody.ask("up", "--port", str(somebody.port), "--preset", "prod")
+    outputs = somebody.ask("up", "--port", str(somebody.port), "--preset", "prod")["outputs"]
+    somebody.value("primary", "create table orders as select generate_series(1, 1000) as id")
+    s3, bucket = somebody.client("s3"), outputs["BackupBucketName"]
+    s3.put_object(Bucket=bucket, Key="export", Body=b"rows")
     refused = somebody.ask("down", "--yes", code=ExitCode.CONFLICT)
     assert "deletion protection is on" in refused["why"]
     assert all(told["status"] == "available" for told in somebody.instances().values()), "nothing was touched"
+    assert somebody.value("primary", "select count(*) from orders") == "1000"
+    assert s3.get_object(Bucket=bucket, Key="export")["Body"].read() == b"rows"
     for told in somebody.instances().values():
         somebody.aws(
             *("rds", "modify-db-instance", "--no-deletion-protection", "--apply-immediately"),
@@ -326,6 +331,7 @@ def test_what_a_protected_stack_was_told_to_keep_keeps_the_local_cloud(
         )
     told = somebody.ask("down", "--yes")
     assert told["home_removed"] is None
+    assert s3.get_object(Bucket=bucket, Key="export")["Body"].read() == b"rows"
     assert any("DB snapshot" in thing for thing in told["local_cloud_kept_for"])
     assert any("bucket" in thing for thing in told["local_cloud_kept_for"])
     again = somebody.ask("down", "--yes", code=ExitCode.NOT_FOUND)
