@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from ipaddress import IPv4Network
 from typing import TYPE_CHECKING
 
@@ -52,11 +53,17 @@ def _texts(blocks: list[IPv4Network]) -> tuple[str, ...]:
 
 def _free(s: Settings, taken: tuple[str, ...] = ()) -> list[IPv4Network]:
     """The blocks of the VPC that meet neither the application's subnet nor `taken`, each of one subnet."""
-    vpc = network(s.vpc_cidr)
+    return list(_free_blocks(s.vpc_cidr, (s.application_subnet_cidr, *taken)))
+
+
+@lru_cache(maxsize=64)
+def _free_blocks(vpc_cidr: str, taken: tuple[str, ...]) -> tuple[IPv4Network, ...]:
+    """Kept, because every part of the template asks again, and a VPC has up to 4,096 blocks."""
+    vpc = network(vpc_cidr)
     prefix = min(max(SUBNET_PREFIX, vpc.prefixlen + 4), SMALLEST_SUBNET_PREFIX)
     if prefix < vpc.prefixlen:
-        return []
-    held = [network(text) for text in (s.application_subnet_cidr, *taken)]
+        return ()
+    held = [network(text) for text in taken]
     blocks = list(vpc.subnets(new_prefix=prefix))
     ordered = blocks[FIRST_BLOCK:] + blocks[:FIRST_BLOCK]
-    return [block for block in ordered if not any(block.overlaps(other) for other in held)]
+    return tuple(block for block in ordered if not any(block.overlaps(other) for other in held))

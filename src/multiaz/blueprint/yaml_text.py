@@ -11,9 +11,8 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-LONGEST_LINE = 160
-INDENT = 1
-"""One column a level: two would be 4 kB more."""
+LONGEST_LINE = 120
+INDENT = 2
 _PLAIN = re.compile(r"[A-Za-z/$](?:[A-Za-z0-9_./$()=+-]|:(?=[^ ,])| (?=[A-Za-z0-9_./$(]))*")
 """Strings that mean themselves without quotes; with a colon only outside `[…]` and `{…}`, where parsers differ."""
 _PLAIN_IN_FLOW = re.compile(_PLAIN.pattern.replace("|:(?=[^ ,])", ""))

@@ -65,7 +65,7 @@ def test_synthesis_is_deterministic(preset: str) -> None:
 def test_sections_are_marked_by_comments() -> None:
     text = to_yaml(settings_from({}))
     for heading in ("Network", "Keys", "Credentials", "Database", "Backups", "Monitoring", "Runbook"):
-        assert f"\n # {heading}\n" in text
+        assert f"\n  # {heading}\n" in text
 
 
 def test_no_line_ends_in_a_blank_and_no_tab() -> None:
