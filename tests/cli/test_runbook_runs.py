@@ -33,6 +33,7 @@ BEFORE = {
 """Commands that use what another put into the shell."""
 SQL = "select current_user || ' ' || pg_is_in_recovery()"
 EXPECTED = {
+    "CertificatesCommand": "",
     "PasswordCommand": "",
     "ConnectPrimaryCommand": "dbadmin false",
     "ConnectReplica1Command": "dbadmin true",

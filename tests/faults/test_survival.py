@@ -16,6 +16,7 @@ from multiaz.files import lock_holder
 from person import Person
 
 Eventually = Callable[..., Any]
+IN_REGION = ("--create-bucket-configuration", "LocationConstraint=us-west-2")
 PRIMARY = "ecommerce-db-primary-dev"
 
 
@@ -132,15 +133,18 @@ def test_second_stack_beside_the_first_by_aws_cloudformation_deploy_goes_without
 ) -> None:
     """The unmodified template, deployed by the aws CLI; what AWS keeps (a KMS key pending deletion) is kept."""
     template = person.home.parent / "template.yaml"
-    synthesised = person.run("synth", "--preset", "test")
+    synthesised = person.run("synth", "--preset", "test", "--set", "multi_az=true")
     template.write_text(synthesised.stdout)
     before = inventory(person)
+    person.aws("s3api", "create-bucket", "--bucket", "templates-of-somebody", *IN_REGION)
     deployed = person.try_aws(
         "cloudformation", "deploy", "--stack-name", "second", "--template-file", str(template),
+        "--s3-bucket", "templates-of-somebody",
         "--parameter-overrides", "EnvironmentSuffix=two",
         "--capabilities", "CAPABILITY_IAM", "CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND",
     )  # fmt: skip
     assert deployed.returncode == 0, deployed.stdout + deployed.stderr
+    assert person.try_aws("s3", "rb", "--force", "s3://templates-of-somebody").returncode == 0
     stack = person.aws("cloudformation", "describe-stacks", "--stack-name", "second")["Stacks"][0]
     outputs = {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
     primary = person.aws("rds", "describe-db-instances", "--db-instance-identifier", "ecommerce-db-primary-two")

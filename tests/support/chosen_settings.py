@@ -83,6 +83,8 @@ _ALONE: dict[str, st.SearchStrategy[Any]] = {
     "apply_immediately": st.booleans(),
     "engine_version": st.sampled_from(CURRENT_ENGINE_VERSIONS),
     "extended_support": st.booleans(),
+    "allow_major_version_upgrade": st.booleans(),
+    "account_events": st.booleans(),
     "multi_az": st.booleans(),
     "read_replicas": st.integers(0, 15),
     "db_instance_class": st.sampled_from(PRIMARY_CLASSES),
@@ -113,12 +115,21 @@ _ALONE: dict[str, st.SearchStrategy[Any]] = {
 def values(draw: st.DrawFn) -> dict[str, Any]:
     """Values `settings_from` accepts; what two of them make impossible together is drawn again."""
     chosen: dict[str, Any] = draw(st.fixed_dictionaries({}, optional=_ALONE))
+    chosen["upgrade_replicas_first"] = draw(st.booleans())
     for together in (_NETWORKS, _STORAGE, _COPIES, _INSIGHTS, _WINDOWS):
         chosen |= draw(st.one_of(st.just({}), together))
     if chosen.get("kms_key_arn"):
         chosen["region"] = "eu-central-1"
     if chosen.get("enhanced_monitoring_interval") == 0:
         chosen.pop("monitoring_role_arn", None)
+    if chosen.get("preset") == "test":
+        chosen.pop("aws_backup", None)
+    if not chosen.get("final_snapshot", True):
+        chosen.pop("aws_backup", None)
+    if chosen.get("allow_major_version_upgrade"):
+        chosen["apply_immediately"] = True
+    if chosen.pop("upgrade_replicas_first", False):
+        chosen |= {"engine_version": "17.10", "replica_engine_version": "17.11"}
     region = chosen.get("region", "")
     for name in ("db_instance_class", "read_replica_instance_class"):
         if region and name in chosen and not offerings.is_offered(region, chosen[name]):
@@ -134,6 +145,7 @@ _TOGETHER = {
     *("vpc_cidr", "vpc_id", "subnet_ids", "database_subnet_cidrs", "nat_gateways", "flow_logs", "secrets_endpoint"),
     *("application_subnet_cidr", "application_security_group_id", "management_cidr"),
     *("allocated_storage", "max_allocated_storage", "storage_iops", "storage_throughput"),
+    "replica_engine_version",
     *("backup_copy_region", "backup_copy_kms_key_arn", "performance_insights_retention", "database_insights_mode"),
     *("preferred_backup_window", "preferred_maintenance_window"),
 }

@@ -18,7 +18,7 @@ from multiaz.blueprint.members import Member, members, replicas
 from multiaz.blueprint.parameters import CONNECTIONS_ALARM, MEMORY_ALARM, VCPU
 from multiaz.blueprint.rds_metrics import UNITS
 from multiaz.blueprint.settings import Settings
-from multiaz.blueprint.tuning import TUNED_PARAMETERS
+from multiaz.blueprint.tuning import SLOT_WAL_PERCENT
 
 PERIOD_S = 60
 MIB = 1024**2
@@ -29,9 +29,6 @@ Severity = Literal["critical", "warning"]
 Both notify one topic. Each description begins with its severity, so a subscription can take one of them by a
 filter on the message: `{"AlarmDescription": [{"prefix": "critical"}]}` with the scope MessageBody.
 """
-
-SLOT_WAL_LIMIT_BYTES = MIB * next(int(p.value) for p in TUNED_PARAMETERS if p.name == "max_slot_wal_keep_size")
-"""WAL a replication slot may hold back before PostgreSQL gives it up, and with it the reader."""
 
 
 @dataclass(frozen=True)
@@ -171,7 +168,7 @@ ALARMS: tuple[Alarm, ...] = (
         missing="breaching",
         where="all",
         severity="warning",
-        meaning="less than 20 % of storage free: autoscaling begins at 10 %, at most once in 6 hours",
+        meaning="free storage is below 20 % of the size at deployment: autoscaling begins at 10 %, once in 6 hours",
         percent_of_storage=True,
     ),
     Alarm(
@@ -184,7 +181,7 @@ ALARMS: tuple[Alarm, ...] = (
         missing="breaching",
         where="all",
         severity="critical",
-        meaning="less than 10 % of storage free: autoscaling did not help, or is at its limit",
+        meaning="free storage is below 10 % of the size at deployment: autoscaling did not help, or is at its limit",
         percent_of_storage=True,
     ),
     Alarm(
@@ -198,7 +195,7 @@ ALARMS: tuple[Alarm, ...] = (
         # A full reader stops replay, which its lag tells; a full primary stops the shop.
         where="primary",
         severity="critical",
-        meaning="less than 1 % of storage free: RDS stops the instance when nothing is left",
+        meaning="free storage is below 1 % of the size at deployment: RDS stops the instance when nothing is left",
         percent_of_storage=True,
     ),
     Alarm(
@@ -282,12 +279,14 @@ ALARMS: tuple[Alarm, ...] = (
         metric="OldestReplicationSlotLag",
         statistic="Average",
         direction="above",
-        threshold=SLOT_WAL_LIMIT_BYTES // 2,
+        threshold=SLOT_WAL_PERCENT // 2,
         minutes=5,
         missing="missing",
         where="primary",
         severity="warning",
-        meaning="a replication slot is half way to max_slot_wal_keep_size, where its reader must be made anew",
+        meaning="a replication slot is half way to max_slot_wal_keep_size: beyond it a reader catches up from the "
+        "archive, slowly, and a logical slot is lost",
+        percent_of_storage=True,
     ),
     Alarm(
         name="WalSize",
@@ -299,7 +298,7 @@ ALARMS: tuple[Alarm, ...] = (
         missing="missing",
         where="primary",
         severity="warning",
-        meaning="WAL fills more than 20 % of the storage: a replication slot or the archive holds it back",
+        meaning="WAL fills more than 20 % of the size at deployment: a replication slot or the archive holds it back",
         percent_of_storage=True,
     ),
     Alarm(

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from multiaz.blueprint.instance_classes import BYTES_PER_CONNECTION, FREEABLE_MEMORY_ALARM_PERCENT
+from multiaz.blueprint.tuning import SLOT_WAL_PERCENT
 
 
 @dataclass(frozen=True)
@@ -58,8 +59,11 @@ BYTES_PER_ORDER = Assumption(
     "data an order leaves", 3072, "bytes", "assumption: a dozen rows of 170 bytes, half as much again of indexes"
 )
 GROWTH_PER_YEAR = Assumption("growth of orders in a year", 0.2, "", "assumption")
-SLOT_WAL_GIB = Assumption(
-    "WAL a replication slot may hold back", 20, "GiB", "max_slot_wal_keep_size in the parameter group"
+SLOT_WAL_SHARE = Assumption(
+    "share of the volume for WAL a replication slot holds back",
+    SLOT_WAL_PERCENT / 100,
+    "",
+    "max_slot_wal_keep_size in the parameter group",
 )
 FREE_STORAGE = Assumption("storage kept free", 0.1, "", "the alarm rings below it, and autoscaling begins")
 MAX_STORAGE_FACTOR = Assumption(
@@ -99,7 +103,7 @@ ASSUMPTIONS: tuple[Assumption, ...] = (
     *(READ_CPU_MS, WRITE_CPU_MS, REPLAY_CPU_MS, BUSY_AT_PEAK, BUSY_WITH_ONE_LESS),
     *(HELD_MS, POOL_USE, OTHER_CONNECTIONS),
     *(HOT_BASE, HOT_DAYS, SYSTEM_GIB, FREE_MEMORY, CONNECTION_BYTES),
-    *(BASE_GIB, BYTES_PER_ORDER, GROWTH_PER_YEAR, SLOT_WAL_GIB, FREE_STORAGE, MAX_STORAGE_FACTOR),
+    *(BASE_GIB, BYTES_PER_ORDER, GROWTH_PER_YEAR, SLOT_WAL_SHARE, FREE_STORAGE, MAX_STORAGE_FACTOR),
     *(IOS_PER_WRITE, IOS_PER_READ),
 )
 """All of them, in the order in which the arithmetic uses them."""

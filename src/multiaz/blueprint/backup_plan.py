@@ -6,7 +6,7 @@ from typing import Any
 
 from troposphere import GetAtt, Ref, Select, Split, Sub, backup, iam
 
-from multiaz.blueprint.expressions import key_arn, trust
+from multiaz.blueprint.expressions import kept_or_gone, key_arn, trust
 from multiaz.blueprint.members import PRIMARY
 from multiaz.blueprint.settings import Settings
 
@@ -24,12 +24,10 @@ def backup_plan(s: Settings) -> list[Any]:
 
     The vault is kept where a final snapshot is. Else it is deleted, which AWS refuses while it holds recovery points.
     """
-    fate = "Retain" if s.final_snapshot else "Delete"
     return [
         backup.BackupVault(
             "BackupVault",
-            DeletionPolicy=fate,
-            UpdateReplacePolicy=fate,
+            **kept_or_gone(True),
             BackupVaultName=Sub("ecommerce-db-${EnvironmentSuffix}-${Unique}", Unique=_unique()),
             EncryptionKeyArn=key_arn(),
         ),

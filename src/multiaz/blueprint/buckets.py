@@ -9,7 +9,7 @@ from troposphere import GetAtt, Ref, Sub, s3
 from multiaz.blueprint.access import EXPORT_BUCKET_ACTIONS, EXPORT_OBJECT_ACTIONS
 from multiaz.blueprint.bucket_cleanup import EMPTY_LOG_BUCKET
 from multiaz.blueprint.empty_bucket import EMPTY_ON_DELETION
-from multiaz.blueprint.expressions import SAME_ACCOUNT, key_arn, policy, statement, tags
+from multiaz.blueprint.expressions import SAME_ACCOUNT, kept_or_gone, key_arn, policy, statement, tags
 from multiaz.blueprint.settings import Settings
 
 BUCKET = "BackupBucket"
@@ -36,16 +36,11 @@ def log_bucket(s: Settings) -> list[Any]:
     return [_log_bucket(s), _log_bucket_policy(s)]
 
 
-def _fate(s: Settings) -> dict[str, str]:
-    fate = "Retain" if s.keep_bucket else "Delete"
-    return {"DeletionPolicy": fate, "UpdateReplacePolicy": fate}
-
-
 def _shared(s: Settings, name: str) -> dict[str, Any]:
     """What both have. Unnamed: a kept bucket must not stand in the way of the next stack of that name."""
     emptied = {} if s.keep_bucket else {EMPTY_ON_DELETION: "true"}
     return {
-        **_fate(s),
+        **kept_or_gone(s.keep_bucket),
         "VersioningConfiguration": s3.VersioningConfiguration(Status="Enabled"),
         "OwnershipControls": s3.OwnershipControls(
             Rules=[s3.OwnershipControlsRule(ObjectOwnership="BucketOwnerEnforced")]
@@ -131,7 +126,7 @@ def _backup_bucket_policy(s: Settings) -> Any:
     role = {"AWS": GetAtt("SnapshotExportRole", "Arn")}
     return s3.BucketPolicy(
         f"{BUCKET}Policy",
-        **_fate(s),
+        **kept_or_gone(s.keep_bucket),
         Bucket=Ref(BUCKET),
         PolicyDocument=policy(
             *_only_tls(BUCKET),
@@ -154,7 +149,7 @@ def _log_bucket_policy(s: Settings) -> Any:
     return s3.BucketPolicy(
         f"{LOG_BUCKET}Policy",
         **emptied_after,
-        **_fate(s),
+        **kept_or_gone(s.keep_bucket),
         Bucket=Ref(LOG_BUCKET),
         PolicyDocument=policy(
             *_only_tls(LOG_BUCKET),

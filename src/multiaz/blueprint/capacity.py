@@ -287,7 +287,7 @@ def _storage(load: Load, sheet: Sheet) -> tuple[float, float, int]:
         "base + orders of the year x bytes an order",
         f"{figure(data_now)} + {figure(year)} x {figure(a.BYTES_PER_ORDER.value)} B",
     )
-    needed = (data_later + a.SLOT_WAL_GIB.value) / (1 - a.FREE_STORAGE.value)
+    needed = data_later / (1 - a.FREE_STORAGE.value - a.SLOT_WAL_SHARE.value)
     allocated = max(math.ceil(needed / STORAGE_STEP_GIB) * STORAGE_STEP_GIB, GP3_MIN_GIB)
     if allocated * AUTOSCALING_MIN_FACTOR > GP3_MAX_GIB:
         raise LoadTooLarge(
@@ -299,8 +299,8 @@ def _storage(load: Load, sheet: Sheet) -> tuple[float, float, int]:
         "allocated storage",
         allocated,
         "GiB",
-        f"(data in a year + WAL of a slot) / (1 - share kept free), in steps of {STORAGE_STEP_GIB}",
-        f"({figure(data_later)} + {figure(a.SLOT_WAL_GIB.value)}) / (1 - {figure(a.FREE_STORAGE.value)}) "
+        f"data in a year / (1 - share kept free - share for WAL of a slot), in steps of {STORAGE_STEP_GIB}",
+        f"{figure(data_later)} / (1 - {figure(a.FREE_STORAGE.value)} - {figure(a.SLOT_WAL_SHARE.value)}) "
         f"= {figure(needed)}",
     )
     return data_now, data_later, allocated

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 STORAGE = "Amazon RDS user guide, Amazon RDS DB instance storage"
 AUTOSCALING = "Amazon RDS user guide, Managing capacity automatically with storage autoscaling"
+UPGRADES = "Amazon RDS user guide, Upgrades of the RDS for PostgreSQL DB engine"
 VPC = "Amazon VPC user guide, Subnet CIDR blocks"
 COPIES = "Amazon RDS user guide, Replicating automated backups to another AWS Region"
 
@@ -125,6 +126,29 @@ def deprecated_versions_are_asked_for(s: Settings) -> Iterator[Violation]:
             "allow_deprecated_engine_version"
         )
         yield _broken(s, "engine_version", rule, "DescribeDBEngineVersions as cfn-lint ships it")
+
+
+def replicas_are_upgraded_first(s: Settings) -> Iterator[Violation]:
+    """RDS upgrades no source before its replicas: a replica may be ahead by minor versions, never behind."""
+    if not s.replica_engine_version:
+        return
+    replica, source = (tuple(map(int, v.split("."))) for v in (s.replica_engine_version, s.engine_version))
+    if replica[0] != source[0] or replica < source:
+        rule = "replicas have the same major version and the same or a later minor version than their source"
+        yield _broken(s, "replica_engine_version engine_version", rule, UPGRADES)
+
+
+def a_major_upgrade_is_made_at_once(s: Settings) -> Iterator[Violation]:
+    """Left to the maintenance window, the old parameter group would be in use when CloudFormation removes it."""
+    if s.allow_major_version_upgrade and not s.apply_immediately:
+        yield _broken(s, "allow_major_version_upgrade apply_immediately", "needs apply_immediately", UPGRADES)
+
+
+def a_vault_that_is_used_stays(s: Settings) -> Iterator[Violation]:
+    """AWS Backup refuses to delete a vault with recovery points, so a stack that leaves nothing cannot have one."""
+    if s.aws_backup and not s.final_snapshot:
+        source = "AWS Backup developer guide, Deleting a vault"
+        yield _broken(s, "aws_backup final_snapshot", "a vault with recovery points cannot be deleted", source)
 
 
 def classes_are_offered_in_the_region(s: Settings) -> Iterator[Violation]:
@@ -256,6 +280,9 @@ CONSTRAINTS: tuple[Constraint, ...] = (
     backup_and_maintenance_do_not_overlap,
     users_are_three,
     deprecated_versions_are_asked_for,
+    replicas_are_upgraded_first,
+    a_major_upgrade_is_made_at_once,
+    a_vault_that_is_used_stays,
     classes_are_offered_in_the_region,
     the_region_has_the_zones,
     existing_networks_are_named_whole,

@@ -8,14 +8,13 @@ from troposphere import GetAtt, If, NoValue, Ref, Sub, rds
 
 from multiaz.blueprint.access import monitoring_role
 from multiaz.blueprint.credentials import resolved
-from multiaz.blueprint.engines import ENGINE, OLDEST_FAMILY
+from multiaz.blueprint.engines import ENGINE
 from multiaz.blueprint.expressions import key_arn, major_version, tags
 from multiaz.blueprint.logs import EXPORTED_LOGS, log_group_id
 from multiaz.blueprint.members import PRIMARY, Member, members, replicas
-from multiaz.blueprint.parameters import family_condition
 from multiaz.blueprint.settings import Settings
 from multiaz.blueprint.subnets import database_subnet_ids, replica_placement
-from multiaz.blueprint.tuning import Group, TunedParameter, tuned
+from multiaz.blueprint.tuning import Group, group_values
 
 NO_EXTENDED_SUPPORT = "open-source-rds-extended-support-disabled"
 EXTENDED_SUPPORT = "open-source-rds-extended-support"
@@ -44,7 +43,7 @@ def _parameter_groups(s: Settings) -> list[Any]:
             logical_id,
             Description=description,
             Family=family,
-            Parameters={p.name: _in_its_families(p) for p in tuned(kind)},
+            Parameters=group_values(kind, s),
         )
 
     groups = [group("DBParameterGroup", "primary", "Read-heavy shop: primary")]
@@ -53,19 +52,12 @@ def _parameter_groups(s: Settings) -> list[Any]:
     return groups
 
 
-def _in_its_families(parameter: TunedParameter) -> Any:
-    """The value, left out where the family of EngineVersion does not have the parameter."""
-    if parameter.since == OLDEST_FAMILY:
-        return parameter.value
-    return If(family_condition(parameter.since), parameter.value, NoValue)
-
-
 def _shared(s: Settings, member: Member) -> dict[str, Any]:
     """What primary and replicas have in common."""
     return {
         "DBInstanceIdentifier": Sub(member.name),
         "Engine": ENGINE,
-        "EngineVersion": Ref("EngineVersion"),
+        "EngineVersion": _version(member),
         "DBInstanceClass": Ref(member.class_parameter),
         "StorageType": "gp3",
         **_storage_figures(s),
@@ -93,6 +85,16 @@ def _shared(s: Settings, member: Member) -> dict[str, Any]:
     }
 
 
+def _version(member: Member) -> Any:
+    """RDS upgrades no source before its replicas: they have a parameter of their own, which goes first.
+
+    Source: Amazon RDS user guide, "Upgrades of the RDS for PostgreSQL DB engine".
+    """
+    if member.is_primary:
+        return Ref("EngineVersion")
+    return If("ReplicaVersionApart", Ref("ReplicaEngineVersion"), Ref("EngineVersion"))
+
+
 def _storage_figures(s: Settings) -> dict[str, int]:
     """gp3 below 400 GiB is fixed at 3,000 IOPS and 125 MiB/s: neither may be set."""
     given = {"Iops": s.storage_iops, "StorageThroughput": s.storage_throughput}
@@ -107,6 +109,7 @@ def _primary(s: Settings, member: Member) -> Any:
         DeletionPolicy=fate,
         UpdateReplacePolicy=fate,
         **_shared(s, member),
+        **({"AllowMajorVersionUpgrade": True} if s.allow_major_version_upgrade else {}),
         EngineLifecycleSupport=EXTENDED_SUPPORT if s.extended_support else NO_EXTENDED_SUPPORT,
         MultiAZ=s.multi_az,
         StorageEncrypted=True,

@@ -18,7 +18,6 @@ DEPRECATED_ENGINE_VERSIONS: tuple[str, ...] = (
 ALL_ENGINE_VERSIONS = (*CURRENT_ENGINE_VERSIONS, *DEPRECATED_ENGINE_VERSIONS)
 FAMILIES = (16, 17, 18)
 """Major versions the stack is made for."""
-OLDEST_FAMILY = FAMILIES[0]
 ENGINE_VERSION_PATTERN = rf"({'|'.join(map(str, FAMILIES))})\.[0-9]{{1,2}}"
 """What the deployed template accepts: minor versions appear more often than templates are made."""
 

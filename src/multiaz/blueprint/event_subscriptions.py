@@ -42,6 +42,10 @@ class Subscription:
             case "db-security-group" | "db-snapshot":
                 return ()
 
+    def wanted(self, s: Settings) -> bool:
+        """What is of the whole account is subscribed to by one stack of it."""
+        return bool(self.sources(s)) or s.account_events
+
 
 SUBSCRIPTIONS: tuple[Subscription, ...] = (
     Subscription(

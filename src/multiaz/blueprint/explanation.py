@@ -136,13 +136,12 @@ def _tuning() -> Table:
             f"`{p.value}`",
             " and ".join(p.groups),
             p.apply,
-            f"{p.since} and later",
             p.reason,
         )
         for p in TUNED_PARAMETERS
     )
-    about = "What is not listed keeps the default of RDS."
-    return Table("DB parameter groups", about, ("parameter", "value", "group", "applies", "families", "why"), rows)
+    about = "What is not listed keeps the default of RDS. All are valid in the families 16, 17 and 18."
+    return Table("DB parameter groups", about, ("parameter", "value", "group", "applies", "why"), rows)
 
 
 def _alarms(s: Settings) -> Table:
@@ -196,6 +195,7 @@ def _events(s: Settings) -> Table:
             category.reason,
         )
         for subscription in SUBSCRIPTIONS
+        if subscription.wanted(s)
         for category in subscription.categories
     )
     about = " ".join(f"{subscription.logical_id}: {subscription.about}." for subscription in SUBSCRIPTIONS)
@@ -214,7 +214,7 @@ def _classes() -> Table:
         )
         for name, facts in INSTANCE_CLASSES.items()
     )
-    columns = ("class", "vCPU", "GiB", "max_connections", "connections alarm", "freeable memory alarm, bytes")
+    columns = ("class", "vCPU", "GiB", "max_connections, at most", "connections alarm", "freeable memory alarm, bytes")
     return Table(
         "Instance classes", "The mapping inside the template, from which alarms take thresholds.", columns, rows
     )

@@ -51,3 +51,13 @@ SAME_ACCOUNT = {"StringEquals": {"aws:SourceAccount": Ref("AWS::AccountId")}}
 def major_version() -> Any:
     """17 of the parameter EngineVersion 17.10."""
     return Select(0, Split(".", Ref("EngineVersion")))
+
+
+def kept_or_gone(kept: bool) -> dict[str, str]:
+    """Policies of a resource that outlives the stack, or goes with it.
+
+    RetainExceptOnCreate: a creation that rolls back leaves no empty bucket and no key to pay for.
+    """
+    if not kept:
+        return {"DeletionPolicy": "Delete", "UpdateReplacePolicy": "Delete"}
+    return {"DeletionPolicy": "RetainExceptOnCreate", "UpdateReplacePolicy": "Retain"}

@@ -6,7 +6,7 @@ from typing import Any
 
 from troposphere import GetAtt, Sub, kms
 
-from multiaz.blueprint.expressions import SAME_ACCOUNT, policy, statement, tags
+from multiaz.blueprint.expressions import SAME_ACCOUNT, kept_or_gone, policy, statement, tags
 from multiaz.blueprint.settings import Settings
 
 TEST_PENDING_DAYS = 7
@@ -18,14 +18,12 @@ def keys(s: Settings) -> list[Any]:
 
     Where a snapshot or the bucket is kept, the key is kept too: without it they are noise.
     """
-    kept = "Retain" if s.keep_key else "Delete"
     window = {} if s.keep_key else {"PendingWindowInDays": TEST_PENDING_DAYS}
     return [
         kms.Key(
             "DBEncryptionKey",
             Condition="CreateKMSKey",
-            DeletionPolicy=kept,
-            UpdateReplacePolicy=kept,
+            **kept_or_gone(s.keep_key),
             Description=Sub("Database, backups, secret, logs and alarms of ecommerce-db ${EnvironmentSuffix}"),
             EnableKeyRotation=True,
             KeyPolicy=policy(

@@ -28,7 +28,7 @@ def monitoring(s: Settings) -> list[Any]:
         *_topic(),
         *(_composite(composite, s) for composite in composites(s)),
         *(_alarm(alarm, member) for alarm in ALARMS for member in alarm.members(s)),
-        *(_events(subscription, s) for subscription in SUBSCRIPTIONS),
+        *(_events(subscription, s) for subscription in SUBSCRIPTIONS if subscription.wanted(s)),
         _dashboard(s),
     ]
 

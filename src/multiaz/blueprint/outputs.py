@@ -19,6 +19,7 @@ from multiaz.blueprint.expressions import key_arn
 from multiaz.blueprint.flow_logs import LOG_GROUP
 from multiaz.blueprint.members import members
 from multiaz.blueprint.nat import address_names
+from multiaz.blueprint.parameters import console_host
 from multiaz.blueprint.settings import Settings
 from multiaz.blueprint.subnets import database_subnet_ids, route_table_names, vpc_id
 
@@ -59,6 +60,8 @@ def outputs(s: Settings) -> dict[str, list[Any]]:
 
 def _command(body: str) -> Any:
     """The key may be the stack's or a given one: only there a variable is needed."""
+    if "${" not in body:
+        return body
     return Sub(body, Key=key_arn()) if "${Key}" in body else Sub(body)
 
 
@@ -178,13 +181,14 @@ def _keys_and_roles(s: Settings) -> list[StackOutput]:
 
 
 def _monitoring() -> list[StackOutput]:
-    console = "https://${AWS::Region}.console.aws.amazon.com/cloudwatch/home?region=${AWS::Region}"
+    host = console_host()
+    page = "https://${AWS::Region}.${Console}/cloudwatch/home?region=${AWS::Region}"
     return [
         StackOutput("AlarmTopicArn", "topic of all alarms and events", Ref("AlarmTopic"), "AlarmTopic"),
-        StackOutput("DashboardURL", "dashboard", Sub(f"{console}#dashboards/dashboard/${{Dashboard}}")),
+        StackOutput("DashboardURL", "dashboard", Sub(f"{page}#dashboards/dashboard/${{Dashboard}}", Console=host)),
         StackOutput(
             "PerformanceInsightsURL",
             "Database Insights, where the Performance Insights console went",
-            Sub(f"{console}#database-insights:"),
+            Sub(f"{page}#database-insights:", Console=host),
         ),
     ]

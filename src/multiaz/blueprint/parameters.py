@@ -6,8 +6,7 @@ from typing import Any
 
 from troposphere import Condition, Equals, FindInMap, Not, Or, Parameter, Ref
 
-from multiaz.blueprint.engines import ENGINE_VERSION_PATTERN, FAMILIES
-from multiaz.blueprint.expressions import major_version
+from multiaz.blueprint.engines import ENGINE_VERSION_PATTERN
 from multiaz.blueprint.instance_classes import INSTANCE_CLASSES, PRIMARY_CLASSES, REPLICA_CLASSES
 from multiaz.blueprint.members import Member
 from multiaz.blueprint.patterns import (
@@ -37,7 +36,7 @@ def parameters(s: Settings) -> list[Any]:
 
     What nothing in the template would read is left out: a parameter without effect is a trap.
     """
-    unused = set() if s.read_replicas else {"ReadReplicaInstanceClass"}
+    unused = set() if s.read_replicas else {"ReadReplicaInstanceClass", "ReplicaEngineVersion"}
     if s.makes_vpc:
         unused |= {"VpcId", "SubnetIds"}
     return [parameter for parameter in _all(s) if parameter.title not in unused]
@@ -49,7 +48,8 @@ def _all(s: Settings) -> list[Any]:
             "EnvironmentSuffix",
             Type="String",
             Default=s.environment_suffix,
-            Description="Environment suffix for resource naming and tagging",
+            Description="Environment suffix for resource naming and tagging. Kept for life: another one would make "
+            "new, empty instances",
             AllowedPattern=SUFFIX,
             MaxLength=SUFFIX_MAX_LENGTH,
             ConstraintDescription="lower-case letters, digits and single hyphens",
@@ -81,7 +81,7 @@ def _all(s: Settings) -> list[Any]:
             "DBMasterUsername",
             Type="String",
             Default=s.db_master_username,
-            Description="Master username for database",
+            Description="Master username for database. Kept for life: another one would make another secret",
             MinLength=1,
             MaxLength=16,
             AllowedPattern=NAME,
@@ -168,12 +168,20 @@ def _all(s: Settings) -> list[Any]:
             ConstraintDescription="a minor version of PostgreSQL 16, 17 or 18",
         ),
         Parameter(
+            "ReplicaEngineVersion",
+            Type="String",
+            Default=s.replica_engine_version,
+            Description="PostgreSQL version of the read replicas: set it to the new minor version one update before "
+            "EngineVersion, as RDS asks; empty: the same",
+            AllowedPattern=f"^$|^{ENGINE_VERSION_PATTERN}$",
+        ),
+        Parameter(
             "DBPort",
             Type="Number",
             Default=s.db_port,
             MinValue=1150,
             MaxValue=65535,
-            Description="Port of all instances",
+            Description="Port of all instances. Kept for life: the secret would go on naming the old one",
         ),
         Parameter(
             "VpcId",
@@ -226,20 +234,9 @@ def insights_retention_choices(s: Settings) -> list[int]:
     return sorted({least, s.performance_insights_retention, 731})
 
 
-def family_condition(major: int) -> str:
-    """Name of the condition: the major version is this one or later."""
-    return f"PostgreSQL{major}OrLater"
-
-
-def conditions() -> dict[str, Any]:
+def conditions(s: Settings) -> dict[str, Any]:
     """Conditions by name."""
     return {
-        **{
-            family_condition(major): Or(*(Equals(major_version(), str(m)) for m in FAMILIES if m >= major))
-            if major < FAMILIES[-1]
-            else Equals(major_version(), str(major))
-            for major in FAMILIES[1:]
-        },
         "CreateKMSKey": Equals(Ref("KMSKeyARN"), ""),
         "EnableEnhancedMonitoring": Not(Equals(Ref("EnhancedMonitoringInterval"), 0)),
         APPLICATION_BY_GROUP: Not(Equals(Ref("ApplicationSecurityGroupId"), "")),
@@ -247,13 +244,30 @@ def conditions() -> dict[str, Any]:
         "ManagementElsewhere": Or(
             Condition(APPLICATION_BY_GROUP), Not(Equals(Ref("ManagementCIDR"), Ref("ApplicationSubnetCIDR")))
         ),
+        **({"ReplicaVersionApart": Not(Equals(Ref("ReplicaEngineVersion"), ""))} if s.read_replicas else {}),
         "NotifyByEmail": Not(Equals(Ref("AlarmEmail"), "")),
     }
 
 
-def mappings() -> dict[str, dict[str, dict[str, int]]]:
-    """What the alarms must know of each class, so that they follow when the class parameter changes."""
+PARTITION_MAP = "Partition"
+CONSOLE = "Console"
+_CONSOLES = {
+    "aws": "console.aws.amazon.com",
+    "aws-cn": "console.amazonaws.cn",
+    "aws-us-gov": "console.amazonaws-us-gov.com",
+}
+"""Host of the console by partition. Source: AWS General Reference, service endpoints of the partitions."""
+
+
+def console_host() -> Any:
+    """Host of the console where the stack is."""
+    return FindInMap(PARTITION_MAP, Ref("AWS::Partition"), CONSOLE)
+
+
+def mappings() -> dict[str, dict[str, dict[str, Any]]]:
+    """Consoles, and what the alarms must know of each class, so that they follow when the class parameter changes."""
     return {
+        PARTITION_MAP: {name: {CONSOLE: host} for name, host in _CONSOLES.items()},
         CLASS_MAP: {
             name: {
                 VCPU: facts.vcpu,
@@ -261,7 +275,7 @@ def mappings() -> dict[str, dict[str, dict[str, int]]]:
                 MEMORY_ALARM: facts.freeable_memory_alarm_bytes,
             }
             for name, facts in INSTANCE_CLASSES.items()
-        }
+        },
     }
 
 
@@ -275,7 +289,7 @@ _GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
     (
         "Database",
         (
-            *("EngineVersion", "DBInstanceClass", "ReadReplicaInstanceClass", "DBName"),
+            *("EngineVersion", "ReplicaEngineVersion", "DBInstanceClass", "ReadReplicaInstanceClass", "DBName"),
             *("DBMasterUsername", "WriterUsername", "ReaderUsername", "DBPort"),
         ),
     ),

@@ -54,6 +54,13 @@ def commands(s: Settings) -> tuple[Command, ...]:
     reader = readers[0] if readers else primary
     return (
         Command(
+            "CertificatesCommand",
+            "Amazon's root certificates, unless PGSSLROOTCERT names others (China and GovCloud have their own)",
+            'test -n "$PGSSLROOTCERT" || { curl -fsS -o "$HOME/rds-global-bundle.pem" '
+            "https://truststore.pki.rds.amazonaws.com/global/global-bundle.pem && "
+            'export PGSSLROOTCERT="$HOME/rds-global-bundle.pem"; }',
+        ),
+        Command(
             "PasswordCommand",
             "put the master password into PGPASSWORD, for psql and friends",
             f"export PGPASSWORD=$({_READ_CREDENTIALS} | python3 -c 'import json, sys; "

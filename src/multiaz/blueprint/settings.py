@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from multiaz.blueprint import addressing, offerings, patterns
 from multiaz.blueprint.constraints import Violation, violations
@@ -92,6 +92,17 @@ class Settings(BaseModel):
     engine_version: Annotated[
         str, option("Database", "PostgreSQL version of all instances", "DescribeDBEngineVersions as cfn-lint ships it")
     ] = DEFAULT_ENGINE_VERSION
+    replica_engine_version: Annotated[
+        str,
+        option(
+            "Database",
+            "version of the read replicas while a minor upgrade is under way: they go first; empty: the same",
+            "Amazon RDS user guide, Upgrades of the RDS for PostgreSQL DB engine",
+        ),
+    ] = ""
+    allow_major_version_upgrade: Annotated[
+        bool, option("Database", "an update may change the major version; with apply_immediately", CREATE)
+    ] = False
     allow_deprecated_engine_version: Annotated[
         bool, option("Database", "accept a version RDS has deprecated, for a stack that still runs it")
     ] = False
@@ -311,6 +322,15 @@ class Settings(BaseModel):
         int,
         option("Monitoring", "days the logs are kept", "Amazon CloudWatch Logs API reference, PutRetentionPolicy"),
     ] = 90
+    account_events: Annotated[
+        bool,
+        option(
+            "Monitoring",
+            "also events no stack can choose by itself: of all DB snapshots and DB security groups of the account; on "
+            "in one of its stacks (a region has 20 subscriptions)",
+            LIMITS,
+        ),
+    ] = True
     alarm_email: Annotated[
         str,
         option("Monitoring", "address that gets every alarm; empty: none", pattern=patterns.EMAIL),
@@ -346,9 +366,11 @@ class Settings(BaseModel):
             return tuple(part.strip() for part in value.split(",") if part.strip())
         return value
 
-    @field_validator("engine_version")
+    @field_validator("engine_version", "replica_engine_version")
     @classmethod
-    def _known_version(cls, value: str) -> str:
+    def _known_version(cls, value: str, info: ValidationInfo) -> str:
+        if not value and info.field_name == "replica_engine_version":
+            return value
         if value not in ALL_ENGINE_VERSIONS:
             raise ValueError(f"RDS does not offer this version; choose one of {_listed(CURRENT_ENGINE_VERSIONS)}")
         return value

@@ -98,7 +98,7 @@ SUPPRESSIONS: tuple[Suppression, ...] = (
     Suppression(
         ("S3_BUCKET_REPLICATION_ENABLED",),
         ("BackupBucket",),
-        "backup_copy_region copies the backups themselves; exports can be made again from them",
+        "exports can be made again from snapshots; backup_copy_region can copy the backups themselves",
     ),
     Suppression(
         ("AwsSolutions-IAM5",),

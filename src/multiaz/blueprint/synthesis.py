@@ -108,7 +108,7 @@ def synthesize(settings: Settings) -> Blueprint:
         template.add_parameter(parameter)
     for name, table in parameters.mappings().items():
         template.add_mapping(name, table)
-    for name, condition in parameters.conditions().items():
+    for name, condition in parameters.conditions(settings).items():
         template.add_condition(name, condition)
 
     resource_sections = {heading: part(settings) for heading, part in SECTIONS.items()}

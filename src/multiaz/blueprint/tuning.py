@@ -1,15 +1,15 @@
 """The values of the two DB parameter groups, each with its reason, as data.
 
 Tuned for a read-heavy shop: small transactions, hot tables that are updated all day, reports on the
-readers. What is not listed keeps the default of RDS. A value is valid in every family from `since` on.
+readers. What is not listed keeps the default of RDS. Every value is valid in the families 16, 17 and 18, and every
+parameter one that RDS lets a parameter group set: one that it does not fails the whole stack.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from multiaz.blueprint.engines import OLDEST_FAMILY
 from multiaz.blueprint.instance_classes import (
     BYTES_PER_CONNECTION,
     MAX_CONNECTIONS_CEILING,
@@ -18,8 +18,13 @@ from multiaz.blueprint.instance_classes import (
     largest_max_worker_processes,
 )
 
+if TYPE_CHECKING:
+    from multiaz.blueprint.settings import Settings
+
 Group = Literal["primary", "replica"]
 BOTH: tuple[Group, ...] = ("primary", "replica")
+SLOT_WAL_PERCENT = 20
+"""Of the volume at creation: what a replication slot may hold back before PostgreSQL gives it up."""
 
 
 @dataclass(frozen=True)
@@ -31,8 +36,14 @@ class TunedParameter:
     apply: Literal["static", "dynamic"]
     reason: str
     groups: tuple[Group, ...] = BOTH
-    since: int = OLDEST_FAMILY
-    """The first major version that has it; older families leave it out."""
+    percent_of_storage: int = 0
+    """If not 0, the value is this share of `allocated_storage`, in MB, and `value` says so in words."""
+
+    def value_for(self, s: Settings) -> str:
+        """The value in a stack of these settings."""
+        if self.percent_of_storage:
+            return str(s.allocated_storage * 1024 * self.percent_of_storage // 100)
+        return self.value
 
 
 TUNED_PARAMETERS: tuple[TunedParameter, ...] = (
@@ -116,26 +127,11 @@ TUNED_PARAMETERS: tuple[TunedParameter, ...] = (
     ),
     TunedParameter("statement_timeout", "60000", "dynamic", "ms; a backstop: set a shorter one per role (ALTER ROLE)"),
     TunedParameter(
-        "transaction_timeout",
-        "600000",
-        "dynamic",
-        "ms; many short statements in one transaction hold locks as well: a backstop, set another per role",
-        ("primary",),
-        since=17,
-    ),
-    TunedParameter(
-        "idle_replication_slot_timeout",
-        "86400",
-        "dynamic",
-        "s; a slot nobody has read for a day is given up before it fills the disk",
-        ("primary",),
-        since=18,
-    ),
-    TunedParameter(
         "max_slot_wal_keep_size",
-        "20480",
+        f"{SLOT_WAL_PERCENT} % of allocated_storage",
         "dynamic",
         "MB; the default -1 lets an abandoned replication slot fill the primary's disk",
+        percent_of_storage=SLOT_WAL_PERCENT,
     ),
     # Security
     TunedParameter("rds.force_ssl", "1", "dynamic", "no connection without TLS"),
@@ -162,6 +158,6 @@ def tuned(group: Group) -> list[TunedParameter]:
     return [p for p in TUNED_PARAMETERS if group in p.groups]
 
 
-def group_values(group: Group, major: int) -> dict[str, str]:
-    """Name to value in the family of this major version."""
-    return {p.name: p.value for p in tuned(group) if p.since <= major}
+def group_values(group: Group, s: Settings) -> dict[str, str]:
+    """Name to value for one of the two parameter groups, in the order of the list."""
+    return {p.name: p.value_for(s) for p in tuned(group)}

@@ -20,10 +20,18 @@ COPY = {
     "backup_copy_region": "eu-west-1",
     "backup_copy_kms_key_arn": "arn:aws:kms:eu-west-1:123456789012:key/0f3a1b2c-1111-2222-3333-444455556666",
 }
+KEPT = {"DeletionPolicy": "RetainExceptOnCreate", "UpdateReplacePolicy": "Retain"}
+"""A creation that rolls back leaves nothing that costs."""
 OPTIONS: dict[str, dict[str, Any]] = {
     "AWS Backup": {"aws_backup": True},
     "a copy elsewhere": COPY,
-    "all of it, in a test": {"preset": "test", "aws_backup": True, "access_log_retention_days": 1, **COPY},
+    "all of it, in a test": {
+        "preset": "test",
+        "aws_backup": True,
+        "final_snapshot": True,
+        "access_log_retention_days": 1,
+        **COPY,
+    },
     "a kept bucket in a test": {"preset": "test", "keep_bucket": True},
 }
 
@@ -83,7 +91,7 @@ def test_cfn_lint_is_silent_with_every_option(values: dict[str, Any]) -> None:
 def test_a_test_bucket_goes_and_a_production_bucket_stays(prod: Document, test_stack: Document, bucket: str) -> None:
     for attribute in ("DeletionPolicy", "UpdateReplacePolicy"):
         for name in (bucket, f"{bucket}Policy"):
-            assert prod["Resources"][name][attribute] == "Retain"
+            assert prod["Resources"][name][attribute] == KEPT[attribute]
             assert test_stack["Resources"][name][attribute] == "Delete"
     emptied = [r["Properties"]["BucketName"] for r in test_stack["Resources"].values() if "Custom::" in r["Type"]]
     assert {"Ref": bucket} in emptied
@@ -291,11 +299,11 @@ def test_aws_backup_does_not_take_over_the_retention_of_rds() -> None:
     assert rule["EnableContinuousBackup"] is False
 
 
-def test_a_vault_is_kept_where_a_final_snapshot_is_and_is_encrypted_with_the_key() -> None:
-    prod, test = made(aws_backup=True), made(preset="test", aws_backup=True)
-    assert prod["Resources"]["BackupVault"]["DeletionPolicy"] == "Retain"
-    assert prod["Resources"]["DBEncryptionKey"]["DeletionPolicy"] == "Retain"
-    assert test["Resources"]["BackupVault"]["DeletionPolicy"] == "Delete"
+def test_a_vault_is_kept_with_its_key() -> None:
+    """AWS refuses to delete one that holds recovery points; a stack that leaves nothing may not have one."""
+    prod = made(aws_backup=True)
+    assert prod["Resources"]["BackupVault"]["DeletionPolicy"] == KEPT["DeletionPolicy"]
+    assert prod["Resources"]["DBEncryptionKey"]["DeletionPolicy"] == KEPT["DeletionPolicy"]
     assert properties(prod, "BackupVault")["EncryptionKeyArn"] == KEY
 
 

@@ -237,7 +237,9 @@ def test_every_assumption_is_listed_once_and_has_a_source() -> None:
 
 
 def test_the_wal_of_a_slot_is_what_the_parameter_group_allows() -> None:
-    assert assumptions.SLOT_WAL_GIB.value * 1024 == int(group_values("primary", 17)["max_slot_wal_keep_size"])
+    s = settings_from({})
+    allowed = int(group_values("primary", s)["max_slot_wal_keep_size"])
+    assert assumptions.SLOT_WAL_SHARE.value * s.allocated_storage * 1024 == allowed
 
 
 def test_every_step_says_its_formula_in_words_and_in_numbers() -> None:
@@ -249,7 +251,7 @@ def test_every_step_says_its_formula_in_words_and_in_numbers() -> None:
 def test_thresholds_are_those_of_the_class_and_the_volume() -> None:
     found = capacity_for(Load())
     assert found.thresholds(found.primary) == {
-        "DatabaseConnections": 810,
+        "DatabaseConnections": 729,
         "DBLoad": 2,
         "FreeableMemory": 2 * 1024**3,
         "FreeStorageSpace": 10 * 1024**3,

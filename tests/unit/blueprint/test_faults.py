@@ -301,10 +301,10 @@ def test_everything_stored_uses_the_customer_key(document: dict[str, Any]) -> No
 
 def test_what_is_kept_keeps_its_key(prod: dict[str, Any], test_stack: dict[str, Any]) -> None:
     """A final snapshot, or a kept bucket, without its key is noise."""
-    assert prod["Resources"]["DBEncryptionKey"]["DeletionPolicy"] == "Retain"
+    assert prod["Resources"]["DBEncryptionKey"]["DeletionPolicy"] == "RetainExceptOnCreate"
     assert test_stack["Resources"]["DBEncryptionKey"]["DeletionPolicy"] == "Delete"
     only_bucket = synthesize(settings_from({"preset": "test", "keep_bucket": True})).to_dict()
-    assert only_bucket["Resources"]["DBEncryptionKey"]["DeletionPolicy"] == "Retain"
+    assert only_bucket["Resources"]["DBEncryptionKey"]["DeletionPolicy"] == "RetainExceptOnCreate"
     assert of_type(only_bucket, "Custom::EmptyBucket") == {}
 
 

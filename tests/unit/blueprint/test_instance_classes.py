@@ -74,7 +74,7 @@ def test_the_name_of_a_class_says_its_family() -> None:
 
 def test_figures_that_follow_from_the_memory() -> None:
     large = INSTANCE_CLASSES["db.m5.large"]
-    assert (large.max_connections, large.connections_alarm) == (901, 810)
+    assert (large.max_connections, large.connections_alarm) == (901, 729)
     assert large.freeable_memory_alarm_bytes == 2 * GIB
     assert large.max_worker_processes == 8
     assert INSTANCE_CLASSES["db.t3.medium"].max_connections == 450

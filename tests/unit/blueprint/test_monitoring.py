@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from multiaz.blueprint import settings_from, synthesize, to_yaml
-from multiaz.blueprint.alarms import ALARMS, SLOT_WAL_LIMIT_BYTES, Alarm
+from multiaz.blueprint.alarms import ALARMS, Alarm
 from multiaz.blueprint.composites import COMPOSITES, MAX_ALARMS_OF_A_RULE, MAX_RULE_LENGTH
 from multiaz.blueprint.dashboard import GRAPHS, MAX_ALARMS_OF_A_WIDGET, RUNBOOK
 from multiaz.blueprint.event_subscriptions import SUBSCRIPTIONS
@@ -91,8 +91,10 @@ def test_replica_lag_and_latency_are_in_seconds_and_memory_in_bytes(document: di
 
 def test_a_slot_rings_half_way_to_where_postgresql_gives_it_up(document: dict[str, Any]) -> None:
     limit_mb = document["Resources"]["DBParameterGroup"]["Properties"]["Parameters"]["max_slot_wal_keep_size"]
-    assert int(limit_mb) * MIB == SLOT_WAL_LIMIT_BYTES
-    assert metric_alarms(document)["PrimaryDBSlotLagAlarm"]["Threshold"] == SLOT_WAL_LIMIT_BYTES / 2
+    volume_mb = document["Parameters"]["AllocatedStorage"]["Default"] * 1024
+    alarm = metric_alarms(document)["PrimaryDBSlotLagAlarm"]
+    assert "${AllocatedStorage}" in str(alarm["Metrics"])
+    assert alarm["Threshold"] / 100 == int(limit_mb) / volume_mb / 2
 
 
 def test_every_metric_is_one_rds_publishes_for_postgresql() -> None:

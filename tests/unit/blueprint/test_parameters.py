@@ -62,7 +62,15 @@ def test_ours_come_after_the_seeds(document: dict[str, Any]) -> None:
     names = list(document["Parameters"])
     assert names[: len(SEED)] == list(SEED)
     assert names[len(SEED) :] == [
-        *("EngineVersion", "DBPort", "ApplicationSecurityGroupId", "WriterUsername", "ReaderUsername", "AlarmEmail"),
+        *(
+            "EngineVersion",
+            "ReplicaEngineVersion",
+            "DBPort",
+            "ApplicationSecurityGroupId",
+            "WriterUsername",
+            "ReaderUsername",
+            "AlarmEmail",
+        ),
     ]
 
 
@@ -71,6 +79,7 @@ def test_ours_come_after_the_seeds(document: dict[str, Any]) -> None:
     [
         ("environment_suffix", "qa", "EnvironmentSuffix"),
         ("engine_version", "16.9", "EngineVersion"),
+        ("replica_engine_version", "17.11", "ReplicaEngineVersion"),
         ("db_instance_class", "db.r5.2xlarge", "DBInstanceClass"),
         ("read_replica_instance_class", "db.r5.xlarge", "ReadReplicaInstanceClass"),
         ("db_name", "shop", "DBName"),
