@@ -22,7 +22,7 @@ def backup_plan(s: Settings) -> list[Any]:
     instance's retention and window, which are the template's. Source: AWS Backup developer guide, Continuous backups
     and point-in-time recovery.
 
-    The vault is kept where a final snapshot is. Else it is deleted, which AWS refuses while it holds recovery points.
+    The vault is kept: AWS refuses to delete one that holds recovery points.
     """
     return [
         backup.BackupVault(

@@ -8,6 +8,7 @@ from typing import Any
 from multiaz.blueprint import PRESET_ROWS, Preset, settings_from
 
 BUCKETS = ("BackupBucket", "AccessLogBucket")
+GROUPS = ("DBParameterGroup", "ReplicaParameterGroup")
 SIZES = ("DBInstanceClass", "ReadReplicaInstanceClass", "AllocatedStorage", "MaxAllocatedStorage")
 
 
@@ -39,6 +40,7 @@ def test_presets_differ_in_the_stated_places_of_the_template_only(
         "/Description",
         *(f"/Resources/{name}/Properties/DeletionProtection" for name in instances),
         "/Resources/PrimaryDB/Properties/MultiAZ",
+        *(f"/Resources/{group}/Properties/Parameters/max_slot_wal_keep_size" for group in GROUPS),  # of the size
         "/Outputs/RestoreCommand/Value/Fn::Sub",  # --multi-az
         *(f"/Parameters/{name}/Default" for name in SIZES),
         *(path for path in first if path.endswith("/RetentionInDays")),
