@@ -66,7 +66,7 @@ def test_json_holds_the_steps_and_the_settings(capsys: pytest.CaptureFixture[str
     found = json.loads(capsys.readouterr().out)
     assert found["settings"] == SEED
     assert found["steps"][0].keys() == {"name", "formula", "numbers", "value", "unit"}
-    assert found["thresholds"]["primary"]["DatabaseConnections"] == 810
+    assert found["thresholds"]["primary"]["DatabaseConnections"] == 729
     assert len(found["assumptions"]) == len(ASSUMPTIONS)
 
 
