@@ -215,7 +215,10 @@ def test_termination_protection_is_told_with_the_command_that_ends_it(cloud: Clo
     cloud.described("CREATE_COMPLETE", EnableTerminationProtection=True)
     with pytest.raises(Conflict) as caught:
         cloud.stacks.delete("shop")
-    assert "--no-enable-termination-protection" in caught.value.next_step
+    assert caught.value.next_step == (
+        "aws --endpoint-url http://127.0.0.1:1 --region us-east-1 cloudformation update-termination-protection "
+        "--no-enable-termination-protection --stack-name shop"
+    )
 
 
 def test_silence_is_given_up_by_name() -> None:

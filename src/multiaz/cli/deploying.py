@@ -70,7 +70,8 @@ def _show(
     output.line(f"Application   {name} bootstrap{which}       (makes the roles it logs in as, with IAM tokens)")
     output.line(f'aws, boto3    eval "$({name} env)"')
     output.line(
-        f"Password      aws secretsmanager get-secret-value --query SecretString --output text "
+        f"Password      {fleet.clients.access.aws_command} secretsmanager get-secret-value "
+        f"--query SecretString --output text "
         f"--secret-id {credentials.secret_arn}"
     )
     output.line(f"Fail over     {name} failover{which}")

@@ -27,6 +27,7 @@ def apply() -> None:
     """Change moto; once."""
     _composite_alarms()
     _alarms_others_depend_on()
+    _alarms_that_are_asked_for()
     _log_group_classes()
     _metric_filters()
     _topic_attributes()
@@ -93,6 +94,38 @@ def _alarms_others_depend_on() -> None:
         delete(self, alarm_names)
 
     backend.delete_alarms = delete_alarms
+
+
+def _alarms_that_are_asked_for() -> None:
+    """moto's DescribeAlarms reads one filter and forgets the others: the state beside a prefix, the types always.
+
+    Source: CloudWatch API reference, DescribeAlarms: filters are joined by and, and without AlarmTypes only
+    metric alarms are told.
+    """
+    from moto.cloudwatch.responses import CloudWatchResponse
+
+    response: Any = CloudWatchResponse
+    describe = response.describe_alarms
+
+    def describe_alarms(self: Any) -> Any:
+        answer = describe(self)
+        state = self._get_param("StateValue")
+        prefix, names = self._get_param("AlarmNamePrefix"), self._get_param("AlarmNames")
+        types = self._get_param("AlarmTypes") or ["MetricAlarm"]
+
+        def is_asked_for(alarm: Any) -> bool:
+            return (
+                (not state or alarm.state_value == state)
+                and (not prefix or alarm.name.startswith(prefix))
+                and (not names or alarm.name in names)
+            )
+
+        for kind in ("MetricAlarm", "CompositeAlarm"):
+            found = answer.result[f"{kind}s"] if kind in types else []
+            answer.result[f"{kind}s"] = [alarm for alarm in found if is_asked_for(alarm)]
+        return answer
+
+    response.describe_alarms = describe_alarms
 
 
 def _log_group_classes() -> None:

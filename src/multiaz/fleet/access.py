@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -89,6 +90,16 @@ class Access:
     secret_access_key: str | None = field(default=None, repr=False)
     root_certificate: Path | None = None
     """PEM file that the databases' certificates are verified against; None: libpq's default."""
+
+    @property
+    def aws_command(self) -> str:
+        """`aws` for a shell, with the region and, if there is one, the endpoint of this very account.
+
+        A person's own variables may lead to another account that has instances of the same names: a command we
+        advise must not depend on them.
+        """
+        where = [] if self.endpoint_url is None else ["--endpoint-url", self.endpoint_url]
+        return shlex.join(["aws", *where, "--region", self.region])
 
 
 class AwsClients:

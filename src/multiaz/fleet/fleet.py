@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -130,8 +131,8 @@ class Fleet:
             raise Conflict(
                 f"Cannot delete the stack {self.stack_name}",
                 f"deletion protection is on: {', '.join(protected)}",
-                f"for id in {' '.join(protected)}; do aws rds modify-db-instance --no-deletion-protection "
-                f"--apply-immediately --db-instance-identifier $id; done",
+                f"for id in {shlex.join(protected)}; do {self.clients.access.aws_command} rds modify-db-instance "
+                f'--no-deletion-protection --apply-immediately --db-instance-identifier "$id"; done',
             )
         stack_id = self.stacks.delete(self.stack_name, on_event=on_event)
         retained = tuple(

@@ -224,7 +224,8 @@ class Stacks:
             raise Conflict(
                 f"Cannot delete the stack {stack.name}",
                 "its termination protection is on",
-                f"aws cloudformation update-termination-protection --no-enable-termination-protection "
+                f"{self._clients.access.aws_command} cloudformation update-termination-protection "
+                f"--no-enable-termination-protection "
                 f"--stack-name {stack.name}",
             )
         last = self._newest_event_id(stack.stack_id)

@@ -160,6 +160,28 @@ def test_a_composite_alarm_names_alarms_there_are_and_they_stay_while_it_does(cl
     assert (told["MetricAlarms"], told["CompositeAlarms"]) == ([], [])
 
 
+def test_filters_of_alarms_are_joined_and_composite_alarms_are_told_if_asked_for(client: Callable[[str], Any]) -> None:
+    cloudwatch = client("cloudwatch")
+    for name in ("shop-calm", "shop-loud", "bank-loud"):
+        cloudwatch.put_metric_alarm(AlarmName=name, **ALARM)
+    cloudwatch.put_composite_alarm(AlarmName="shop-down", AlarmRule="ALARM(shop-loud)")
+    both = ["MetricAlarm", "CompositeAlarm"]
+
+    def told(**asked: Any) -> list[str]:
+        answer = cloudwatch.describe_alarms(**asked)
+        return sorted(alarm["AlarmName"] for kind in both for alarm in answer[f"{kind}s"])
+
+    assert told(AlarmNamePrefix="shop-", AlarmTypes=both, StateValue="ALARM") == []
+    for name in ("shop-loud", "bank-loud", "shop-down"):
+        cloudwatch.set_alarm_state(AlarmName=name, StateValue="ALARM", StateReason="rehearsal")
+    assert told(AlarmNamePrefix="shop-", AlarmTypes=both, StateValue="ALARM") == ["shop-down", "shop-loud"]
+    assert told(AlarmNamePrefix="shop-", StateValue="ALARM") == ["shop-loud"]
+    assert told(AlarmNamePrefix="shop-", AlarmTypes=["CompositeAlarm"]) == ["shop-down"]
+    assert told(AlarmNames=["shop-calm", "shop-loud"], StateValue="ALARM") == ["shop-loud"]
+    cloudwatch.delete_alarms(AlarmNames=["shop-down"])
+    cloudwatch.delete_alarms(AlarmNames=["shop-calm", "shop-loud", "bank-loud"])
+
+
 def test_a_topics_attributes_are_shown_and_unknown_ones_refused(client: Callable[[str], Any]) -> None:
     sns = client("sns")
     given = {"SignatureVersion": "2", "TracingConfig": "Active"}
