@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
 import sys
 from pathlib import Path
@@ -103,6 +104,40 @@ def test_stdin_is_a_template_too(monkeypatch: pytest.MonkeyPatch, capsys: pytest
     code, out, _ = run(capsys, "-", "--no-cfn-lint")
     assert code == ExitCode.FAILED
     assert out.startswith("stdin:7:55: error MAZ702")
+
+
+def test_a_named_pipe_without_a_writer_is_refused_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    code, _, err = run(capsys, str(tmp_path / "pipe"), "--no-cfn-lint")
+    assert code == ExitCode.BAD_INPUT
+    assert "named pipe" in err
+
+
+@pytest.mark.parametrize("prefix", ["/dev/fd/", "/proc/self/fd/"])
+def test_what_the_shell_has_opened_is_read(prefix: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """As `<(…)` gives it: a pipe whose writer may be done already."""
+    reader, writer = os.pipe()
+    os.write(writer, OPEN.encode())
+    os.close(writer)
+    try:
+        code, out, _ = run(capsys, f"{prefix}{reader}", "--no-cfn-lint")
+    finally:
+        os.close(reader)
+    assert code == ExitCode.FAILED
+    assert f"{prefix}{reader}:7:55: error MAZ702" in out
+
+
+@pytest.mark.parametrize("other", ["-", "/dev/stdin", "/dev/fd/0"])
+def test_stdin_is_read_once(other: str, capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, err = run(capsys, "-", other, "--no-cfn-lint")
+    assert code == ExitCode.BAD_INPUT
+    assert "stdin" in err
+
+
+def test_a_name_cannot_command_the_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _, _, err = run(capsys, f"{tmp_path}/\x1b[2J", "--no-cfn-lint")
+    assert "\\x1b[2J" in err
+    assert "\x1b" not in err
 
 
 def test_without_a_file_our_own_template_is_judged(capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import stat
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
 from importlib.metadata import version
-from pathlib import Path
+from typing import BinaryIO
 
 from multiaz.cli.output import Output
 from multiaz.errors import BadInput, ExitCode
@@ -18,6 +21,8 @@ from multiaz.rules.sarif import as_sarif
 from multiaz.rules.suppressions import OURS
 
 STDIN = "-"
+_INHERITED = re.compile(r"/dev/stdin|/(?:dev|proc/self)/fd/([0-9]{1,6})")
+"""Names of what is open already when the program starts."""
 
 
 def run(
@@ -36,6 +41,7 @@ def run(
 
     Every source is read before anything is judged. Raises BadInput for one that cannot be read.
     """
+    _only_once(files)
     sources = [(_shown(name), _read(name)) for name in files] if files else [_own(preset, settings, config)]
     linter = partial(lint_apart, regions=tuple(regions)) if regions else lint_apart
     chosen: Callable[[str], list[Finding]] | None = linter if with_cfn_lint else None
@@ -60,11 +66,45 @@ def _read(name: str) -> bytes:
     try:
         if name == STDIN:
             return sys.stdin.buffer.read(URL_LIMIT_BYTES + 1)
-        with Path(name).open("rb") as file:
+        with _opened(name) as file:
             return file.read(URL_LIMIT_BYTES + 1)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise BadInput(f"Cannot read {name}", reason, "name a file that holds a template, or - for stdin") from error
+        raise BadInput(
+            f"Cannot read {_printable(name)}", reason, "name a file that holds a template, or - for stdin"
+        ) from error
+
+
+def _opened(name: str) -> BinaryIO:
+    """The file, or what the shell has opened already (`/dev/stdin`, and `/dev/fd/63` for `<(…)`).
+
+    A pipe with a name is refused: opening it waits for a writer, for ever if there is none. O_NONBLOCK does not wait.
+    """
+    inherited = _inherited(name)
+    if inherited is not None:
+        return os.fdopen(os.dup(inherited), "rb")
+    number = os.open(name, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        if stat.S_ISFIFO(os.fstat(number).st_mode):
+            raise ValueError("it is a named pipe, which may never have a writer")
+        os.set_blocking(number, True)
+        return os.fdopen(number, "rb")
+    except (OSError, ValueError):
+        os.close(number)
+        raise
+
+
+def _only_once(names: Sequence[str]) -> None:
+    """Raises BadInput if stdin is to be read twice: the second time there is nothing left."""
+    found = [0 if name == STDIN else _inherited(name) for name in names]
+    if found.count(0) > 1:
+        raise BadInput("Cannot read stdin twice", f"it is named {found.count(0)} times", "name it once")
+
+
+def _inherited(name: str) -> int | None:
+    """The number of the file that is open already under this name; None if the name is another's."""
+    match = _INHERITED.fullmatch(name)
+    return int(match[1] or 0) if match else None
 
 
 def _own(preset: str | None, settings: Sequence[str], config: str | None) -> tuple[str, bytes]:
@@ -105,7 +145,7 @@ def _show(output: Output, reports: Sequence[Report]) -> None:
             taker = finding.suppressed
             if taker:
                 where = f"{report.name}:{finding.line}:{finding.column}"
-                _line(output, f"{where}: suppressed {finding.rule}: {taker.reason} ({taker.origin}; {finding.path})")
+                _line(output, f"{where}: suppressed {finding.rule}: {taker.reason} ({taker.origin}; {finding.place})")
         taking = {finding.suppressed for finding in report.findings if finding.suppressed}
         others: dict[tuple[str, str, str], list[str]] = {}
         for entry in report.suppressions:
@@ -119,7 +159,9 @@ def _show(output: Output, reports: Sequence[Report]) -> None:
 
 
 def _line(output: Output, text: str) -> None:
-    """One line, whatever the template says: its words must neither break the line nor command the terminal."""
-    output.line(
-        "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in text)
-    )
+    output.line(_printable(text))
+
+
+def _printable(text: str) -> str:
+    """One line, whatever the template or its name says: words must neither break the line nor command the terminal."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in text)

@@ -16,6 +16,8 @@ from multiaz.rules.findings import Finding, Severity
 from multiaz.rules.rule import LINT_STOPPED
 
 _SEVERITIES = {"E": Severity.ERROR, "W": Severity.WARNING, "I": Severity.INFO}
+_CRASHED = "E0002"
+"""The id cfn-lint gives an exception inside of one of its rules: nothing about the template."""
 DEFAULT_REGIONS = ("us-east-1",)
 TIME_LIMIT_S = 120.0
 """Fifty times what cfn-lint takes for a template of 70 resources."""
@@ -35,8 +37,10 @@ def lint(text: str, regions: tuple[str, ...] = DEFAULT_REGIONS) -> list[Finding]
             message=match.message,
             line=match.linenumber,
             column=match.columnnumber,
-            path="/".join(str(part) for part in getattr(match, "path", None) or ()),
+            path=tuple(part if isinstance(part, int) else str(part) for part in getattr(match, "path", None) or ()),
         )
+        if match.rule.id != _CRASHED
+        else _stopped(f"one of its rules failed: {match.message[:200]}")
         for match in matches
     ]
     return sorted(found, key=lambda finding: (finding.line, finding.column, finding.rule))
@@ -61,7 +65,7 @@ def lint_apart(
 
 
 def _stopped(message: str) -> Finding:
-    return Finding(LINT_STOPPED.id, LINT_STOPPED.severity, message, 1, 1, "")
+    return Finding(LINT_STOPPED.id, LINT_STOPPED.severity, message, 1, 1, ())
 
 
 def _from_plain(item: dict[str, Any]) -> Finding:
@@ -71,7 +75,7 @@ def _from_plain(item: dict[str, Any]) -> Finding:
         message=item["message"],
         line=item["line"],
         column=item["column"],
-        path=item["path"],
+        path=tuple(item["path"]),
     )
 
 
@@ -88,7 +92,7 @@ def _main() -> None:
     _limit_memory()
     text = sys.stdin.buffer.read().decode(errors="replace")
     found = lint(text, tuple(sys.argv[1:]) or DEFAULT_REGIONS)
-    json.dump([finding.as_dict() for finding in found], sys.stdout)
+    json.dump([{**finding.as_dict(), "path": finding.path} for finding in found], sys.stdout)
 
 
 if __name__ == "__main__":

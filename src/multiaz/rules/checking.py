@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from multiaz.rules.findings import Finding, Path, Report, path_text
+from multiaz.rules.findings import Finding, Path, Report
 from multiaz.rules.reading import INLINE_LIMIT_BYTES, Document, Unreadable, read
 from multiaz.rules.rule import NEEDS_BUCKET, TOO_MANY_RESOURCES, Rule, rules
 from multiaz.rules.suppressions import applied
@@ -25,7 +25,7 @@ def check(source: bytes | str, *, name: str = "template", linter: Linter | None 
     text = source if isinstance(source, str) else source.decode("utf-8-sig")
     found = [*judge(template), *(linter(text) if linter else ())]
     found, suppressions = applied(template, found, rules(), was_linted=linter is not None)
-    found.sort(key=lambda finding: (finding.line, finding.column, finding.rule, finding.path))
+    found.sort(key=lambda finding: (finding.line, finding.column, finding.rule, finding.place))
     return Report(name, tuple(found), tuple(suppressions))
 
 
@@ -43,21 +43,21 @@ def judge(template: Template) -> Iterator[Finding]:
         for problem in rule.check(template):
             if (problem.path, problem.message) not in told:
                 told.add((problem.path, problem.message))
-                yield _finding(template, rule, problem.path, problem.message)
+                yield _finding(template, rule, problem.path, problem.message, problem.part)
 
 
-def _finding(template: Template, rule: Rule, path: Path, message: str) -> Finding:
+def _finding(template: Template, rule: Rule, path: Path, message: str, part: str = "") -> Finding:
     place = template.position(path)
-    return Finding(rule.id, rule.severity, message, place.line, place.column, path_text(path))
+    return Finding(rule.id, rule.severity, message, place.line, place.column, path, part)
 
 
 def _size(document: Document) -> Iterator[Finding]:
     if document.size_bytes > INLINE_LIMIT_BYTES:
         text = f"the template has {document.size_bytes} bytes: give CloudFormation the address of a copy in S3"
-        yield Finding(NEEDS_BUCKET.id, NEEDS_BUCKET.severity, text, 1, 1, "")
+        yield Finding(NEEDS_BUCKET.id, NEEDS_BUCKET.severity, text, 1, 1, ())
 
 
 def _unread(fault: Unreadable) -> Finding:
     return Finding(
-        fault.rule, rules()[fault.rule].severity, fault.message, fault.position.line, fault.position.column, ""
+        fault.rule, rules()[fault.rule].severity, fault.message, fault.position.line, fault.position.column, ()
     )

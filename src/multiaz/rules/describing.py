@@ -62,8 +62,11 @@ The id is one of ours or of cfn-lint. A suppressed finding stays in the output, 
 MAZ904).
 
 Suppressions for other checkers are listed: `checkov.skip` (`id`, `comment`), `cfn_nag.rules_to_suppress` and
-`cdk_nag.rules_to_suppress` (`id`, `reason`), `guard.SuppressedRules`, `cfn-lint.config.ignore_checks`. One with a
-reason also suppresses the rules below that cover its id, on its resource.
+`cdk_nag.rules_to_suppress` (`id`, `reason`, `applies_to`), `guard.SuppressedRules`, `cfn-lint.config.ignore_checks`.
+One on a resource that has a reason also suppresses there what is listed below as covering its id, because both ask for
+the same; what is only related it leaves alone. With `applies_to` it takes the findings named there in full
+(`Resource::*`); a `regex` there is not read. In the metadata of the template only cdk-nag looks for suppressions, so
+only its entries suppress from there: in the whole template.
 """
 
 
@@ -86,4 +89,6 @@ def _rule(rule: Rule) -> str:
     lines.append(f"Source: {f'[{rule.source}]({link})' if link else rule.source}.")
     if rule.covers:
         lines.append(f"Covers: {', '.join(f'`{id_}`' for id_ in rule.covers)}.")
+    if rule.related:
+        lines.append(f"Related: {', '.join(f'`{id_}`' for id_ in rule.related)}.")
     return "\n".join(lines) + "\n"

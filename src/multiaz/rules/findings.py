@@ -69,20 +69,26 @@ class Finding:
     message: str
     line: int
     column: int
-    path: str
-    """Where in the template: `Resources/PrimaryDB/Properties/Engine`; empty if it could not be read."""
+    path: Path
+    """Where in the template; empty if it could not be read."""
+    part: str = ""
+    """What cdk-nag calls this one finding among those of its check (`Resource::*`), for its `applies_to`."""
     suppressed: Suppression | None = None
 
     @property
     def resource(self) -> str | None:
         """Logical id of the resource the finding is about, if it is about one."""
-        section, _, rest = self.path.partition("/")
-        return rest.partition("/")[0] or None if section == "Resources" else None
+        return str(self.path[1]) if len(self.path) > 1 and self.path[0] == "Resources" else None
+
+    @property
+    def place(self) -> str:
+        """The path as text: `Resources/PrimaryDB/Properties/Engine`."""
+        return path_text(self.path)
 
     def as_text(self) -> str:
         """One line, in the form of a compiler's message."""
         where = f"{self.line}:{self.column}"
-        return f"{where}: {self.severity} {self.rule}: {self.message}" + (f" ({self.path})" if self.path else "")
+        return f"{where}: {self.severity} {self.rule}: {self.message}" + (f" ({self.place})" if self.path else "")
 
     def as_dict(self) -> dict[str, object]:
         """The JSON form; `suppressed` is null or the suppression."""
@@ -92,7 +98,7 @@ class Finding:
             "message": self.message,
             "line": self.line,
             "column": self.column,
-            "path": self.path,
+            "path": self.place,
             "suppressed": self.suppressed.as_dict() if self.suppressed else None,
         }
 

@@ -25,7 +25,10 @@ class Rule:
     source: str
     """The document the rule comes from."""
     covers: tuple[str, ...] = ()
-    """What others call it: checkov, cfn-guard, cdk-nag, cfn_nag, Security Hub."""
+    """What others call it: checkov, cfn-guard, cdk-nag, cfn_nag, Security Hub. A suppression of one of these is one of
+    this rule: what such a check does not ask for must not be in this rule."""
+    related: tuple[str, ...] = ()
+    """What others have of the same subject, asking less, more, or something else: for the reader, not to suppress."""
     check: Check | None = None
     """None: judged while the text is read or the suppressions are, not by a function of its own."""
     why: str = ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 from urllib.parse import quote
 
@@ -46,8 +46,8 @@ def as_sarif(reports: Iterable[Report], version: str) -> dict[str, Any]:
 
 
 def help_uri(rule: Rule) -> str | None:
-    """The page of the first control of Security Hub the rule covers; None if it covers none."""
-    for covered in rule.covers:
+    """The page of the first control of Security Hub the rule covers or is related to; None if there is none."""
+    for covered in (*rule.covers, *rule.related):
         match = _HUB_ID.fullmatch(covered)
         if match and match[1] in _HUB_PAGES:
             page = _HUB_PAGES[match[1]]
@@ -62,10 +62,18 @@ def _rule(rule: Rule) -> dict[str, Any]:
         "id": rule.id,
         "shortDescription": {"text": rule.title},
         "fullDescription": {"text": text},
-        "help": {"text": f"Source: {rule.source}." + (f" Covers: {', '.join(rule.covers)}." if rule.covers else "")},
+        "help": {"text": " ".join(_help(rule))},
         **({"helpUri": link} if link else {}),
         "defaultConfiguration": {"level": _LEVELS[rule.severity]},
     }
+
+
+def _help(rule: Rule) -> Iterator[str]:
+    yield f"Source: {rule.source}."
+    if rule.covers:
+        yield f"Covers: {', '.join(rule.covers)}."
+    if rule.related:
+        yield f"Related: {', '.join(rule.related)}."
 
 
 def _lint_rule(id_: str) -> dict[str, Any]:
@@ -85,7 +93,7 @@ def _result(report: Report, finding: Finding, rule_index: int) -> dict[str, Any]
         }
     }
     if finding.path:
-        place["logicalLocations"] = [{"fullyQualifiedName": finding.path}]
+        place["logicalLocations"] = [{"fullyQualifiedName": finding.place}]
     result: dict[str, Any] = {
         "ruleId": finding.rule,
         "ruleIndex": rule_index,

@@ -11,13 +11,15 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from multiaz.rules.findings import Finding, Path, Suppression, path_text
+from multiaz.rules.findings import Finding, Path, Suppression
 from multiaz.rules.rule import MALFORMED_SUPPRESSION, NO_REASON, SUPPRESSES_NOTHING, UNKNOWN_ID, Rule
 from multiaz.rules.template import Template
 
 OURS = "multiaz"
 WITHOUT_REASON = frozenset({"guard", "cfn-lint"})
 """Their notation has no place for a reason."""
+_ON_THE_TEMPLATE = "cdk_nag"
+"""The one checker that reads suppressions in the template's own metadata (those of a CDK stack)."""
 _LINT_ID = re.compile(r"[EWI][0-9]{4}")
 _FOREIGN: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("checkov", "skip", ("comment", "suppress_comment")),
@@ -32,6 +34,8 @@ class _Entry:
     suppression: Suppression
     resources: tuple[str, ...] | None = None
     """Of an entry on the template: the resources it is for; None for all."""
+    parts: frozenset[str] | None = None
+    """Of an entry for cdk-nag: the findings in its `applies_to`; None for all of the check."""
 
     def takes(self, finding: Finding) -> bool:
         if self.suppression.resource is not None:
@@ -45,8 +49,8 @@ def applied(
     """The findings, each with the suppression that takes it, and findings about the suppressions; and these.
 
     An entry of ours takes the rule it names, one of ours or of cfn-lint. One for another checker takes the rules of
-    ours that cover its id, on its resource, if it has a reason. Without cfn-lint (`was_linted`) no entry for one of its
-    rules is called idle.
+    ours that cover its id if it has a reason: on its resource, of cdk-nag also in the whole template, where that one
+    reads it. Without cfn-lint (`was_linted`) no entry for one of its rules is called idle.
     """
     entries, about = _entries(template)
     used: set[int] = set()
@@ -68,6 +72,10 @@ def _takes(entry: _Entry, finding: Finding, rules: Mapping[str, Rule]) -> bool:
         return False
     if suppression.origin == OURS:
         return suppression.id == finding.rule
+    if suppression.resource is None and suppression.origin != _ON_THE_TEMPLATE:
+        return False
+    if entry.parts is not None and finding.part not in entry.parts:
+        return False
     rule = rules.get(finding.rule)
     return rule is not None and suppression.id in rule.covers
 
@@ -82,6 +90,11 @@ def _faults(
         return
     if suppression.origin != OURS:
         return
+    missing = [name for name in entry.resources or () if name not in template.resources]
+    for name in missing:
+        yield _about(template, SUPPRESSES_NOTHING, suppression.path, f"there is no resource {name[:80]}")
+    if missing and not is_used:
+        return
     is_lint = bool(_LINT_ID.fullmatch(suppression.id))
     if not is_lint and suppression.id not in rules:
         yield _about(template, UNKNOWN_ID, suppression.path, f"there is no rule {suppression.id[:40]}")
@@ -91,7 +104,7 @@ def _faults(
 
 def _about(template: Template, rule: Rule, path: Path, message: str) -> Finding:
     place = template.position(path)
-    return Finding(rule.id, rule.severity, message, place.line, place.column, path_text(path))
+    return Finding(rule.id, rule.severity, message, place.line, place.column, path)
 
 
 def _entries(template: Template) -> tuple[list[_Entry], list[Finding]]:
@@ -153,9 +166,19 @@ def _read_foreign(template: Template, name: str | None, metadata: Mapping[str, A
             if isinstance(item, dict) and isinstance(item.get("id"), str):
                 at = (*path, origin, list_key, index)
                 reason = _reason(item, reason_keys)
-                yield _Entry(Suppression(item["id"], reason, origin, name, at, template.position(at)))
+                yield _Entry(
+                    Suppression(item["id"], reason, origin, name, at, template.position(at)), parts=_parts(item)
+                )
     yield from _names_only(template, name, metadata, path, "guard", ("SuppressedRules",))
     yield from _names_only(template, name, metadata, path, "cfn-lint", ("config", "ignore_checks"))
+
+
+def _parts(item: Mapping[str, Any]) -> frozenset[str] | None:
+    """Regular expressions are left out: one from a template could take hours, and text in it would be a guess."""
+    listed = item.get("applies_to", item.get("appliesTo"))
+    if listed is None:
+        return None
+    return frozenset(name for name in listed if isinstance(name, str)) if isinstance(listed, list) else frozenset()
 
 
 def _names_only(

@@ -88,6 +88,8 @@ class Problem:
 
     path: Path
     message: str
+    part: str = ""
+    """See Finding.part."""
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,7 @@ def test_broken_input_is_a_finding(text: str) -> None:
 
 def test_a_finding_says_where() -> None:
     (finding,) = lint("Resources:\n  A:\n    Type: AWS::SNS::Topic\n    Properties: {Nope: 1}\n")
-    assert (finding.rule, finding.severity, finding.path) == ("E3002", "error", "Resources/A/Properties/Nope")
+    assert (finding.rule, finding.severity, finding.place) == ("E3002", "error", "Resources/A/Properties/Nope")
     assert finding.as_text().startswith("4:18: error E3002: ")
 
 

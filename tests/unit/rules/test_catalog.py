@@ -76,7 +76,7 @@ def test_a_rule_says_what_it_asks_for_and_where_that_comes_from(module: str) -> 
 
 
 TABLE = """
-CKV_AWS_16 RDS_STORAGE_ENCRYPTED AwsSolutions-RDS2 RDS.3 RDS.4 CKV_AWS_17 RDS.2 RDS.18 CKV_AWS_157
+CKV_AWS_16 RDS_STORAGE_ENCRYPTED AwsSolutions-RDS2 RDS.3 RDS.4 CKV_AWS_17 RDS.2 RDS.46 CKV_AWS_157
 RDS_MULTI_AZ_SUPPORT AwsSolutions-RDS3 RDS.5 CKV_AWS_118 RDS_ENHANCED_MONITORING_ENABLED RDS.6 CKV_AWS_161 RDS.10
 CKV2_AWS_69 RDS.38 RDS_INSTANCE_LOGGING_ENABLED RDS.9 RDS.36 DB_INSTANCE_BACKUP_ENABLED AwsSolutions-RDS13 RDS.11 RDS.26
 RDS_INSTANCE_DELETION_PROTECTION_ENABLED AwsSolutions-RDS10 RDS.8 RDS_AUTOMATIC_MINOR_VERSION_UPGRADE_ENABLED RDS.13
@@ -92,7 +92,7 @@ CKV_AWS_109 CKV_AWS_110 CKV_AWS_111 IAM_NO_INLINE_POLICY_CHECK AwsSolutions-IAM4
 
 
 def test_every_rule_others_have_for_such_a_stack_is_covered() -> None:
-    covered = {id_ for rule in rules().values() for id_ in rule.covers}
+    covered = {id_ for rule in rules().values() for id_ in (*rule.covers, *rule.related)}
     assert set(TABLE.split()) - covered == set()
 
 

@@ -16,6 +16,21 @@ def test_apart_it_says_the_same() -> None:
     assert lint_apart(TYPO) == lint(TYPO) != []
 
 
+def test_a_rule_of_cfn_lint_that_fails_says_nothing_of_the_template(monkeypatch: pytest.MonkeyPatch) -> None:
+    from cfnlint import api
+
+    class Match:
+        class rule:  # noqa: N801
+            id = "E0002"
+
+        message, linenumber, columnnumber = "Unknown exception while processing rule E3012: KeyError", 1, 1
+
+    monkeypatch.setattr(api, "lint", lambda *_, **__: [Match()])
+    (finding,) = lint(TYPO)
+    assert finding.rule == "MAZ007"
+    assert "E3012" in finding.message
+
+
 def test_one_that_takes_too_long_is_a_finding() -> None:
     (finding,) = lint_apart(TYPO, time_limit_s=0.01)
     assert (finding.rule, finding.severity) == ("MAZ007", "error")

@@ -29,6 +29,7 @@ RULE = Rule(
     title="An alarm tells somebody",
     severity=Severity.ERROR,
     source="AWS Security Hub, CloudWatch.15 and CloudWatch.17",
-    covers=("CLOUDWATCH_ALARM_ACTION_CHECK", "CLOUDWATCH_ALARM_ACTION_ENABLED_CHECK", "CloudWatch.15", "CloudWatch.17"),
+    covers=("CLOUDWATCH_ALARM_ACTION_CHECK", "CloudWatch.15"),
+    related=("CLOUDWATCH_ALARM_ACTION_ENABLED_CHECK", "CloudWatch.17"),
     check=check,
 )

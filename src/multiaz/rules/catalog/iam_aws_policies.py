@@ -19,7 +19,12 @@ def check(template: Template) -> Iterator[Problem]:
             text = function[1] if function and function[0] == "Fn::Sub" else node
             if isinstance(text, str) and ":iam::aws:policy/" in text:
                 path = (*holder.path, "Properties", "ManagedPolicyArns", index)
-                yield Problem(path, f"{holder.name} has the policy {text.rpartition('/')[2]} of AWS")
+                yield Problem(path, f"{holder.name} has the policy {text.rpartition('/')[2]} of AWS", _part(text))
+
+
+def _part(arn: str) -> str:
+    """As cdk-nag names it: `Policy::arn:<AWS::Partition>:iam::aws:policy/…`."""
+    return "Policy::" + arn.replace("${", "<").replace("}", ">")
 
 
 RULE = Rule(

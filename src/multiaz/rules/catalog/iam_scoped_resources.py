@@ -25,6 +25,9 @@ UNBOUND = (
 )
 """Actions IAM knows no resources for. Source: AWS service authorization reference."""
 
+ALL = "Resource::*"
+"""What cdk-nag calls the finding."""
+
 
 def check(template: Template) -> Iterator[Problem]:
     """Allowing on `*` more than what cannot be bound to a resource, without a condition."""
@@ -33,7 +36,9 @@ def check(template: Template) -> Iterator[Problem]:
             continue
         wide = [a for a in statement.actions if not any(fnmatchcase(a, pattern) for pattern in UNBOUND)]
         if wide:
-            yield Problem(statement.path, f"{statement.resource.name} allows {', '.join(wide[:3])} on every resource")
+            yield Problem(
+                statement.path, f"{statement.resource.name} allows {', '.join(wide[:3])} on every resource", ALL
+            )
 
 
 RULE = Rule(
@@ -41,6 +46,7 @@ RULE = Rule(
     title="A policy names the resources it is for",
     severity=Severity.WARNING,
     source="checkov CKV_AWS_107 to 111; cdk-nag AwsSolutions-IAM5",
-    covers=("CKV_AWS_107", "CKV_AWS_108", "CKV_AWS_109", "CKV_AWS_110", "CKV_AWS_111", "AwsSolutions-IAM5"),
+    covers=("AwsSolutions-IAM5",),
+    related=("CKV_AWS_107", "CKV_AWS_108", "CKV_AWS_109", "CKV_AWS_110", "CKV_AWS_111"),
     check=check,
 )

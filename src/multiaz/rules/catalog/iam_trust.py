@@ -24,6 +24,7 @@ RULE = Rule(
     title="A role is not assumed by everybody",
     severity=Severity.ERROR,
     source="checkov CKV_AWS_60 and CKV_AWS_61",
-    covers=("CKV_AWS_60", "CKV_AWS_61"),
+    covers=("CKV_AWS_60",),
+    related=("CKV_AWS_61",),
     check=check,
 )

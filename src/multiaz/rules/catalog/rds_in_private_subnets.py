@@ -25,7 +25,7 @@ RULE = Rule(
     id="MAZ104",
     title="A DB subnet group holds no public subnet",
     severity=Severity.ERROR,
-    source="AWS Security Hub, RDS.18 and RDS.46",
-    covers=("RDS.18", "RDS.46"),
+    source="AWS Security Hub, RDS.46",
+    covers=("RDS.46",),
     check=check,
 )

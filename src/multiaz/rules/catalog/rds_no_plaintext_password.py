@@ -36,7 +36,8 @@ RULE = Rule(
     title="No password stands in the template or its parameters",
     severity=Severity.ERROR,
     source="cfn-guard rules registry, RDS_MASTER_USER_NAME_NO_PLAINTEXT_PASSWORD",
-    covers=("RDS_MASTER_USER_NAME_NO_PLAINTEXT_PASSWORD", "CKV_SECRET_6", "AwsSolutions-SMG4"),
+    covers=("RDS_MASTER_USER_NAME_NO_PLAINTEXT_PASSWORD",),
+    related=("CKV_SECRET_6",),
     why="Whoever may read the template or describe the stack would know it. Use a dynamic reference to a secret.",
     check=check,
 )

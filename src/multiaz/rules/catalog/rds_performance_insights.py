@@ -29,6 +29,6 @@ RULE = Rule(
     title="A DB instance has Performance Insights, encrypted with a key of one's own",
     severity=Severity.INFO,
     source="checkov CKV_AWS_353 and CKV_AWS_354",
-    covers=("CKV_AWS_353", "CKV_AWS_354"),
+    related=("CKV_AWS_353", "CKV_AWS_354"),
     check=check,
 )

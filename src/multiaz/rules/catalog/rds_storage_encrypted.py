@@ -24,7 +24,8 @@ RULE = Rule(
     title="Storage of a DB instance is encrypted",
     severity=Severity.ERROR,
     source="AWS Security Hub, RDS.3 and RDS.4",
-    covers=("CKV_AWS_16", "RDS_STORAGE_ENCRYPTED", "AwsSolutions-RDS2", "RDS.3", "RDS.4"),
+    covers=("CKV_AWS_16", "RDS_STORAGE_ENCRYPTED", "AwsSolutions-RDS2", "RDS.3", "CKV_AWS_96", "RDS.27"),
+    related=("RDS.4",),
     why="It cannot be turned on later: the instance must be replaced. Snapshots are encrypted if the instance is.",
     check=check,
 )

@@ -29,14 +29,7 @@ RULE = Rule(
     title="A bucket blocks public access, in all four ways",
     severity=Severity.WARNING,
     source="AWS Security Hub, S3.8",
-    covers=(
-        "CKV_AWS_53",
-        "CKV_AWS_54",
-        "CKV_AWS_55",
-        "CKV_AWS_56",
-        "S3_BUCKET_LEVEL_PUBLIC_ACCESS_PROHIBITED",
-        "AwsSolutions-S2",
-        "S3.8",
-    ),
+    covers=("S3_BUCKET_LEVEL_PUBLIC_ACCESS_PROHIBITED", "AwsSolutions-S2", "S3.8"),
+    related=("CKV_AWS_53", "CKV_AWS_54", "CKV_AWS_55", "CKV_AWS_56"),
     check=check,
 )

@@ -30,12 +30,7 @@ RULE = Rule(
     title="A bucket is encrypted with a key of KMS",
     severity=Severity.WARNING,
     source="AWS Security Hub, S3.17",
-    covers=(
-        "CKV_AWS_19",
-        "CKV_AWS_145",
-        "S3_BUCKET_SERVER_SIDE_ENCRYPTION_ENABLED",
-        "S3_DEFAULT_ENCRYPTION_KMS",
-        "S3.17",
-    ),
+    covers=("CKV_AWS_145", "S3_DEFAULT_ENCRYPTION_KMS", "S3.17"),
+    related=("CKV_AWS_19", "S3_BUCKET_SERVER_SIDE_ENCRYPTION_ENABLED"),
     check=check,
 )

@@ -23,6 +23,7 @@ RULE = Rule(
     title="A bucket has a lifecycle",
     severity=Severity.WARNING,
     source="AWS Security Hub, S3.10 and S3.13",
-    covers=("S3_LIFECYCLE_POLICY_CHECK", "S3.10", "S3.13"),
+    covers=("S3_LIFECYCLE_POLICY_CHECK", "S3.13"),
+    related=("S3.10",),
     check=check,
 )

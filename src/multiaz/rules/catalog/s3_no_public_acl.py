@@ -25,7 +25,7 @@ RULE = Rule(
     title="No bucket is public by its ACL",
     severity=Severity.ERROR,
     source="AWS Security Hub, S3.2 and S3.3",
-    covers=(
+    related=(
         "CKV_AWS_20",
         "CKV_AWS_57",
         "S3_BUCKET_PUBLIC_READ_PROHIBITED",

@@ -29,9 +29,9 @@ RULE = Rule(
     title="No security group lets the whole internet in",
     severity=Severity.ERROR,
     source="AWS Security Hub, EC2.18 and EC2.19",
-    covers=(
+    covers=("EC2.18",),
+    related=(
         "AwsSolutions-EC23",
-        "EC2.18",
         "EC2.19",
         "EC2.53",
         "EC2.54",
