@@ -89,7 +89,7 @@ def lock_holder(path: Path) -> int | None:
     """The pid of the process that holds the lock at `path`, or None if nobody does."""
     try:
         fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     try:
         try:

@@ -90,6 +90,8 @@ def test_what_decides_besides_the_options_is_named(
     monkeypatch.setenv("MULTIAZ_ZONES", "2")
     assert cli.main(["synth"]) == ExitCode.OK
     assert capsys.readouterr().err == "Settings from multiaz.toml, MULTIAZ_ZONES\n"
+    assert cli.main(["check", "--no-cfn-lint"]) == ExitCode.OK
+    assert capsys.readouterr().err == "Settings from multiaz.toml, MULTIAZ_ZONES\n"
 
 
 @pytest.mark.parametrize("told_by", ["file", "variable"])

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from multiaz.cli import main as cli
+from multiaz.cli.regions import check_region
 from multiaz.errors import ExitCode, MultiazError, NotFound
 
 COMMANDS = ["up", "down", "synth", "check", "capacity", "status", "psql", "failover", "env", "version"]
@@ -126,6 +127,103 @@ def test_wrong_parameters_are_refused_before_anything_is_started(
     assert cli.main(["up", "--parameter", "BackupRetentionDays=1"]) == ExitCode.BAD_INPUT
     assert "backup_retention_days" in capsys.readouterr().err
     assert not empty_home.exists()
+
+
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        (["down", "--all", "--stack", "mine"], "Cannot use --all with --stack"),
+        (["down", "--all", "--suffix", "two", "--yes"], "Cannot use --all with --suffix"),
+        (["status", "--stack", "mine", "--suffix", "two"], "Cannot use --stack and --suffix together"),
+        (["down", "--stack", "mine", "--suffix", "two"], "Cannot use --stack and --suffix together"),
+        (["check", "--format", "sarif", "--json"], "Cannot use --json here"),
+        (["synth", "--format", "yaml", "--json"], "Cannot use --json here"),
+        (["check", "x.yaml", "--preset", "test"], "Cannot use --preset with a FILE"),
+        (["check", "x.yaml", "--set", "zones=2"], "Cannot use --set with a FILE"),
+        (["check", "-", "--config", "my.toml"], "Cannot use --config with a FILE"),
+        (["check", "--", "-x.yaml"], "write ./-x.yaml"),
+        (["synth", "--preset", "x"], "'--preset': 'x' is not one of 'prod', 'test'"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+)
+def test_options_that_contradict_each_other_are_refused_before_anything_is_done(
+    command: list[str], told: str, capsys: pytest.CaptureFixture[str], empty_home: Path
+) -> None:
+    assert cli.main(command) == ExitCode.USAGE
+    seen = capsys.readouterr()
+    assert told in seen.out + seen.err
+    assert not empty_home.exists()
+
+
+@pytest.mark.parametrize("option", [["--json"], ["--format", "json"], ["--format=json"]], ids=" ".join)
+@pytest.mark.parametrize("command", ["check", "synth"])
+def test_errors_are_json_however_json_was_asked_for(
+    command: str, option: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main([command, *option, "--set", "db_port=80"]) == ExitCode.BAD_INPUT
+    told = capsys.readouterr()
+    assert json.loads(told.out)["error"] == "BadInput"
+    assert told.err == ""
+
+
+@pytest.mark.parametrize(
+    ("command", "near"),
+    [
+        (["check", "--region", "us-nowhere-1"], "us-west-1"),
+        (["status", "--region", "x y"], "eu-central-1"),
+        (["status", "--region", "eu-centrl-1"], "eu-central-1"),
+        (["psql", "--region", "EU-CENTRAL-1"], "eu-central-1"),
+        (["bootstrap", "--region", "us-east-1.x"], "us-east-1"),
+        (["failover", "--region", ""], "eu-central-1"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+)
+def test_a_region_there_is_not_is_refused_with_the_nearest(
+    command: list[str], near: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(command) == ExitCode.BAD_INPUT
+    assert near in capsys.readouterr().err.splitlines()[2]
+
+
+def test_regions_of_closed_partitions_are_known() -> None:
+    for name in ("eu-central-1", "us-gov-west-1", "cn-north-1", "us-iso-east-1"):
+        check_region(name)
+
+
+def test_before_everything_goes_the_question_says_that_protected_stacks_go_too(
+    capsys: pytest.CaptureFixture[str], empty_home: Path
+) -> None:
+    assert cli.main(["down", "--all"]) == ExitCode.CONFIRM
+    assert "every stack, protected ones too" in capsys.readouterr().err
+
+
+def test_a_bucket_no_bucket_can_be_called_is_refused_before_anything_starts(
+    capsys: pytest.CaptureFixture[str], empty_home: Path
+) -> None:
+    for name in ("Bad_Bucket", "ab", "a..b", "-abc", "x" * 64):
+        assert cli.main(["up", "--template-bucket", name]) == ExitCode.BAD_INPUT
+        assert "Cannot use --template-bucket" in capsys.readouterr().err
+    assert not empty_home.exists()
+
+
+@pytest.mark.parametrize(
+    "given", [["db_password:hunter2"], ["db_password hunter2"], ["db_password=hunter2", "db_password=hunter2"]]
+)
+def test_what_was_given_is_not_repeated(given: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    options = [part for text in given for part in ("--set", text)]
+    assert cli.main(["synth", *options]) == ExitCode.BAD_INPUT
+    told = capsys.readouterr().err
+    assert "db_password" in told
+    assert "hunter2" not in told
+
+
+def test_a_setting_without_a_value_is_told_how_to_be_written(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["synth", "--set", "db_port"]) == ExitCode.BAD_INPUT
+    assert capsys.readouterr().err.splitlines() == [
+        "Cannot read --set db_port",
+        "  cause: it is not of the form NAME=VALUE",
+        "  next:  write --set NAME=VALUE",
+    ]
 
 
 def test_synth_prints_a_template_in_both_notations(capsys: pytest.CaptureFixture[str]) -> None:

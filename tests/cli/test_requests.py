@@ -61,7 +61,7 @@ def test_settings_change_the_template() -> None:
     ("given", "told"),
     [
         ("Nope=1", "no parameter of this name"),
-        ("DBName", "not of the form Key=Value"),
+        ("DBName", "not of the form KEY=VALUE"),
         ("BackupRetentionDays=1", "backup_retention_days"),
         ("BackupRetentionDays=many", "backup_retention_days"),
         ("EngineVersion=17.99", "RDS does not offer this version"),
@@ -91,11 +91,11 @@ def test_a_local_test_stack_has_a_standby_unless_told_otherwise() -> None:
 
 def test_a_parameter_given_twice_is_refused() -> None:
     with pytest.raises(BadInput, match="given twice"):
-        pairs(["A=1", "A=2"], "--parameter")
+        pairs(["A=1", "A=2"], "--parameter", "KEY=VALUE")
 
 
 def test_a_value_may_hold_an_equals_sign_and_may_be_empty() -> None:
-    assert pairs(["A=b=c", "D="], "--parameter") == {"A": "b=c", "D": ""}
+    assert pairs(["A=b=c", "D="], "--parameter", "KEY=VALUE") == {"A": "b=c", "D": ""}
 
 
 def test_two_different_suffixes_are_refused() -> None:

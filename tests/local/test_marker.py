@@ -11,6 +11,7 @@ import pytest
 
 from multiaz.errors import BadInput, Conflict, ExitCode, Missing, NotFound
 from multiaz.home import Home
+from multiaz.local.endpoint import start
 from multiaz.local.marker import (
     DEFAULT_PORT,
     LAYOUT,
@@ -128,3 +129,16 @@ def test_the_way_to_a_folder_is_judged_by_owner_group_and_others(home_folder: Pa
         assert closed_folder(here, me) == mine
         assert closed_folder(here, other) == theirs
     here.chmod(0o700)
+
+
+@pytest.mark.parametrize(
+    ("folder", "error"),
+    [("file", Conflict), ("file/below", Conflict), ("/proc/multiaz", BadInput), ("/sys/multiaz", BadInput)],
+)
+def test_a_place_no_folder_can_be_made_in_is_refused_in_words(
+    folder: str, error: type[Exception], tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(error, match="Cannot use"):
+        start(Home(tmp_path / folder), 1)
+    assert (tmp_path / "file").read_text() == "mine"

@@ -14,6 +14,8 @@ from importlib.metadata import version
 from typing import BinaryIO
 
 from multiaz.cli.output import Output
+from multiaz.cli.regions import check_region
+from multiaz.cli.requests import UsageRefused
 from multiaz.errors import BadInput, ExitCode
 from multiaz.rules import Finding, Report, Severity, check, lint_apart
 from multiaz.rules.reading import URL_LIMIT_BYTES
@@ -39,10 +41,18 @@ def run(
 ) -> int:
     """Print what there is to say of each template; FAILED if any finding reaches `fail_on`.
 
-    Every source is read before anything is judged. Raises BadInput for one that cannot be read.
+    Every source is read before anything is judged. Raises BadInput for one that cannot be read, and for a region
+    there is not; UsageRefused for options that a FILE leaves without effect.
     """
+    given = [name for name, value in (("--preset", preset), ("--set", settings), ("--config", config)) if value]
+    if files and given:
+        raise UsageRefused(
+            f"Cannot use {given[0]} with a FILE", "it is for the template of the settings", "leave one of the two away"
+        )
+    for region in regions:
+        check_region(region)
     _only_once(files)
-    sources = [(_shown(name), _read(name)) for name in files] if files else [_own(preset, settings, config)]
+    sources = [(_shown(name), _read(name)) for name in files] if files else [_own(output, preset, settings, config)]
     linter = partial(lint_apart, regions=tuple(regions)) if regions else lint_apart
     chosen: Callable[[str], list[Finding]] | None = linter if with_cfn_lint else None
     reports = [check(source, name=name, linter=chosen) for name, source in sources]
@@ -107,11 +117,13 @@ def _inherited(name: str) -> int | None:
     return int(match[1] or 0) if match else None
 
 
-def _own(preset: str | None, settings: Sequence[str], config: str | None) -> tuple[str, bytes]:
+def _own(output: Output, preset: str | None, settings: Sequence[str], config: str | None) -> tuple[str, bytes]:
     from multiaz.blueprint import to_yaml
     from multiaz.cli import configuration
 
-    wanted = configuration.asked(config, preset=preset, settings=settings).layer.settings()
+    asked = configuration.asked(config, preset=preset, settings=settings)
+    wanted = asked.layer.settings()
+    configuration.tell_places(output, asked.places)
     return f"synth-{wanted.preset}", to_yaml(wanted).encode()
 
 

@@ -13,6 +13,7 @@ from multiaz.errors import BadInput
 
 if TYPE_CHECKING:
     from multiaz.blueprint.sources import Layer
+    from multiaz.cli.output import Output
 
 FILE = "multiaz.toml"
 """Read from the folder the command runs in, unless another file is named."""
@@ -68,10 +69,16 @@ def asked(
     return Asked(sources.layered(own, file, environment, flags), flags, places)
 
 
+def tell_places(output: Output, places: Sequence[str]) -> None:
+    """Name the file and the variables that decide too: they are easily forgotten."""
+    if places:
+        output.note(f"Settings from {', '.join(places)}")
+
+
 def _flags(preset: str | None, suffix: str | None, settings: Sequence[str]) -> Layer:
     from multiaz.blueprint import sources
 
-    given = pairs(settings, "--set")
+    given = pairs(settings, "--set", "NAME=VALUE")
     if "preset" in given:
         raise BadInput("Cannot use --set preset", "it has an option of its own", "use --preset")
     named = given.get("environment_suffix")
@@ -132,6 +139,9 @@ def find_file(config: str | None, variables: Mapping[str, str]) -> FoundFile | N
     mend = f"name another with --config or {VARIABLE}; an empty name reads none"
     try:
         if path == FILE and not Path(path).is_file() and Path(path).exists():
+            raise BadInput(f"Cannot read {path}", "it is no regular file", mend)
+        if Path(path).is_fifo() and not path.startswith("/dev/"):
+            # A pipe nobody writes to would be waited for; a shell's own, <(…), is below /dev and has its writer.
             raise BadInput(f"Cannot read {path}", "it is no regular file", mend)
         with open(path, "rb") as stream:
             return FoundFile(path, stream.read(FILE_LIMIT + 1))

@@ -12,7 +12,7 @@ from multiaz.cli.connecting import connection_document
 from multiaz.cli.looking import COLUMNS, status_rows
 from multiaz.cli.output import Output
 from multiaz.cli.program import program
-from multiaz.cli.requests import StackRequest
+from multiaz.cli.requests import StackRequest, UsageRefused
 from multiaz.errors import NotFound
 from multiaz.fleet.fleet import Fleet
 from multiaz.fleet.instances import FleetStatus
@@ -83,9 +83,17 @@ def down(
 ) -> None:
     """Remove the stack, and the local cloud with it unless something else lives there."""
     home = localcloud.home()
+    if everything and (stack is not None or suffix is not None):
+        raise UsageRefused(
+            f"Cannot use --all with {'--suffix' if stack is None else '--stack'}",
+            "--all removes every stack, not one",
+            "leave one of the two away",
+        )
     if everything:
         local.status(home)  # refuses a folder that is no home
-        output.confirm(f"Remove everything in {home.root}, every stack and all its data?", yes)
+        output.confirm(
+            f"Remove everything in {home.root}: every stack, protected ones too, with all data and snapshots?", yes
+        )
         with output.waiting("Removing the local cloud") as say:
             removed = local.remove(home, everything=True, progress=say)
         _show_removed(output, None, removed, [], [])

@@ -11,6 +11,7 @@ from multiaz.fleet.failover import FailoverReport
 def failover(output: Output, *, stack: str | None, suffix: str | None, config: str | None, region: str | None) -> None:
     """Fail over and tell the zones before and after, and how long writes stopped."""
     fleet = fleet_of(stack_named(stack, suffix, config), region=region)
+    fleet.stacks.get(fleet.stack_name)  # there is no saying of a failover that there cannot be
     with output.waiting(f"Failing over the primary of {fleet.stack_name}") as say:
         report = fleet.failover(say)
     output.result(report.as_dict(), lambda: show_report(output, report))

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from multiaz import local
 from multiaz.cli.output import Output
+from multiaz.cli.regions import check_region
 from multiaz.errors import NotFound
 from multiaz.home import Home
 
@@ -49,8 +50,10 @@ def _ignore(_: str) -> None:
 def fleet_of(stack: str, *, region: str | None = None, template_bucket: str | None = None) -> Fleet:
     """The stack in the local cloud, or with a region where AWS's own variables lead.
 
-    Raises NotFound if the local cloud is meant and does not run.
+    Raises NotFound if the local cloud is meant and does not run, BadInput for a region there is not.
     """
+    if region is not None:
+        check_region(region)
     from multiaz.fleet.access import Access
     from multiaz.fleet.fleet import Fleet
 

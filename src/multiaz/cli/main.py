@@ -3,16 +3,17 @@ so that `multiaz --help` need not wait for boto3, psycopg or troposphere."""
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
 
-from multiaz.cli import options
+from multiaz.cli import options, streams
 from multiaz.cli.bugs import INTERRUPTED_CODE, Interrupted, bug
 from multiaz.cli.output import Output
-from multiaz.cli.requests import split_passthrough, wants_json
+from multiaz.cli.requests import UsageRefused, notation, refuse_passthrough, split_passthrough, wants_json
 from multiaz.errors import ExitCode, MultiazError
 
 app = typer.Typer(
@@ -23,16 +24,10 @@ app = typer.Typer(
     no_args_is_help=False,
     pretty_exceptions_enable=False,
     # Drawing help with rich costs as much again as all the rest: only where a person looks.
-    rich_markup_mode="rich" if sys.stdout.isatty() else None,
+    rich_markup_mode="rich" if sys.stdout is not None and sys.stdout.isatty() else None,
 )
 local_app = typer.Typer(help="The local cloud itself: an AWS endpoint on this machine.")
 app.add_typer(local_app, name="local")
-
-
-class UsageRefused(MultiazError):
-    """The command line itself is wrong."""
-
-    exit_code = ExitCode.USAGE
 
 
 @app.command()
@@ -124,8 +119,8 @@ def synth(
         typer.Option("--preset", help="Which kind of environment the stack is for. By default as set, else prod."),
     ] = None,
     format_: Annotated[
-        options.Format, typer.Option("--format", help="Notation of the template.")
-    ] = options.Format.YAML,
+        options.Format | None, typer.Option("--format", help="Notation of the template; by default yaml.")
+    ] = None,
     set_: options.Sets = None,
     config: options.Config = None,
     explain: Annotated[
@@ -142,7 +137,7 @@ def synth(
         settings=set_ or (),
         config=config,
         explained=explain,
-        as_json=json or format_ == "json",
+        as_json=notation(format_, json, "yaml") == "json",
     )
 
 
@@ -195,8 +190,8 @@ def check(
     set_: options.Sets = None,
     config: options.Config = None,
     format_: Annotated[
-        options.ReportFormat, typer.Option("--format", help="How findings are written.")
-    ] = options.ReportFormat.TEXT,
+        options.ReportFormat | None, typer.Option("--format", help="How findings are written; by default text.")
+    ] = None,
     fail_on: Annotated[
         options.FailOn, typer.Option("--fail-on", help="Least severity that makes the command fail.")
     ] = options.FailOn.ERROR,
@@ -212,14 +207,14 @@ def check(
     """
     from multiaz.cli import checking
 
-    as_json = json or format_ != "text"
+    chosen = notation(format_, json, "text")
     code = checking.run(
-        Output(as_json),
+        Output(chosen != "text"),
         files=files or (),
         preset=preset,
         settings=set_ or (),
         config=config,
-        format_="json" if json else format_.value,
+        format_=chosen,
         fail_on=fail_on.value,
         regions=region or (),
         with_cfn_lint=not no_cfn_lint,
@@ -357,38 +352,52 @@ def main(arguments: Sequence[str]) -> int:
     own, passed = split_passthrough(arguments)
     output = Output(wants_json(arguments))
     try:
-        if passed is not None and own[:1] != ["psql"]:
-            raise UsageRefused("Cannot use --", "only `multiaz psql` passes arguments on", "leave -- away")
+        refuse_passthrough(own, passed)
         result: Any = app(args=own or ["--help"], prog_name="multiaz", standalone_mode=False, obj=tuple(passed or ()))
     except MultiazError as error:
-        output.error(error)
-        return int(error.exit_code)
+        return _told(output, error)
     except typer.TyperException as error:
-        refused = UsageRefused("Cannot read the command line", error.format_message(), f"multiaz {_command(own)}--help")
-        output.error(refused)
-        return int(refused.exit_code)
+        return _told(
+            output,
+            UsageRefused(
+                "Cannot read the command line",
+                error.format_message().replace("Value error, ", ""),
+                f"multiaz {_command(own)}--help",
+            ),
+        )
     except (KeyboardInterrupt, typer.Abort):
         return _interrupted(output)
     except BrokenPipeError:
         # The reader of our output went away: not an error worth words, and nobody to hear them.
         sys.stderr.close()
         return int(ExitCode.FAILED)
+    except OSError as error:
+        return _told(output, streams.not_written(error) or bug(error, own))
     except Exception as error:  # noqa: BLE001 - the one place where unforeseen errors end
-        found = bug(error, own)
-        output.error(found)
-        return int(found.exit_code)
+        return _told(output, bug(error, own))
     if result == INTERRUPTED_CODE:
         return _interrupted(output)
     return result if isinstance(result, int) else int(ExitCode.OK)
 
 
+def _told(output: Output, error: MultiazError) -> int:
+    """The exit code of `error`, after it was told where that is possible: with --json on stderr if stdout is full."""
+    try:
+        output.error(error)
+    except OSError:
+        with contextlib.suppress(OSError):
+            Output(as_json=False).error(error)
+    return int(error.exit_code)
+
+
 def _interrupted(output: Output) -> int:
-    output.error(
+    _told(
+        output,
         Interrupted(
             "Interrupted",
             "what was asked of the cloud may go on without you",
             "`multiaz status` shows where it is; repeating the command watches it on",
-        )
+        ),
     )
     return INTERRUPTED_CODE
 
@@ -405,6 +414,11 @@ def _command(own: Sequence[str]) -> str:
 
 def run() -> None:
     """The program `multiaz`."""
+    try:
+        streams.prepare()
+    except MultiazError as error:
+        sys.stderr.write(error.as_text() + "\n")
+        sys.exit(int(error.exit_code))
     sys.exit(main(sys.argv[1:]))
 
 

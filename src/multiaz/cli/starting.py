@@ -6,9 +6,10 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from multiaz.cli import localcloud
+from multiaz.cli import configuration, localcloud
 from multiaz.cli.output import Output
-from multiaz.cli.synthesising import check_request, stack_request, tell_places
+from multiaz.cli.requests import check_bucket_name
+from multiaz.cli.synthesising import check_request, stack_request
 
 
 def up(
@@ -26,10 +27,11 @@ def up(
 ) -> None:
     """Start the local cloud if it is not running, deploy the stack, say how to connect."""
     began = time.monotonic()
+    check_bucket_name(template_bucket)
     asked = check_request(
         preset=preset, stack=stack, suffix=suffix, parameters=parameters, settings=settings, config=config
     )
-    tell_places(output, asked.places)
+    configuration.tell_places(output, asked.places)
     with ThreadPoolExecutor(max_workers=1) as pool:
         started = pool.submit(localcloud.ensure_started, output, port=port, port_base=port_base)
         from multiaz.cli import deploying  # boto3 and psycopg take as long to load as the cloud to start

@@ -13,10 +13,10 @@ from multiaz.cli.output import Output
 from multiaz.cli.requests import (
     StackRequest,
     check_parameters,
+    deployed_name,
     pairs,
     parameters_with_suffix,
     setting_name,
-    stack_name,
 )
 
 
@@ -44,7 +44,7 @@ def synth(
     asked = configuration.asked(config, preset=preset, settings=settings)
     wanted = asked.layer.settings()
     if not as_json:
-        tell_places(output, asked.places)
+        configuration.tell_places(output, asked.places)
     if explained:
         # The tables also know the alarms and the tuning: not needed for a template alone.
         from multiaz.blueprint.explanation import explain, tables
@@ -53,12 +53,6 @@ def synth(
         output.line(explain(wanted).rstrip("\n") if document is None else json.dumps(document, indent=2))
         return
     output.line((to_json(wanted) if as_json else to_yaml(wanted)).rstrip("\n"))
-
-
-def tell_places(output: Output, places: Sequence[str]) -> None:
-    """Name the file and the variables that decide too: they are easily forgotten."""
-    if places:
-        output.note(f"Settings from {', '.join(places)}")
 
 
 def check_request(
@@ -80,7 +74,7 @@ def check_request(
     )
     # The suffix is passed as a parameter and left out of the template: environments share one.
     wanted = asked.layer.without("environment_suffix").settings()
-    given = pairs(parameters, "--parameter")
+    given = pairs(parameters, "--parameter", "KEY=VALUE")
     if given:
         # Loads the template's builder; without parameters that can wait until the cloud starts.
         from multiaz.blueprint.parameters import parameter_groups
@@ -94,7 +88,7 @@ def check_request(
         {setting_name(key): f"--parameter {key}" for key in given},
     )
     by_parameter.over(asked.layer).settings()
-    return CheckedRequest(stack_name(stack, chosen["EnvironmentSuffix"]), wanted, chosen, asked.places)
+    return CheckedRequest(deployed_name(stack, chosen["EnvironmentSuffix"]), wanted, chosen, asked.places)
 
 
 def stack_request(asked: CheckedRequest) -> StackRequest:

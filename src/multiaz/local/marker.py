@@ -86,19 +86,29 @@ def require_marker(home: Home) -> Marker:
 def prepare_folder(home: Home, *, port: int | None, port_base: int | None) -> None:
     """Make the folder of `home` if it is not there, or find that it can be a home; nothing is recorded yet.
 
-    Raises BadInput for impossible ports, Missing if PostgreSQL's user cannot reach the folder,
-    Conflict if the folder holds something else.
+    Raises BadInput for impossible ports and for a folder that cannot be made or written, Missing if PostgreSQL's
+    user cannot reach the folder, Conflict if the folder holds something else or is a file.
     """
     _check_ports(port, port_base)
-    if read_marker(home) is None:
-        _refuse_foreign_folder(home)
-    if not home.root.exists():
-        _check_reachable(home.root.parent)
-        home.root.parent.mkdir(parents=True, exist_ok=True)
-        with contextlib.suppress(FileExistsError):  # another start may be as far as we are
-            home.root.mkdir()
-            home.root.chmod(0o711 if os.geteuid() == 0 else 0o700)
-    _check_reachable(home.root)
+    try:
+        if read_marker(home) is None:
+            _refuse_foreign_folder(home)
+        if not home.root.exists():
+            _check_reachable(home.root.parent)
+            home.root.parent.mkdir(parents=True, exist_ok=True)
+            with contextlib.suppress(FileExistsError):  # another start may be as far as we are
+                home.root.mkdir()
+                home.root.chmod(0o711 if os.geteuid() == 0 else 0o700)
+        _check_reachable(home.root)
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise _unusable(home, why) from error
+    if not os.access(home.root, os.W_OK | os.X_OK):
+        raise _unusable(home, "nothing can be written there")
+
+
+def _unusable(home: Home, why: str) -> BadInput:
+    return BadInput(f"Cannot use {home.root}", why, "set MULTIAZ_HOME to a folder you may make or write to")
 
 
 def plan_marker(home: Home, *, port: int | None, port_base: int | None) -> Marker:
@@ -146,7 +156,9 @@ def _refuse_foreign_folder(home: Home) -> None:
         return
     except NotADirectoryError as error:
         raise Conflict(
-            f"Cannot use {home.root}", "it is a file", "set MULTIAZ_HOME to a folder that is new or empty"
+            f"Cannot use {home.root}",
+            "it is a file" if home.root.is_file() else "a file stands on the way to it",
+            "set MULTIAZ_HOME to a folder that is new or empty",
         ) from error
     if inside:
         raise Conflict(
