@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from multiaz.rules.findings import Finding, Path, Report
-from multiaz.rules.reading import INLINE_LIMIT_BYTES, Document, Unreadable, read
-from multiaz.rules.rule import NEEDS_BUCKET, TOO_MANY_RESOURCES, Rule, rules
+from multiaz.rules.reading import INLINE_LIMIT_BYTES, Document, read
+from multiaz.rules.rule import HAS_ALIASES, NEEDS_BUCKET, TOO_MANY_RESOURCES, Rule, rules
 from multiaz.rules.suppressions import applied
 from multiaz.rules.template import RESOURCE_LIMIT, Template
+from multiaz.rules.unreadable import Unreadable
 
 Linter = Callable[[str], list[Finding]]
 
@@ -32,6 +33,7 @@ def check(source: bytes | str, *, name: str = "template", linter: Linter | None 
 def judge(template: Template) -> Iterator[Finding]:
     """Findings of our own rules, suppressed or not. One rule says one thing about one place."""
     yield from _size(template.document)
+    yield from _aliases(template.document)
     resources = template.body["Resources"]
     if len(resources) > RESOURCE_LIMIT:
         text = f"the template has {len(resources)} resources"
@@ -55,6 +57,14 @@ def _size(document: Document) -> Iterator[Finding]:
     if document.size_bytes > INLINE_LIMIT_BYTES:
         text = f"the template has {document.size_bytes} bytes: give CloudFormation the address of a copy in S3"
         yield Finding(NEEDS_BUCKET.id, NEEDS_BUCKET.severity, text, 1, 1, ())
+
+
+def _aliases(document: Document) -> Iterator[Finding]:
+    """One finding, however many there are."""
+    if document.aliases:
+        first = document.aliases[0]
+        text = f"CloudFormation refuses aliases and merge keys; here are {len(document.aliases)}, this is the first"
+        yield Finding(HAS_ALIASES.id, HAS_ALIASES.severity, text, first.line, first.column, ())
 
 
 def _unread(fault: Unreadable) -> Finding:

@@ -8,12 +8,15 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from multiaz.rules.findings import Path
-from multiaz.rules.template import UNKNOWN, Choice, Resource, Template, function_of
+from multiaz.rules.template import UNKNOWN, Choice, Resource, Template, function_of, references
 
 ROLE = "AWS::IAM::Role"
 MANAGED = "AWS::IAM::ManagedPolicy"
 INLINE = "AWS::IAM::Policy"
+INLINE_OF_ONE = ("AWS::IAM::RolePolicy", "AWS::IAM::UserPolicy", "AWS::IAM::GroupPolicy")
+"""Each puts one policy into the one role, user or group it names."""
 HOLDERS = (ROLE, "AWS::IAM::User", "AWS::IAM::Group")
+_TLS = "aws:securetransport"
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,49 @@ class Statement:
     def actions(self) -> list[str]:
         """Actions that are known, in lower case: IAM does not look at the case."""
         return [choice.value.lower() for choice in self._values("Action") if isinstance(choice.value, str)]
+
+    @property
+    def excepted(self) -> list[str]:
+        """Actions of NotAction that are known, in lower case: the statement is about every other one."""
+        return [choice.value.lower() for choice in self._values("NotAction") if isinstance(choice.value, str)]
+
+    @property
+    def is_public(self) -> bool:
+        """It allows something to everybody. A condition binds it to somebody, unless it only asks for TLS."""
+        everybody = "*" in self.principals("AWS") or self.raw("NotPrincipal") is not None
+        return self.allows and everybody and self._tested <= {_TLS}
+
+    @property
+    def _tested(self) -> set[str]:
+        """Condition keys in lower case; what cannot be known is one of its own."""
+        condition = self.raw("Condition")
+        if not condition:
+            return set()
+        if not isinstance(condition, dict):
+            return {"?"}
+        return {
+            str(key).lower() for tests in condition.values() for key in (tests if isinstance(tests, dict) else ("?",))
+        }
+
+    def refuses_plain_http(self, *actions: str) -> bool:
+        """It denies everybody these actions in every request that does not come by TLS."""
+        condition = self.raw("Condition")
+        if not (self.denies and "*" in self.principals("AWS") and self._tested == {_TLS}):
+            return False
+        for operator, tests in condition.items():
+            if operator not in ("Bool", "BoolIfExists"):
+                return False
+            for values in tests.values():
+                if not any(str(v).lower() == "false" for v in (values if isinstance(values, list) else [values])):
+                    return False
+        return all(self._names(action) for action in actions)
+
+    def _names(self, action: str) -> bool:
+        """The statement is about this action, or may be."""
+        excepted = self.excepted
+        if excepted:
+            return not any(fnmatchcase(action.lower(), pattern) for pattern in excepted)
+        return self.permits(action) or any(not choice.is_known for choice in self._values("Action"))
 
     @property
     def is_of_all_resources(self) -> bool:
@@ -107,7 +153,7 @@ def inline(resource: Resource) -> Iterator[Statement]:
 
 def identity_statements(template: Template) -> Iterator[Statement]:
     """Every statement of identity policies: managed, attached, and written inside roles, users and groups."""
-    for policy in template.of_type(MANAGED, INLINE):
+    for policy in template.of_type(MANAGED, INLINE, *INLINE_OF_ONE):
         yield from statements(policy, "PolicyDocument")
     for holder in template.of_type(*HOLDERS):
         yield from inline(holder)
@@ -131,6 +177,14 @@ def of_role(role: Resource) -> tuple[list[Statement], bool]:
     if any(choice.value is UNKNOWN for choice in role.items("Policies")):
         complete = False
     return found, complete
+
+
+def of_keys(role: Resource) -> Iterator[Statement]:
+    """Statements of key policies of the template that name the role: they need no policy of the role beside them."""
+    for key in role.template.of_type("AWS::KMS::Key"):
+        for statement in statements(key, "KeyPolicy"):
+            if role.name in references(statement.raw("Principal")):
+                yield statement
 
 
 def _elements(node: Any) -> Iterable[Any]:

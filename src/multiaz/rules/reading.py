@@ -1,15 +1,14 @@
 """The bytes of a template to plain data with positions; hostile input is a problem, never an exception.
 
-YAML is read from the parser's events, not through an object constructor, so that depth, aliases and duplicate keys are
-judged before anything is built. The local cloud reads templates in the same manner (`cloud/stacks/document.py`) but
+Text that begins with a brace is JSON (`reading_json`), as CloudFormation takes it. YAML is read from the parser's
+events, not through an object constructor, so that depth, aliases and duplicate keys are judged before anything is
+built. The local cloud reads templates in the same manner (`cloud/stacks/document.py`) but
 stops at the first fault, as CreateStack does, and keeps no positions; neither package may import the other.
 """
 
 from __future__ import annotations
 
-import json
 import math
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,31 +16,33 @@ from typing import Any
 import yaml
 
 from multiaz.rules.findings import Path, Position
+from multiaz.rules.reading_json import read_json
+from multiaz.rules.unreadable import DEPTH_LIMIT, START, Refused, Unreadable, key_twice, short, too_deep
 
 INLINE_LIMIT_BYTES = 51_200
 """Largest TemplateBody. Source: CloudFormation API reference, CreateStack."""
 URL_LIMIT_BYTES = 1_048_576
 """Largest template read through TemplateURL. Source: CloudFormation API reference, CreateStack."""
-DEPTH_LIMIT = 100
-"""Levels of nesting; far above any real template, far below where recursion hurts."""
 EXPANDED_LIMIT = 250_000
 """Nodes once aliases are written out; the figure of cfn-lint, which refuses more."""
 _LARGEST_INTEGER_BITS = 8192
 _LONGEST_NUMBER = 2500
 """Characters. YAML 1.1 has numbers in base 60 (`1:30:00`); reading one takes time by the square of its length."""
 
-START = Position()
 _LOADER: Any = getattr(yaml, "CLoader", yaml.Loader)
 _RESOLVER: Any = yaml.resolver.Resolver()
 _CONSTRUCTOR: Any = yaml.constructor.SafeConstructor()
 _TAG = "tag:yaml.org,2002:"
 _SCALAR_TAGS = frozenset({"str", "int", "float", "bool", "null", "map", "seq"})
 _PLAIN_FORMS = frozenset({"Ref", "Condition"})
-_SHORT_FORMS = frozenset(
+SHORT_FORMS = frozenset(
     [
         "And",
         "Base64",
         "Cidr",
+        "Contains",
+        "EachMemberEquals",
+        "EachMemberIn",
         "Equals",
         "FindInMap",
         "ForEach",
@@ -53,25 +54,17 @@ _SHORT_FORMS = frozenset(
         "Length",
         "Not",
         "Or",
+        "RefAll",
         "Select",
         "Split",
         "Sub",
         "ToJsonString",
         "Transform",
+        "ValueOf",
+        "ValueOfAll",
     ]
 )
-_JSON_ESCAPE = re.compile(
-    r"\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})|\\u[dD][89a-fA-F]..|\\.", re.DOTALL
-)
-
-
-@dataclass(frozen=True)
-class Unreadable:
-    """Why a text is no template: the rule it breaks, what is wrong, and where."""
-
-    rule: str
-    message: str
-    position: Position = START
+"""Functions with a tag of their own. Source: CloudFormation user guide, intrinsic functions and rule-specific ones."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +75,8 @@ class Document:
     size_bytes: int
     _positions: dict[tuple[int, str | int], Position]
     """By identity of the collection and key or index: aliased collections have the position of their anchor."""
+    aliases: tuple[Position, ...] = ()
+    """Where an alias or a merge key stands. They are followed here; CloudFormation takes none."""
 
     def position(self, path: Path) -> Position:
         """Where the path is in the text; of what does not exist, where its nearest parent is."""
@@ -96,25 +91,19 @@ class Document:
         return found
 
 
-class _Refused(Exception):
-    def __init__(self, *found: Unreadable) -> None:
-        super().__init__(found[0].message)
-        self.found = found
-
-
 def read(source: bytes | str) -> tuple[Document | None, list[Unreadable]]:
     """The document, or why there is none. Never raises; time and memory are bounded by the size limit."""
     try:
         text, size = _text(source)
         return _document(text, size), []
-    except _Refused as refused:
+    except Refused as refused:
         return None, list(refused.found)
 
 
 def _text(source: bytes | str) -> tuple[str, int]:
     data = source.encode(errors="surrogatepass") if isinstance(source, str) else source
     if len(data) > URL_LIMIT_BYTES:
-        raise _Refused(
+        raise Refused(
             Unreadable(
                 "MAZ005", f"the template is larger than {URL_LIMIT_BYTES} bytes: CloudFormation takes no such template"
             )
@@ -124,75 +113,56 @@ def _text(source: bytes | str) -> tuple[str, int]:
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         column = error.start - (data.rfind(b"\n", 0, error.start) + 1) + 1
-        raise _Refused(Unreadable("MAZ001", "the text is not UTF-8", Position(line, column))) from error
+        raise Refused(Unreadable("MAZ001", "the text is not UTF-8", Position(line, column))) from error
     at = text.find("\0")
     if at >= 0:
         line = text.count("\n", 0, at) + 1
-        raise _Refused(Unreadable("MAZ001", "the text holds a NUL byte: this is no text file", Position(line, 1)))
+        raise Refused(Unreadable("MAZ001", "the text holds a NUL byte: this is no text file", Position(line, 1)))
     if not text.strip():
-        raise _Refused(Unreadable("MAZ001", "the template is empty"))
+        raise Refused(Unreadable("MAZ001", "the template is empty"))
     return text, len(data)
 
 
 def _document(text: str, size_bytes: int) -> Document:
     if text.lstrip().startswith("{"):
-        _require_json(text)
-        text = _JSON_ESCAPE.sub(_yaml_escape, text)
+        found = read_json(text)
+        return _checked(found.body, size_bytes, found.positions, found.duplicates, ())
     builder = _Builder()
     try:
         body = builder.build(text)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = Position(mark.line + 1, mark.column + 1) if mark else Position()
-        raise _Refused(
-            Unreadable("MAZ001", f"the YAML is broken: {_short(error.problem or 'syntax error')}", place)
+        raise Refused(
+            Unreadable("MAZ001", f"the YAML is broken: {short(error.problem or 'syntax error')}", place)
         ) from error
     except yaml.YAMLError as error:
-        raise _Refused(
-            Unreadable("MAZ001", f"the YAML is broken: {_short(getattr(error, 'reason', '') or str(error))}")
+        raise Refused(
+            Unreadable("MAZ001", f"the YAML is broken: {short(getattr(error, 'reason', '') or str(error))}")
         ) from error
-    if builder.duplicates:
-        raise _Refused(*builder.duplicates)
+    return _checked(body, size_bytes, builder.positions, builder.duplicates, tuple(builder.aliases))
+
+
+def _checked(
+    body: Any,
+    size_bytes: int,
+    positions: dict[tuple[int, str | int], Position],
+    duplicates: list[Unreadable],
+    aliases: tuple[Position, ...],
+) -> Document:
+    if duplicates:
+        raise Refused(*duplicates)
     if not isinstance(body, dict):
-        raise _Refused(Unreadable("MAZ001", "the text is not a template: a mapping with Resources is expected"))
+        raise Refused(Unreadable("MAZ001", "the text is not a template: a mapping with Resources is expected"))
     nodes, levels = _expanded(body)
     if levels > 2 * DEPTH_LIMIT:
-        raise _Refused(_too_deep(Position()))
+        raise too_deep(START)
     if nodes > EXPANDED_LIMIT:
-        raise _Refused(Unreadable("MAZ003", f"aliases expand the template to more than {EXPANDED_LIMIT} nodes"))
+        raise Refused(Unreadable("MAZ003", f"aliases expand the template to more than {EXPANDED_LIMIT} nodes"))
     if not isinstance(body.get("Resources"), dict):
-        place = builder.positions.get((id(body), "Resources"), Position())
-        raise _Refused(Unreadable("MAZ001", "the text is not a template: it has no mapping named Resources", place))
-    return Document(body, size_bytes, builder.positions)
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= 200 else text[:197] + "..."
-
-
-def _require_json(text: str) -> None:
-    """CloudFormation takes a text that begins with a brace as JSON, not as YAML in flow style."""
-    try:
-        json.loads(text)
-    except json.JSONDecodeError as error:
-        place = Position(error.lineno, error.colno)
-        raise _Refused(Unreadable("MAZ001", f"the JSON is broken: {_short(error.msg)}", place)) from error
-    except RecursionError as error:
-        raise _Refused(_too_deep(Position())) from error
-    except ValueError as error:  # an integer of more digits than Python converts
-        raise _Refused(Unreadable("MAZ001", "the JSON is broken: number out of range")) from error
-
-
-def _yaml_escape(match: re.Match[str]) -> str:
-    """JSON writes characters beyond the basic plane as two escapes; YAML's parser refuses those."""
-    high, low = match.group(1), match.group(2)
-    if high:
-        return f"\\U{0x10000 + ((int(high, 16) - 0xD800) << 10) + (int(low, 16) - 0xDC00):08X}"
-    return "\\uFFFD" if len(match.group(0)) > 2 else match.group(0)
-
-
-def _too_deep(place: Position) -> Unreadable:
-    return Unreadable("MAZ003", f"the template is nested deeper than {DEPTH_LIMIT} levels", place)
+        place = positions.get((id(body), "Resources"), START)
+        raise Refused(Unreadable("MAZ001", "the text is not a template: it has no mapping named Resources", place))
+    return Document(body, size_bytes, positions, aliases)
 
 
 @dataclass
@@ -206,6 +176,8 @@ class _Open:
     place: Position
     key: str | None = None
     key_place: Position = START
+    merges: bool = False
+    """The key is a merge key, and not the text `<<`."""
     merged: list[Any] = field(default_factory=list)
 
 
@@ -215,6 +187,7 @@ class _Builder:
     def __init__(self) -> None:
         self.positions: dict[tuple[int, str | int], Position] = {}
         self.duplicates: list[Unreadable] = []
+        self.aliases: list[Position] = []
         self._keep: list[Any] = []
         """Identities are keys of `positions`: nothing built may be freed and its identity used again."""
         self._stack: list[_Open] = []
@@ -227,6 +200,7 @@ class _Builder:
                 case yaml.AliasEvent():
                     if event.anchor not in self._anchors:
                         raise _refused(event, f"the alias *{event.anchor} names no anchor before it")
+                    self.aliases.append(_position(event))
                     self._place(self._anchors[event.anchor], event)
                 case yaml.MappingStartEvent() | yaml.SequenceStartEvent():
                     self._open(event)
@@ -237,7 +211,7 @@ class _Builder:
                 case _:
                     pass
         if len(self._documents) != 1:
-            raise _Refused(Unreadable("MAZ001", "the text holds more than one YAML document, or none"))
+            raise Refused(Unreadable("MAZ001", "the text holds more than one YAML document, or none"))
         return self._documents[0]
 
     def _awaits_key(self) -> bool:
@@ -245,7 +219,7 @@ class _Builder:
 
     def _open(self, event: Any) -> None:
         if len(self._stack) >= DEPTH_LIMIT:
-            raise _Refused(_too_deep(_position(event)))
+            raise too_deep(_position(event))
         if self._awaits_key():
             raise _refused(event, "a key of a mapping must be text")
         value: dict[str, Any] | list[Any] = {} if isinstance(event, yaml.MappingStartEvent) else []
@@ -272,12 +246,13 @@ class _Builder:
             if event.anchor:
                 self._anchors[event.anchor] = event.value
             if event.value == "<<" and event.implicit[0]:
+                owner.merges = True
+                self.aliases.append(owner.key_place)
                 return
             assert isinstance(owner.value, dict)
             if event.value in owner.value:
                 first = self.positions[id(owner.value), event.value]
-                text = f"the key {_short(event.value)!r} is here twice; the first is on line {first.line}"
-                self.duplicates.append(Unreadable("MAZ002", text, owner.key_place))
+                self.duplicates.append(key_twice(event.value, first, owner.key_place))
             return
         name = _function_of(event)
         place = _position(event)
@@ -308,12 +283,12 @@ class _Builder:
             owner.value.append(value)
         elif owner.key is None:
             raise _refused(event, "a key of a mapping must be text")
-        elif owner.key == "<<":
+        elif owner.merges:
             sources = value if isinstance(value, list) else [value]
             if not all(isinstance(source, dict) for source in sources):
                 raise _refused(event, "only mappings can be merged with <<")
             owner.merged += sources
-            owner.key = None
+            owner.key, owner.merges = None, False
         else:
             owner.value[owner.key] = value
             self.positions[id(owner.value), owner.key] = owner.key_place
@@ -324,8 +299,8 @@ def _position(event: Any) -> Position:
     return Position(event.start_mark.line + 1, event.start_mark.column + 1)
 
 
-def _refused(event: Any, problem: str) -> _Refused:
-    return _Refused(Unreadable("MAZ001", f"the YAML is broken: {problem}", _position(event)))
+def _refused(event: Any, problem: str) -> Refused:
+    return Refused(Unreadable("MAZ001", f"the YAML is broken: {problem}", _position(event)))
 
 
 def _function_of(event: Any) -> str | None:
@@ -336,13 +311,13 @@ def _function_of(event: Any) -> str | None:
     if tag.startswith(_TAG):
         if tag[len(_TAG) :] in _SCALAR_TAGS:
             return None
-        raise _refused(event, f"CloudFormation does not take the tag !!{_short(tag[len(_TAG) :])}")
+        raise _refused(event, f"CloudFormation does not take the tag !!{short(tag[len(_TAG) :])}")
     name = tag.removeprefix("!")
     if name in _PLAIN_FORMS:
         return name
-    if name in _SHORT_FORMS:
+    if name in SHORT_FORMS:
         return f"Fn::{name}"
-    raise _refused(event, f"there is no function {_short(tag)}")
+    raise _refused(event, f"there is no function {short(tag)}")
 
 
 def _scalar_value(event: Any) -> Any:
@@ -373,7 +348,7 @@ def _scalar_value(event: Any) -> Any:
             case _:
                 return text
     except (ValueError, KeyError) as error:
-        raise _refused(event, f"{_short(text)[:40]!r} is not a valid value") from error
+        raise _refused(event, f"{short(text)[:40]!r} is not a valid value") from error
 
 
 def _children(node: Any) -> Iterator[Any]:

@@ -85,6 +85,13 @@ LINT_STOPPED = Rule(
     "multiaz: cfn-lint runs in a process of its own with a limit of time and memory",
     why="What cfn-lint would have said is not known.",
 )
+HAS_ALIASES = Rule(
+    "MAZ008",
+    "A template has no aliases and no merge keys",
+    Severity.ERROR,
+    "CloudFormation user guide, template formats: YAML",
+    why="CreateStack refuses them. `aws cloudformation package` writes them out.",
+)
 NO_REASON = Rule(
     "MAZ901",
     "A suppression says why",
@@ -117,6 +124,7 @@ BUILT_IN = (
     TOO_LARGE,
     TOO_MANY_RESOURCES,
     LINT_STOPPED,
+    HAS_ALIASES,
     NO_REASON,
     UNKNOWN_ID,
     SUPPRESSES_NOTHING,

@@ -18,6 +18,8 @@ from multiaz.rules.reading import Document
 
 RESOURCE_LIMIT = 500
 """Resources of one template. Source: CloudFormation user guide, quotas."""
+_LONGEST_CHAIN = 20
+"""Conditions that name conditions, followed this far."""
 
 
 class Special(Enum):
@@ -237,6 +239,51 @@ class Template:
                 elif not found.is_absent:
                     yield found
 
+    def go_together(self, *choices: Choice) -> bool:
+        """False if the branches of Fn::If they stand in exclude each other: no deployment has all of them."""
+        assumed: dict[str, bool] = {}
+        return all(
+            assumed.setdefault(condition, holds) == holds
+            for choice in choices
+            for condition, holds in self._assumptions(choice.path)
+        )
+
+    def _assumptions(self, path: Path) -> Iterator[tuple[str, bool]]:
+        """What each condition must be for the branches the path goes through."""
+        node: Any = self.body
+        for part, following in zip(path, (*path[1:], None), strict=True):
+            if part == "Fn::If" and following in (1, 2) and isinstance(node, dict):
+                argument = node.get("Fn::If")
+                if isinstance(argument, list) and argument and isinstance(argument[0], str):
+                    yield self._meaning(argument[0], following == 1)
+            try:
+                node = node[part]
+            except (KeyError, IndexError, TypeError):
+                return
+
+    def _meaning(self, name: str, holds: bool) -> tuple[str, bool]:
+        """A condition without its negations, so that `Not [IsReplica]` is known to exclude `IsReplica`."""
+        declared = self.body.get("Conditions")
+        if not isinstance(declared, dict) or name not in declared:
+            return name, holds
+        node: Any = declared[name]
+        for _ in range(_LONGEST_CHAIN):
+            match node:
+                case {"Condition": str(other)} if other in declared:
+                    node = declared[other]
+                case {"Fn::Not": [inner]}:
+                    node, holds = inner, not holds
+                case _:
+                    break
+        if id(node) not in self._spellings:
+            self._spellings[id(node)] = repr(node)
+        return self._spellings[id(node)], holds
+
+    @cached_property
+    def _spellings(self) -> dict[int, str]:
+        """Texts of conditions by their identity; a node of the template lives as long as the template."""
+        return {}
+
     def strings(self) -> Iterator[tuple[Path, str]]:
         """Every text of the template with its path, keys not included."""
         pending: list[tuple[Path, Any]] = [((), self.body)]
@@ -272,6 +319,32 @@ def function_of(node: Any) -> tuple[str, Any] | None:
         if name == "Ref" or (isinstance(name, str) and name.startswith("Fn::")):
             return name, argument
     return None
+
+
+def text_of(node: Any) -> str:
+    """The text of a node with what only the deployment knows written as in Fn::Sub (`${DB.Arn}`); empty if it has none.
+
+    Two nodes with one such text are the same text in every deployment.
+    """
+    function = function_of(node)
+    if function is None:
+        return node if isinstance(node, str) else ""
+    name, argument = function
+    match name, argument:
+        case "Ref", str():
+            return "${" + argument + "}"
+        case "Fn::GetAtt", str():
+            return "${" + argument + "}"
+        case "Fn::GetAtt", [str(resource), str(attribute)]:
+            return "${" + resource + "." + attribute + "}"
+        case "Fn::Sub", str():
+            return argument
+        case "Fn::Sub", [str(text), *_]:
+            return text
+        case "Fn::Join", [glue, list(parts)]:
+            return (glue if isinstance(glue, str) else "").join(text_of(part) for part in parts)
+        case _:
+            return ""
 
 
 def _substituted(text: str) -> Iterator[str]:

@@ -228,6 +228,7 @@ s3_can_be_deleted MAZ510
 s3_encrypted MAZ502
 s3_lifecycle MAZ507
 s3_no_public_acl MAZ503
+s3_no_public_policy MAZ511
 s3_object_lock MAZ508
 s3_tls_only MAZ506
 s3_versioning MAZ505
@@ -237,6 +238,7 @@ secret_rotation MAZ302
 sg_not_open MAZ702
 sg_rule_descriptions MAZ701
 sns_encrypted MAZ601
+sns_no_public_policy MAZ610
 sns_tls_only MAZ602
 vpc_flow_logs MAZ703
 """

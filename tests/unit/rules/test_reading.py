@@ -9,8 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from multiaz.cloud.stacks import document as stacks
+from multiaz.rules import check
 from multiaz.rules.findings import Position
-from multiaz.rules.reading import DEPTH_LIMIT, URL_LIMIT_BYTES, Document, Unreadable, read
+from multiaz.rules.reading import SHORT_FORMS, URL_LIMIT_BYTES, Document, read
+from multiaz.rules.unreadable import DEPTH_LIMIT, Unreadable
 
 
 def document(text: str) -> Document:
@@ -57,10 +60,61 @@ def test_json_means_what_it_says(value: object) -> None:
     body = {"Resources": {"A": value}}
     text = json.dumps(body)
     found, faults = read(text)
-    if found is None:  # `<<` merges in YAML, and lone surrogates are not text
-        assert "<<" in text or "\\ud" in text, faults
-    elif "\\ud" not in text and "<<" not in text:
+    assert found is not None, faults
+    if "\\ud" not in text:  # lone surrogates are not text
         assert found.body == body
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"Resources"\n: {"A":\n1}}',
+        '{"Resources": {"%s": 1}}' % ("k" * 2000),
+        '{"Resources": {"A": "\x7f\u0085"}}',
+        '{"Resources": {"<<": {"A": 1}}}',
+        '{"Resources": {"A": 1e999}}',
+    ],
+    ids=lambda text: text[:30],
+)
+def test_json_is_not_judged_by_the_rules_of_yaml(text: str) -> None:
+    assert document(text).position(("Resources",)) == Position(1, 2)
+
+
+@given(
+    st.recursive(
+        st.booleans() | st.text(alphabet='a"\\\n:', max_size=4),
+        lambda c: st.lists(c, max_size=3) | st.dictionaries(st.text(alphabet='a"\\:,', max_size=4), c, max_size=3),
+        max_leaves=12,
+    ),
+    st.sampled_from([None, 1, 4]),
+)
+def test_a_position_in_json_is_where_its_text_begins(value: object, indent: int | None) -> None:
+    text = json.dumps({"Resources": {"A": value}}, indent=indent)
+    found, lines = document(text), text.split("\n")
+
+    def judge(node: object, path: tuple[str | int, ...]) -> None:
+        place = found.position(path)
+        rest = lines[place.line - 1][place.column - 1 :]
+        assert rest.startswith(json.dumps(path[-1]) if isinstance(path[-1], str) else json.dumps(node)[:1])
+        for key, inner in node.items() if isinstance(node, dict) else enumerate(node if isinstance(node, list) else ()):
+            judge(inner, (*path, key))
+
+    judge(value, ("Resources", "A"))
+
+
+def test_both_readers_know_the_same_functions() -> None:
+    assert stacks.SHORT_FORMS | stacks.LANGUAGE_EXTENSIONS == SHORT_FORMS
+
+
+def test_functions_of_rules_have_short_forms() -> None:
+    body = document("Rules: {R: {Assertions: [{Assert: !Contains [[a], !ValueOf [P, Tags.x]]}]}}\nResources: {}").body
+    assert body["Rules"]["R"]["Assertions"] == [{"Assert": {"Fn::Contains": [["a"], {"Fn::ValueOf": ["P", "Tags.x"]}]}}]
+
+
+def test_aliases_and_merge_keys_are_told_once_where_they_begin() -> None:
+    report = check("X: &x {P: 1}\nResources:\n  A:\n    <<: *x\n  B: *x\n")
+    assert [(f.rule, f.line, f.column) for f in report.findings] == [("MAZ008", 4, 5)]
+    assert [f.rule for f in check("Resources: {'<<': {}}").findings] == []
 
 
 @pytest.mark.parametrize(
@@ -76,6 +130,8 @@ def test_json_means_what_it_says(value: object) -> None:
         (b"Description: x\nResources: [1]", "MAZ001", 2),
         (b"{\n 'Resources': {}}", "MAZ001", 2),
         (b'{"Resources": {},}', "MAZ001", 1),
+        (b'{"Resources": NaN}', "MAZ001", 1),
+        (b'{"Resources": {"A": [-Infinity]}}', "MAZ001", 1),
         (b'{"Resources": ' + b"9" * 5000 + b"}", "MAZ001", 1),
         (b"Resources: {}\nA: caf\xe9", "MAZ001", 2),
         ("Resources: {}".encode("utf-16"), "MAZ001", 1),

@@ -26,11 +26,14 @@ _LOADER: Any = getattr(yaml, "CLoader", yaml.Loader)
 _RESOLVER: Any = yaml.resolver.Resolver()
 _CONSTRUCTOR: Any = yaml.constructor.SafeConstructor()
 _TAG = "tag:yaml.org,2002:"
-_SHORT_FORMS = frozenset(
+SHORT_FORMS = frozenset(
     [
         "And",
         "Base64",
         "Cidr",
+        "Contains",
+        "EachMemberEquals",
+        "EachMemberIn",
         "Equals",
         "FindInMap",
         "GetAZs",
@@ -40,13 +43,16 @@ _SHORT_FORMS = frozenset(
         "Join",
         "Not",
         "Or",
+        "RefAll",
         "Select",
         "Split",
         "Sub",
         "Transform",
+        "ValueOf",
+        "ValueOfAll",
     ]
 )
-_LANGUAGE_EXTENSIONS = frozenset({"ForEach", "Length", "ToJsonString"})
+LANGUAGE_EXTENSIONS = frozenset({"ForEach", "Length", "ToJsonString"})
 
 
 def parse_document(text: str) -> dict[str, Any]:
@@ -204,9 +210,9 @@ def _function_of(event: Any) -> str | None:
     name = tag.removeprefix("!")
     if name in {"Ref", "Condition"}:
         return name
-    if name in _SHORT_FORMS:
+    if name in SHORT_FORMS:
         return f"Fn::{name}"
-    if name in _LANGUAGE_EXTENSIONS:
+    if name in LANGUAGE_EXTENSIONS:
         raise _at(event, f"!{name} needs the transform AWS::LanguageExtensions, which is not available here")
     raise _at(event, f"unknown tag {tag}")
 

@@ -8,7 +8,7 @@ from typing import Any
 from multiaz.rules import policies
 from multiaz.rules.findings import Severity
 from multiaz.rules.rule import Rule
-from multiaz.rules.template import Problem, Template, function_of
+from multiaz.rules.template import Problem, Template, function_of, text_of
 
 
 def check(template: Template) -> Iterator[Problem]:
@@ -21,7 +21,7 @@ def check(template: Template) -> Iterator[Problem]:
             continue
         listed = statement.raw("Resource")
         for node in listed if isinstance(listed, list) else [listed]:
-            user = _text(node).rpartition("/")[2]
+            user = text_of(node).rpartition("/")[2]
             if user and user in masters:
                 yield Problem(statement.path, f"{statement.resource.name} is for the master user {user}")
 
@@ -33,20 +33,6 @@ def _spellings(node: Any) -> Iterator[str]:
     function = function_of(node)
     if function and function[0] == "Ref" and isinstance(function[1], str):
         yield "${" + function[1] + "}"
-
-
-def _text(node: Any) -> str:
-    """The text of a resource: itself, that of a Sub, or the parts of a Join with references written as in a Sub."""
-    function = function_of(node)
-    if function is None:
-        return node if isinstance(node, str) else ""
-    name, argument = function
-    if name == "Fn::Sub":
-        return _text(argument[0] if isinstance(argument, list) and argument else argument)
-    if name == "Fn::Join" and isinstance(argument, list) and len(argument) == 2 and isinstance(argument[1], list):
-        glue = argument[0] if isinstance(argument[0], str) else ""
-        return glue.join(next(_spellings(part), "") for part in argument[1])
-    return ""
 
 
 RULE = Rule(

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from multiaz.rules import rds
 from multiaz.rules.findings import Severity
-from multiaz.rules.networks import public_subnets, rules_of_groups
+from multiaz.rules.networks import group_of, public_subnets, rules_of_groups
 from multiaz.rules.rule import Rule
 from multiaz.rules.template import Problem, Template
 
@@ -21,7 +21,7 @@ def check(template: Template) -> Iterator[Problem]:
     }
     guarding = {name for instance in rds.instances(template) for name in template.mentions(instance)}
     for rule in rules_of_groups(template, outwards=False):
-        if not ranges or str(rule.path[1]) not in guarding:
+        if not ranges or group_of(template, rule) not in guarding:
             continue
         for choice in template.inside(rule, "CidrIp"):
             if choice.text in ranges:

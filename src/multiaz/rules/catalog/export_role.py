@@ -24,12 +24,13 @@ NEEDED = (
 
 
 def check(template: Template) -> Iterator[Problem]:
-    """Roles RDS exports assume, unless a policy of theirs is not in this template."""
+    """Roles RDS exports assume, unless a policy is not in this template. A key policy may give what is of keys."""
     for role in template.of_type(policies.ROLE):
         trusted = policies.statements(role, "AssumeRolePolicyDocument")
         if not any("export.rds.amazonaws.com" in statement.principals("Service") for statement in trusted):
             continue
         granted, is_complete = policies.of_role(role)
+        granted += policies.of_keys(role)
         missing = [a for a in NEEDED if not any(s.allows and s.permits(a) for s in granted)]
         if missing and is_complete:
             yield role.problem(f"{role.name} lacks {', '.join(missing)}")

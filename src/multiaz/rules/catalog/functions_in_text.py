@@ -10,7 +10,13 @@ from multiaz.rules.rule import Rule
 from multiaz.rules.template import Problem, Template
 
 INSIDE = re.compile(r"\$\{!(?:If|Ref|GetAtt|Sub|Select|Join|Split|FindInMap|ImportValue|Equals|Fn::\w+)\b")
-WHOLE = re.compile(r"!(?:If|Ref|GetAtt|Sub|Select|Join|Split|FindInMap|ImportValue|GetAZs|Base64|Cidr) ?\S")
+WHOLE = re.compile(
+    r"!(?:(?:Ref|ImportValue|GetAZs)\s+[\w:.-]+\s*$"
+    r"|GetAtt\s+\w+\.[\w.]+\s*$"
+    r"|(?:Sub|Base64)\s[^\n]*\$\{"
+    r"|(?:If|Sub|GetAtt|Select|Join|Split|FindInMap|Cidr)\s*\[)"
+)
+"""The whole text has the form of a function: `!Join us` has not."""
 
 
 def check(template: Template) -> Iterator[Problem]:

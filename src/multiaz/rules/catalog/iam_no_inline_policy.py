@@ -15,7 +15,7 @@ def check(template: Template) -> Iterator[Problem]:
     for holder in template.of_type(*policies.HOLDERS):
         if any(isinstance(c.value, list) and c.value for c in holder.choices("Policies")):
             yield holder.problem(f"{holder.name} has an inline policy", "Policies")
-    for policy in template.of_type(policies.INLINE):
+    for policy in template.of_type(policies.INLINE, *policies.INLINE_OF_ONE):
         yield policy.problem(f"{policy.name} becomes an inline policy of what it names")
 
 

@@ -11,10 +11,13 @@ from multiaz.rules.template import Problem, Template
 
 
 def check(template: Template) -> Iterator[Problem]:
-    """Identity policies; the key policy that leaves rights to IAM names one service."""
+    """Identity policies, NotAction on every resource too; a key policy that leaves rights to IAM names one service."""
     for statement in policies.identity_statements(template):
         if statement.allows and any(action in ("*", "*:*") for action in statement.actions):
             yield Problem(statement.path, f"{statement.resource.name} allows every action")
+        elif statement.allows and statement.excepted and statement.is_of_all_resources and not statement.has_condition:
+            left = ", ".join(statement.excepted[:3])
+            yield Problem(statement.path, f"{statement.resource.name} allows every action but {left}: name those meant")
 
 
 RULE = Rule(

@@ -17,13 +17,24 @@ UNBOUND = (
     "cloudwatch:getmetric*",
     "ec2:createnetworkinterface",
     "ec2:deletenetworkinterface",
+    "ec2messages:*",
     "ecr:getauthorizationtoken",
     "kms:generaterandom",
     "secretsmanager:getrandompassword",
+    "ssm:updateinstanceinformation",
+    "ssmmessages:*",
     "sts:getcalleridentity",
     "xray:put*",
 )
-"""Actions IAM knows no resources for. Source: AWS service authorization reference."""
+"""Actions IAM knows no resources for, or that only tell what there is. Source: AWS service authorization reference."""
+BOUND = (
+    "s3:listbucket",
+    "s3:listbucketversions",
+    "s3:listbucketmultipartuploads",
+    "s3:listmultipartuploadparts",
+    "secretsmanager:listsecretversionids",
+)
+"""Actions that are called as if they were of those, and read what is inside of a resource."""
 
 ALL = "Resource::*"
 """What cdk-nag calls the finding."""
@@ -34,11 +45,18 @@ def check(template: Template) -> Iterator[Problem]:
     for statement in policies.identity_statements(template):
         if not (statement.allows and statement.is_of_all_resources) or statement.has_condition:
             continue
-        wide = [a for a in statement.actions if not any(fnmatchcase(a, pattern) for pattern in UNBOUND)]
+        wide = [action for action in statement.actions if _is_wide(action)]
         if wide:
             yield Problem(
                 statement.path, f"{statement.resource.name} allows {', '.join(wide[:3])} on every resource", ALL
             )
+
+
+def _is_wide(action: str) -> bool:
+    """The action, or one its wildcards stand for, is of a resource."""
+    if any(fnmatchcase(bound, action) for bound in BOUND):
+        return True
+    return not any(fnmatchcase(action, pattern) for pattern in UNBOUND)
 
 
 RULE = Rule(

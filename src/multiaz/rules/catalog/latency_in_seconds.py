@@ -9,14 +9,19 @@ from multiaz.rules.findings import Severity
 from multiaz.rules.rule import Rule
 from multiaz.rules.template import Problem, Template
 
-LONGEST_S = 1.0
+LEAST_MS = 10.0
+"""A volume answers in milliseconds, and in single seconds at its very worst: from here on a figure is one of those."""
 
 
 def check(template: Template) -> Iterator[Problem]:
-    """More than a second is taken for milliseconds."""
-    for metric, choice, figure in alarms.thresholds(template, "ReadLatency", "WriteLatency"):
-        if figure > LONGEST_S:
-            yield Problem(choice.path, f"{metric} is in seconds: a threshold of {figure:g} s never rings")
+    """Ten or more is taken for milliseconds."""
+    for limit in alarms.limits(template, "ReadLatency", "WriteLatency"):
+        if limit.figure >= LEAST_MS:
+            effect = (
+                ": the alarm never rings" if limit.is_ceiling else ": the alarm always rings" if limit.is_floor else ""
+            )
+            text = f"{limit.metric} is in seconds, and {limit.figure:g} can only be meant as milliseconds{effect}"
+            yield Problem(limit.path, text)
 
 
 RULE = Rule(
@@ -24,6 +29,6 @@ RULE = Rule(
     title="A threshold of ReadLatency or WriteLatency is in seconds",
     severity=Severity.ERROR,
     source="RDS user guide, CloudWatch metrics",
-    why="20 is taken for milliseconds and means 20 seconds: the alarm never rings.",
+    why="20 is taken for milliseconds and means 20 seconds.",
     check=check,
 )

@@ -9,16 +9,17 @@ from multiaz.rules.findings import Severity
 from multiaz.rules.rule import Rule
 from multiaz.rules.template import Problem, Template
 
+NAME = "EngineLifecycleSupport"
+
 
 def check(template: Template) -> Iterator[Problem]:
     """PostgreSQL and MySQL have it."""
     for instance in rds.primaries(template):
         if any(choice.text in ("postgres", "mysql") for choice in instance.choices("Engine")):
-            for choice in instance.choices("EngineLifecycleSupport"):
+            for choice in instance.choices(NAME):
                 if choice.is_absent:
-                    yield Problem(
-                        choice.path, f"{instance.name} will be billed for Extended Support: set EngineLifecycleSupport"
-                    )
+                    text = f"{instance.name} is enrolled in Extended Support unless it says otherwise: set {NAME}"
+                    yield Problem(choice.path, text)
 
 
 RULE = Rule(

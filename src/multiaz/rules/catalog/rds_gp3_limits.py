@@ -11,14 +11,15 @@ from multiaz.rules.template import Problem, Resource, Template
 
 STRIPED_GIB = 400
 """From this size on RDS stripes over four volumes, and IOPS and throughput may be set. Source: RDS user guide."""
-NO_STRIPES = frozenset({"sqlserver", "db2"})
 
 
 def check(template: Template) -> Iterator[Problem]:
-    """PostgreSQL, MySQL and MariaDB. Only where type, size and figure are each known and single."""
+    """PostgreSQL, MySQL and MariaDB. Only where type, size and figure are each known and single. A replica has the
+    engine of its source.
+    """
     for instance in rds.instances(template):
-        engine = _single(instance, "Engine")
-        if _single(instance, "StorageType") != "gp3" or engine not in ("postgres", "mysql", "mariadb"):
+        engines = {choice.text for choice in rds.engines(instance)}
+        if _single(instance, "StorageType") != "gp3" or not engines or not engines <= {"postgres", "mysql", "mariadb"}:
             continue
         size = _number(instance, "AllocatedStorage")
         iops, throughput = _number(instance, "Iops"), _number(instance, "StorageThroughput")

@@ -14,9 +14,10 @@ LONGEST_S = 3600
 
 def check(template: Template) -> Iterator[Problem]:
     """More than an hour is taken for milliseconds."""
-    for _, choice, figure in alarms.thresholds(template, "ReplicaLag"):
-        if figure > LONGEST_S:
-            yield Problem(choice.path, f"ReplicaLag is in seconds: {figure:g} s is {figure / 3600:.1f} hours")
+    for limit in alarms.limits(template, "ReplicaLag"):
+        if limit.figure > LONGEST_S:
+            text = f"ReplicaLag is in seconds: {limit.figure:g} s is {limit.figure / 3600:.1f} hours"
+            yield Problem(limit.path, text)
 
 
 RULE = Rule(

@@ -9,16 +9,32 @@ from multiaz.rules.findings import Severity
 from multiaz.rules.rule import Rule
 from multiaz.rules.template import Problem, Template
 
-FORBIDDEN = ("MasterUsername", "MasterUserPassword", "ManageMasterUserPassword", "StorageEncrypted", "CharacterSetName")
-FORBIDDEN_TOO = ("DBName", "DBSnapshotIdentifier")
+FORBIDDEN = (
+    "MasterUsername",
+    "MasterUserPassword",
+    "ManageMasterUserPassword",
+    "StorageEncrypted",
+    "CharacterSetName",
+    "DBName",
+    "DBSnapshotIdentifier",
+)
 
 
 def check(template: Template) -> Iterator[Problem]:
-    """KmsKeyId only if the source is in this template, and so in the same region."""
+    """KmsKeyId only if the source is in this template, and so in the same region. What stands in a branch of Fn::If
+    that excludes the one with the source is of no replica.
+    """
     for replica in rds.replicas(template):
+        origins = [
+            choice
+            for name in ("SourceDBInstanceIdentifier", "SourceDBClusterIdentifier")
+            for choice in replica.choices(name)
+            if not choice.is_absent
+        ]
         same_region = ("KmsKeyId",) if rds.source(replica) is not None else ()
-        for name in (*FORBIDDEN, *FORBIDDEN_TOO, *same_region):
-            if replica.has(name):
+        for name in (*FORBIDDEN, *same_region):
+            given = [choice for choice in replica.choices(name) if not choice.is_absent]
+            if any(template.go_together(choice, origin) for choice in given for origin in origins):
                 yield replica.problem(
                     f"{replica.name} is a read replica and has {name} from its source: leave it away", name
                 )

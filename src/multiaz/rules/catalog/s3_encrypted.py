@@ -11,8 +11,8 @@ from multiaz.rules.template import Problem, Template
 
 
 def check(template: Template) -> Iterator[Problem]:
-    """A target of access logs can have keys of S3 only. Source: S3 user guide, server access logging."""
-    targets = s3.log_targets(template)
+    """A target of access logs, of S3 or of a load balancer, can have keys of S3 only."""
+    targets = s3.takes_only_keys_of_s3(template)
     for bucket in template.of_type(s3.BUCKET):
         for choice in bucket.choices("BucketEncryption"):
             if choice.is_absent:

@@ -14,7 +14,8 @@ def check(template: Template) -> Iterator[Problem]:
     """At least one rule."""
     for bucket in template.of_type(s3.BUCKET):
         for choice in bucket.choices("LifecycleConfiguration"):
-            if choice.is_absent:
+            rules = template.inside(choice, "Rules")
+            if any(rule.is_absent or rule.value == [] for rule in rules):
                 yield Problem(choice.path, f"{bucket.name} grows for ever: set LifecycleConfiguration")
 
 

@@ -7,16 +7,18 @@ from collections.abc import Iterator
 from multiaz.rules import policies, s3
 from multiaz.rules.findings import Severity
 from multiaz.rules.rule import Rule
-from multiaz.rules.s3 import refuses_plain_http
 from multiaz.rules.template import Problem, Template
+
+ACTIONS = ("s3:GetObject", "s3:PutObject")
 
 
 def check(template: Template) -> Iterator[Problem]:
-    """A statement that denies where aws:SecureTransport is false."""
+    """A statement that denies everybody reading and writing the bucket and its objects without aws:SecureTransport."""
     guarded: set[str] = set()
     unknown = False
     for policy in template.of_type("AWS::S3::BucketPolicy"):
-        if any(s.denies and refuses_plain_http(s) for s in policies.statements(policy, "PolicyDocument")):
+        statements = policies.statements(policy, "PolicyDocument")
+        if any(s.refuses_plain_http(*ACTIONS) and s3.is_of_bucket_and_objects(s) for s in statements):
             bucket = s3.named(template, policy.raw("Bucket"))
             unknown = unknown or bucket is None
             guarded.update([bucket.name] if bucket is not None else [])

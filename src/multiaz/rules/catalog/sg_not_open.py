@@ -13,10 +13,11 @@ WEB = (80, 443)
 
 
 def check(template: Template) -> Iterator[Problem]:
-    """Ports 80 and 443 may be. A default of a parameter counts."""
+    """Ports 80 and 443 may be, unless the protocol is -1, which has no ports. A default of a parameter counts."""
     for rule in rules_of_groups(template, outwards=False):
         ports = [*template.inside(rule, "FromPort"), *template.inside(rule, "ToPort")]
-        if all(port.number in WEB for port in ports) and ports[0].number == ports[-1].number:
+        is_all = any(choice.text in ("-1", "all") for choice in template.inside(rule, "IpProtocol"))
+        if not is_all and all(port.number in WEB for port in ports) and ports[0].number == ports[-1].number:
             continue
         for name in ("CidrIp", "CidrIpv6"):
             for choice in template.inside(rule, name):
