@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from multiaz.blueprint.reserved_words import RESERVED
 from multiaz.errors import ExitCode
 from person import Person
 
@@ -70,6 +71,29 @@ def test_a_second_up_says_it_is_there_and_changes_nothing(person: Person) -> Non
 def test_an_up_that_asks_for_something_else_is_refused_with_the_difference(person: Person) -> None:
     told = person.ask("up", "--parameter", "DBName=other", code=ExitCode.CONFLICT)
     assert "DBName is ecommercedb, not other" in told["why"]
+    told = person.ask("up", "--set", "db_port=5433", code=ExitCode.CONFLICT)
+    assert "its template differs in Parameters/DBPort/Default" in told["why"]
+
+
+def test_the_words_we_call_reserved_are_those_the_server_reserves(person: Person) -> None:
+    told = person.value("primary", "select string_agg(word, ' ') from pg_get_keywords() where catcode in ('R', 'T')")
+    assert set(told.split()) == RESERVED
+
+
+def test_each_server_is_told_with_its_instance_role_and_zone(person: Person) -> None:
+    told = person.ask("local", "status")["instances"]
+    found = {
+        (instance["identifier"], server["role"]): (server["zone"], server["pid"])
+        for instance in told
+        for server in instance["servers"]
+    }
+    primary = person.instances()["primary"]
+    assert sorted(role for _, role in found) == ["primary", "replica", "replica", "standby"]
+    zone, pid = found[primary["identifier"], "primary"]
+    data = Path(f"/proc/{pid}/cwd").readlink()
+    assert zone == primary["zone"]
+    assert data.parent.parent == person.folder(primary["identifier"])
+    assert found[primary["identifier"], "standby"][0] == primary["standby_zone"]
 
 
 def test_an_up_on_another_port_is_refused(person: Person) -> None:

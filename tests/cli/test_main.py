@@ -197,6 +197,14 @@ def test_before_everything_goes_the_question_says_that_protected_stacks_go_too(
     assert "every stack, protected ones too" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("name", ["pg_catalog", "information_schema", "pg_toast", "", "x" * 64, "é" * 32])
+def test_a_schema_no_application_works_in_is_refused(
+    name: str, capsys: pytest.CaptureFixture[str], empty_home: Path
+) -> None:
+    assert cli.main(["bootstrap", "--schema", "shop", "--schema", name]) == ExitCode.BAD_INPUT
+    assert "Cannot use --schema" in capsys.readouterr().err
+
+
 def test_a_bucket_no_bucket_can_be_called_is_refused_before_anything_starts(
     capsys: pytest.CaptureFixture[str], empty_home: Path
 ) -> None:

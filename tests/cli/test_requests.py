@@ -65,7 +65,7 @@ def test_settings_change_the_template() -> None:
         ("BackupRetentionDays=1", "backup_retention_days"),
         ("BackupRetentionDays=many", "backup_retention_days"),
         ("EngineVersion=17.99", "RDS does not offer this version"),
-        ("DBInstanceClass=db.t1.huge", "must be one of"),
+        ("DBInstanceClass=db.t1.huge", "not one of the 65 classes"),
         ("AllocatedStorage=95", "at least 10 % above"),
         ("ManagementCIDR=0.0.0.0/0", "open to the whole internet"),
         ("EnvironmentSuffix=Upper", "environment_suffix"),

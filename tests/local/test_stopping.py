@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -17,6 +18,7 @@ from multiaz.files import lock_holder
 from multiaz.home import Home
 from multiaz.local import processes, remove, status, stop
 from multiaz.local.marker import plan_marker, prepare_folder, record_marker
+from multiaz.local.status import ServerStatus
 from multiaz.postgres.config import ServerSettings
 from multiaz.postgres.installations import find_installation
 from multiaz.postgres.os_user import server_user
@@ -119,8 +121,19 @@ def test_an_orphaned_server_is_shut_down_cleanly(home: Home, server: Server) -> 
     """After kill -9 of supervisor and relay nobody else would stop it."""
     with server.connect() as connection:
         connection.execute("CREATE TABLE kept AS SELECT 1 AS x")
-    found = status(home)
-    assert [instance.servers for instance in found.instances] == [(server.pid(),)]
+    found, pid = status(home), server.pid()
+    assert pid is not None
+    told = {"identifier": "shop", "zones": {"a": "eu-north-1a", "b": "eu-north-1b"}}
+    assert [instance.servers for instance in found.instances] == [(ServerStatus(pid, "a", None, None),)]
+    orphan = home.instance("db-ORPHAN")
+    orphan.desired.write_text(json.dumps(told))
+    for primary, following, role in (("a", False, "primary"), ("b", False, "standby"), ("a", True, "replica")):
+        orphan.role.write_text(json.dumps({"primary": primary, "following": following}))
+        assert status(home).instances[0].servers == (ServerStatus(pid, "a", role, "eu-north-1a"),)
+    for damaged in ("[", "[]", '{"zones": 1}'):
+        orphan.desired.write_text(damaged)
+        orphan.role.write_text(damaged)
+        assert status(home).instances[0].servers == (ServerStatus(pid, "a", None, None),)
     assert {process.role for process in found.processes.ours} == {"postgres"}
     assert stop(home).instances == ("db-ORPHAN",)
     assert server.pid() is None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args, get_origin
+from typing import Any
 
 from multiaz.blueprint import constraints
 from multiaz.blueprint.alarms import ALARMS, Alarm
@@ -17,6 +17,7 @@ from multiaz.blueprint.event_subscriptions import SUBSCRIPTIONS
 from multiaz.blueprint.instance_classes import INSTANCE_CLASSES
 from multiaz.blueprint.presets import ROWS
 from multiaz.blueprint.settings import Settings
+from multiaz.blueprint.settings_file import bounds
 from multiaz.blueprint.suppressions import SUPPRESSIONS
 from multiaz.blueprint.synthesis import SECTIONS, Blueprint, synthesize
 from multiaz.blueprint.tuning import TUNED_PARAMETERS
@@ -63,21 +64,10 @@ def _settings(s: Settings) -> Iterator[Table]:
     for name, field in Settings.model_fields.items():
         extra = field.json_schema_extra
         assert isinstance(extra, dict)
-        row = (f"`{name}`", _shown(getattr(s, name)), field.description or "", _bounds(field), str(extra["source"]))
+        row = (f"`{name}`", _shown(getattr(s, name)), field.description or "", bounds(field), str(extra["source"]))
         groups.setdefault(str(extra["group"]), []).append(row)
     for group, rows in groups.items():
         yield Table(f"Settings: {group}", "", ("setting", "value", "is", "bounds", "source"), tuple(rows))
-
-
-def _bounds(field: Any) -> str:
-    """Bounds of a number, length or form as pydantic holds them."""
-    words = [", ".join(map(str, get_args(field.annotation)))] if get_origin(field.annotation) is Literal else []
-    for rule in field.metadata:
-        for name, word in (("ge", "≥"), ("le", "≤"), ("max_length", "length ≤")):
-            value = getattr(rule, name, None)
-            if value is not None:
-                words.append(f"{word} {value}")
-    return ", ".join(words)
 
 
 def _presets() -> Table:

@@ -52,14 +52,6 @@ def is_offered(
     return of_version is None or instance_class in of_version
 
 
-def regions_with(instance_class: str, engine: str = ENGINE) -> tuple[str, ...]:
-    """The regions that offer the class for the engine, sorted: what to name when one region does not.
-
-    Reads every region: tens of milliseconds, for the text of an error.
-    """
-    return tuple(name for name in regions() if instance_class in (offered_classes(name, engine) or ()))
-
-
 def engine_versions(engine: str = ENGINE) -> tuple[str, ...]:
     """Full versions (such as "17.10") RDS knows and has not deprecated, oldest first.
 
@@ -69,11 +61,6 @@ def engine_versions(engine: str = ENGINE) -> tuple[str, ...]:
     gone = _version_list("engine_version_deprecated.json", engine)
     full = {version for version in known - gone if re.fullmatch(r"\d+(\.\d+)+", version)}
     return tuple(sorted(full, key=lambda version: [int(part) for part in version.split(".")]))
-
-
-def is_deprecated(engine_version: str, engine: str = ENGINE) -> bool:
-    """RDS still knows the version and makes no new instance with it."""
-    return engine_version in _version_list("engine_version_deprecated.json", engine)
 
 
 def zones_of(region: str) -> int:

@@ -21,6 +21,23 @@ def optional(prefix: str) -> str:
     return rf"^$|^{prefix}-[0-9a-f]{{8,17}}$"
 
 
+_IN_WORDS = {
+    f"^{SUFFIX}$": "lower-case letters and digits, in groups joined by single hyphens",
+    f"^{NAME}$": "letters and digits, a letter first",
+    f"^{DATABASE_USER}$": "lower-case letters, digits and underscores, no digit first",
+    KMS_KEY_ARN: "empty, or the ARN of a key: arn:aws:kms:REGION:ACCOUNT:key/ID (not of an alias)",
+    ROLE_ARN: "empty, or the ARN of a role: arn:aws:iam::ACCOUNT:role/NAME",
+    EMAIL: "empty, or one address, name@example.com",
+    REGION: "empty, or the name of a region, such as eu-central-1",
+    **{optional(kind): f"empty, or an id, such as {kind}-0123456789abcdef0" for kind in ("vpc", "sg")},
+}
+
+
+def in_words(pattern: str) -> str:
+    """The form a pattern of a setting asks for, for people."""
+    return _IN_WORDS[pattern]
+
+
 def check_id(text: str, prefix: str) -> None:
     """Raise ValueError unless `text` is an EC2 id of this kind."""
     if not text or not re.fullmatch(optional(prefix), text):

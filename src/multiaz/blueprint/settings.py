@@ -7,6 +7,7 @@ are in `constraints.py`.
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_args
 
@@ -15,8 +16,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 from multiaz.blueprint import addressing, offerings, patterns
 from multiaz.blueprint.constraints import Violation, violations
 from multiaz.blueprint.engines import ALL_ENGINE_VERSIONS, CURRENT_ENGINE_VERSIONS, DEFAULT_ENGINE_VERSION
-from multiaz.blueprint.instance_classes import PRIMARY_CLASSES, REPLICA_CLASSES
+from multiaz.blueprint.instance_classes import PRIMARY_CLASSES, REPLICA_CLASSES, SEED_CLASSES
 from multiaz.blueprint.presets import PRESET_ROWS, Preset
+from multiaz.blueprint.reserved_words import is_reserved
 from multiaz.blueprint.windows import parse_backup_window, parse_maintenance_window
 from multiaz.errors import BadInput
 
@@ -378,12 +380,12 @@ class Settings(BaseModel):
     @field_validator("db_instance_class")
     @classmethod
     def _primary_class(cls, value: str) -> str:
-        return _one_of(value, PRIMARY_CLASSES)
+        return _a_class(value, PRIMARY_CLASSES)
 
     @field_validator("read_replica_instance_class")
     @classmethod
     def _replica_class(cls, value: str) -> str:
-        return _one_of(value, REPLICA_CLASSES)
+        return _a_class(value, REPLICA_CLASSES)
 
     @field_validator("enhanced_monitoring_interval")
     @classmethod
@@ -403,21 +405,21 @@ class Settings(BaseModel):
     @field_validator("db_master_username")
     @classmethod
     def _free_username(cls, value: str) -> str:
-        if value.lower() in RESERVED_USERNAMES:
+        if value.lower() in RESERVED_USERNAMES or is_reserved(value):
             raise ValueError("reserved by PostgreSQL or RDS, or the first name anybody would guess")
         return value
 
     @field_validator("db_name")
     @classmethod
     def _free_database(cls, value: str) -> str:
-        if value.lower() in RESERVED_DATABASES:
+        if value.lower() in RESERVED_DATABASES or is_reserved(value):
             raise ValueError("reserved by PostgreSQL or RDS")
         return value
 
     @field_validator("writer_username", "reader_username")
     @classmethod
     def _free_role(cls, value: str) -> str:
-        if value in RESERVED_USERNAMES or value.startswith(("rds", "pg_")):
+        if value in RESERVED_USERNAMES or value.startswith(("rds", "pg_")) or is_reserved(value):
             raise ValueError("reserved by PostgreSQL or RDS")
         return value
 
@@ -537,7 +539,7 @@ def _explain(error: Mapping[str, Any], origins: Mapping[str, str]) -> str:
     if error["type"] == "extra_forbidden":
         return f"{name}: there is no such setting"
     if error["type"] == "string_pattern_mismatch":
-        message = f"must match {error['ctx']['pattern']}"
+        message = f"must be {patterns.in_words(error['ctx']['pattern'])}"
     field = Settings.model_fields.get(name)
     extra = field.json_schema_extra if field else None
     source = f" (source: {extra['source']})" if isinstance(extra, dict) else ""
@@ -557,4 +559,12 @@ def _listed(values: tuple[object, ...]) -> str:
 def _one_of(value: T, allowed: tuple[T, ...]) -> T:
     if value not in allowed:
         raise ValueError(f"must be one of {_listed(allowed)}")
+    return value
+
+
+def _a_class(value: str, offered: tuple[str, ...]) -> str:
+    """`value`, if it is a class that is offered; else the nearest are named, not all of them."""
+    if value not in offered:
+        near = difflib.get_close_matches(value[:40].lower(), offered, n=4, cutoff=0.5) or list(SEED_CLASSES[:4])
+        raise ValueError(f"not one of the {len(offered)} classes offered; near it: {', '.join(near)}")
     return value

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import textwrap
 from collections.abc import Iterator
+from enum import Enum
 from itertools import groupby
 from typing import Any, Literal, get_args, get_origin
 
+from multiaz.blueprint.patterns import in_words
 from multiaz.blueprint.presets import ROWS, Preset, Row
 from multiaz.blueprint.settings import Settings, settings_from
 
@@ -78,6 +80,8 @@ def bounds(field: Any) -> str:
     for choice in (field.annotation, *get_args(field.annotation)):
         if get_origin(choice) is Literal:
             return ", ".join(map(str, get_args(choice)))
+        if isinstance(choice, type) and issubclass(choice, Enum):
+            return ", ".join(str(member.value) for member in choice)
     found: dict[str, Any] = {}
     for rule in field.metadata:
         for name in ("ge", "le", "min_length", "max_length", "pattern"):
@@ -89,7 +93,7 @@ def bounds(field: Any) -> str:
     if "max_length" in found:
         words.append(f"at most {found['max_length']} characters")
     if "pattern" in found:
-        words.append(f"matches {found['pattern']}")
+        words.append(in_words(found["pattern"]))
     return ", ".join(words)
 
 

@@ -26,7 +26,7 @@ OUTSIDE_TABLES = {
 }
 """Settings no table may hold, and why."""
 
-SECRET = re.compile(r"passw|secret|token|credential|access_?key|private", re.IGNORECASE)
+SECRET = re.compile(r"passw|secret|token|credential|access_?key", re.IGNORECASE)
 STATEMENT_LINES = 100
 """A statement longer than this gets no line number: finding its end would take long."""
 SHOWN = 60
@@ -65,7 +65,13 @@ class FileLayers:
 
 
 def layered(command: Layer, file: FileLayers, environment: Layer, flags: Layer) -> Layer:
-    """One layer of all. The preset is found first, because it chooses the file's table."""
+    """One layer of all. The preset is found first, because it chooses the file's table.
+
+    An empty variable is no value: it takes back what the file says, so that what lies below the file holds.
+    """
+    taken = [name for name, value in environment.values.items() if value == ""]
+    environment = environment.without(*taken)
+    file = FileLayers(file.common.without(*taken), {name: told.without(*taken) for name, told in file.tables.items()})
     without_table = flags.over(environment.over(file.common.over(command)))
     table = file.tables.get(str(without_table.values.get("preset", Preset.PROD)), Layer())
     return flags.over(environment.over(table.over(file.common.over(command))))
@@ -74,8 +80,8 @@ def layered(command: Layer, file: FileLayers, environment: Layer, flags: Layer) 
 def from_environment(variables: Mapping[str, str], others: Collection[str] = ()) -> Layer:
     """Settings among environment variables: MULTIAZ_DB_PORT is db_port. `others` are variables that are none.
 
-    An empty variable is a value, so that it can take back what the file says. Raises BadInput for a variable
-    with our prefix that is nothing of ours.
+    An empty variable is in it too, for `layered`. Raises BadInput for a variable with our prefix that is nothing of
+    ours.
     """
     given = sorted(name for name in variables if name.startswith(PREFIX))
     known = {PREFIX + name.upper(): name for name in Settings.model_fields}
@@ -180,16 +186,20 @@ def _problem(table: str, name: str, value: object) -> str | None:
 
 
 def _unknown(shown: str, name: str, known: Iterable[str]) -> str:
-    """`shown` is no setting; the nearest one, unless it looks like a secret's name."""
-    if SECRET.search(name):
+    """`shown` is no setting; the nearest one. A name that looks like a secret's is near such names only."""
+    secret = SECRET.search(name)
+    close = _nearest(name, [candidate for candidate in known if not secret or SECRET.search(candidate)])
+    if secret and not close:
         return f"{shown}: no password or key is given here; the stack generates its passwords"
-    close = _nearest(name, known)
     return f"{shown}: there is no such setting" + (f"; did you mean {close}?" if close else "")
 
 
 def _nearest(name: str, known: Iterable[str]) -> str | None:
-    plain = {candidate.lower(): candidate for candidate in known}
-    close = difflib.get_close_matches(name[:SHOWN].lower().replace("-", "_"), plain, n=1)
+    """The name of which `name` is a longer form, else the one it looks like; our prefix counts for nothing."""
+    plain = {candidate.lower().removeprefix(PREFIX.lower()): candidate for candidate in known}
+    asked = name[:SHOWN].lower().replace("-", "_").removeprefix(PREFIX.lower())
+    within = [part for part in plain if asked.endswith(f"_{part}") or asked.startswith(f"{part}_")]
+    close = sorted(within, key=len)[-1:] or difflib.get_close_matches(asked, plain, n=1)
     return plain[close[0]] if close else None
 
 

@@ -97,9 +97,10 @@ class Blueprint:
 
 def synthesize(settings: Settings) -> Blueprint:
     """The whole stack. Pure: the same settings give the same text, byte for byte."""
+    readers = settings.read_replicas
     template = Template(
         Description=f"PostgreSQL on Amazon RDS: {'Multi-AZ' if settings.multi_az else 'single-AZ'} primary, "
-        f"{settings.read_replicas} read replicas (preset {settings.preset})"
+        f"{readers} read replica{'' if readers == 1 else 's'} (preset {settings.preset})"
     )
     template.set_version("2010-09-09")
     template.set_transform(TRANSFORM)

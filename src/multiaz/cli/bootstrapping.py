@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from multiaz.cli.configuration import stack_named
 from multiaz.cli.localcloud import fleet_of
 from multiaz.cli.output import Output
-from multiaz.fleet.bootstrap import BootstrapReport
+from multiaz.fleet.bootstrap import BootstrapReport, check_schemas
 
 
 def bootstrap(
@@ -21,6 +21,7 @@ def bootstrap(
     print_only: bool,
 ) -> None:
     """Make the application's database roles, or print how."""
+    check_schemas(schemas)
     fleet = fleet_of(stack_named(stack, suffix, config), region=region)
     if print_only:
         text = fleet.bootstrap_sql(schemas)

@@ -131,7 +131,7 @@ def status(output: Output) -> None:
                         instance.address or "-",
                         str(instance.supervisor or "-"),
                         str(instance.relay or "-"),
-                        " ".join(map(str, instance.servers)) or "-",
+                        ", ".join(server.as_text() for server in instance.servers) or "-",
                     )
                     for instance in found.instances
                 ],

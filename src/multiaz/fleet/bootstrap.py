@@ -25,6 +25,8 @@ DEFAULT_WRITER, DEFAULT_READER = "app_writer", "app_reader"
 """For stacks made before these parameters were."""
 ROLE_PATTERN = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 """Narrower than PostgreSQL's: such a name is the same quoted and unquoted, in SQL, ARNs and tokens."""
+NAME_BYTES = 63
+"""Longest name. Source: PostgreSQL manual, "Identifiers and Key Words", NAMEDATALEN."""
 APPLICATION = "multiaz bootstrap"
 PROBLEMS_TOLD = 5
 REVOKE = sql.SQL("REVOKE rds_iam FROM {}")
@@ -67,8 +69,24 @@ class BootstrapReport:
         }
 
 
+def check_schemas(schemas: Sequence[str]) -> None:
+    """Raise BadInput for a name that is no schema of an application: PostgreSQL's own, or none at all.
+
+    Source: PostgreSQL manual, "Schemas": names that begin with pg_ are the system's.
+    """
+    for name in schemas:
+        if not name or "\0" in name or len(name.encode()) > NAME_BYTES:
+            why = f"a name has 1 to {NAME_BYTES} bytes"
+        elif name.startswith("pg_") or name == "information_schema":
+            why = "it is PostgreSQL's own; no application works there"
+        else:
+            continue
+        raise BadInput(f"Cannot use --schema {name[:NAME_BYTES]!r}", why, "name a schema of the application")
+
+
 def role_names(parameters: Mapping[str, str], schemas: Sequence[str] = ()) -> RoleNames:
     """The names in the parameters of a stack. Raises BadInput for one that cannot be used."""
+    check_schemas(schemas)
     names = RoleNames(
         parameters.get(WRITER_PARAMETER, DEFAULT_WRITER),
         parameters.get(READER_PARAMETER, DEFAULT_READER),

@@ -14,9 +14,12 @@ from botocore.exceptions import ClientError
 from multiaz.blueprint import CAPABILITIES
 from multiaz.errors import Conflict, MultiazError, NoProgress, NotFound
 from multiaz.fleet.access import AwsClients, refusals
+from multiaz.fleet.differences import differences as differences_of
 from multiaz.fleet.events import StackEvent, event_of, first_failure, is_final, is_good, plain_reason
 from multiaz.fleet.templates import sent_template
 
+DIFFERENCES_TOLD = 5
+"""Of a template that differs; the rest is counted."""
 OnEvent = Callable[[StackEvent], None]
 
 
@@ -253,8 +256,13 @@ class Stacks:
             for key, value in parameters.items()
             if stack.parameters.get(key) not in (value, "****")
         ]
-        if not same_template(self.template(stack.stack_id), template):
+        there = self.template(stack.stack_id)
+        found = [] if there.strip() == template.strip() else differences_of(there, template)
+        if found is None:
             differences.append("its template is another one")
+        elif found:
+            more = f" and {len(found) - DIFFERENCES_TOLD} more" if len(found) > DIFFERENCES_TOLD else ""
+            differences.append(f"its template differs in {', '.join(found[:DIFFERENCES_TOLD])}{more}")
         if differences:
             raise Conflict(
                 what,
@@ -320,13 +328,3 @@ class Stacks:
             why = stack.reason or f"its status is {stack.status}"
         state = "everything was rolled back" if stack.status == "ROLLBACK_COMPLETE" else f"now {stack.status}"
         return StackFailed(what, f"{why} [{state}]", "mend the cause, then repeat the command", events)
-
-
-def same_template(one: str, other: str) -> bool:
-    """Both texts say the same: equal but for white space at the ends, or equal as JSON."""
-    if one.strip() == other.strip():
-        return True
-    try:
-        return bool(json.loads(one) == json.loads(other))
-    except ValueError:
-        return False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,23 @@ class EndpointStatus:
 
 
 @dataclass(frozen=True)
+class ServerStatus:
+    """One PostgreSQL server of a DB instance."""
+
+    pid: int
+    """Its postmaster's."""
+    member: str
+    """"a" or "b", as its folder is called."""
+    role: str | None
+    """primary, standby or replica, as the instance's record says; None until there is one."""
+    zone: str | None
+
+    def as_text(self) -> str:
+        """For people."""
+        return f"{self.pid} {self.role or self.member}" + (f" ({self.zone})" if self.zone else "")
+
+
+@dataclass(frozen=True)
 class InstanceStatus:
     """The processes of one DB instance."""
 
@@ -39,8 +57,8 @@ class InstanceStatus:
     """Where clients connect, as host:port; None if the relay does not listen."""
     problem: str | None
     """Why the relay does not listen."""
-    servers: tuple[int, ...]
-    """Pids of its postmasters."""
+    servers: tuple[ServerStatus, ...]
+    """Those that run."""
 
 
 @dataclass(frozen=True)
@@ -81,12 +99,10 @@ def status(home: Home) -> LocalStatus:
     marker = read_marker(home)
     if marker is None:
         return LocalStatus(home, False, DEFAULT_PORT, None, None, (), processes(home))
-    servers: dict[str, list[int]] = {}
+    pids: dict[str, dict[str, int]] = {}
     for pid, data in postmasters(home).items():
-        servers.setdefault(data.parent.parent.name, []).append(pid)
-    instances = tuple(
-        _instance(instance, tuple(sorted(servers.get(instance.folder.name, ())))) for instance in instance_homes(home)
-    )
+        pids.setdefault(data.parent.parent.name, {})[data.parent.name] = pid
+    instances = tuple(_instance(instance, pids.get(instance.folder.name, {})) for instance in instance_homes(home))
     return LocalStatus(home, True, marker.port, marker.port_base, _endpoint(home), instances, processes(home))
 
 
@@ -100,12 +116,14 @@ def _endpoint(home: Home) -> EndpointStatus | None:
     return EndpointStatus(pid, running.url, home.cloud_ready.stat().st_mtime)
 
 
-def _instance(instance: InstanceHome, servers: tuple[int, ...]) -> InstanceStatus:
+def _instance(instance: InstanceHome, pids: Mapping[str, int]) -> InstanceStatus:
     relay = lock_holder(instance.relay_lock)
     ready = _read(instance.folder / "relay.ready")
     listens = relay is not None and ready.get("pid") == relay
     failed = _read(instance.folder / "relay.failed").get("reason") if relay is not None else None
-    identifier = _read(instance.desired).get("identifier")
+    desired, record = _read(instance.desired), _read(instance.role)
+    identifier, zones = desired.get("identifier"), desired.get("zones")
+    zones = zones if isinstance(zones, dict) else {}
     return InstanceStatus(
         resource_id=instance.folder.name,
         identifier=None if identifier is None else str(identifier),
@@ -113,8 +131,20 @@ def _instance(instance: InstanceHome, servers: tuple[int, ...]) -> InstanceStatu
         relay=relay,
         address=f"{ready.get('address')}:{ready.get('port')}" if listens else None,
         problem=None if failed is None else str(failed),
-        servers=servers,
+        servers=tuple(
+            ServerStatus(pid, member, _role(member, record), None if member not in zones else str(zones[member]))
+            for member, pid in sorted(pids.items())
+        ),
     )
+
+
+def _role(member: str, record: Mapping[str, Any]) -> str | None:
+    """What the instance's record (`role.json`) makes of a member."""
+    if record.get("primary") is None:
+        return None
+    if member != record["primary"]:
+        return "standby"
+    return "replica" if record.get("following") else "primary"
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from multiaz.blueprint import PRESET_ROWS, Preset, Settings, settings_from
+from multiaz.blueprint import PRESET_ROWS, Preset, Settings, patterns, settings_from
 from multiaz.blueprint.windows import parse_backup_window, parse_maintenance_window
 from multiaz.errors import BadInput, ExitCode
 
@@ -95,10 +95,16 @@ def test_there_are_three_zones_where_the_region_has_them(region: str, zones: int
         ({"preset": "staging"}, ["preset='staging'", "'prod' or 'test'"]),
         ({"engine_version": "15.2"}, ["engine_version='15.2'", "RDS does not offer", "17.10"]),
         ({"engine_version": "17"}, ["engine_version='17'", "choose one of"]),
-        ({"db_instance_class": "db.t3.micro"}, ["db_instance_class='db.t3.micro'", "db.m5.large"]),
-        ({"read_replica_instance_class": "m5.large"}, ["read_replica_instance_class", "db.r5.xlarge"]),
+        ({"db_instance_class": "db.t3.micro"}, ["db_instance_class='db.t3.micro'", "near it: db.t3.medium"]),
+        ({"read_replica_instance_class": "m5.large"}, ["read_replica_instance_class", "near it: db.m5.large"]),
         ({"engine_version": "16.6"}, ["engine_version=16.6", "deprecated", "allow_deprecated_engine_version"]),
-        ({"db_name": "1shop"}, ["db_name='1shop'", "must match"]),
+        ({"db_name": "1shop"}, ["db_name='1shop'", "must be letters and digits, a letter first"]),
+        ({"db_name": "select"}, ["db_name='select'", "reserved"]),
+        ({"db_name": "Left"}, ["db_name='Left'", "reserved"]),
+        ({"db_master_username": "Table"}, ["db_master_username='Table'", "reserved"]),
+        ({"reader_username": "all"}, ["reader_username='all'", "reserved"]),
+        ({"vpc_id": "vpc-1"}, ["vpc_id='vpc-1'", "must be empty, or an id, such as vpc-0123456789abcdef0"]),
+        ({"region": "Frankfurt"}, ["region='Frankfurt'", "such as eu-central-1"]),
         ({"db_name": "rdsadmin"}, ["db_name='rdsadmin'", "reserved"]),
         ({"db_name": "a" * 64}, ["db_name=", "63"]),
         ({"db_master_username": "postgres"}, ["db_master_username='postgres'", "reserved"]),
@@ -182,8 +188,8 @@ def test_there_are_three_zones_where_the_region_has_them(region: str, zones: int
         ({"application_subnet_cidr": "10.0.1.7/24"}, ["host bits"]),
         ({"management_cidr": "0.0.0.0/0"}, ["management_cidr='0.0.0.0/0'", "whole internet"]),
         ({"management_cidr": "10.0.0.300/32"}, ["management_cidr", "300"]),
-        ({"kms_key_arn": "alias/mine"}, ["kms_key_arn='alias/mine'", "must match"]),
-        ({"alarm_email": "nobody"}, ["alarm_email='nobody'"]),
+        ({"kms_key_arn": "alias/mine"}, ["kms_key_arn='alias/mine'", "arn:aws:kms:REGION:ACCOUNT:key/ID"]),
+        ({"alarm_email": "nobody"}, ["alarm_email='nobody'", "name@example.com"]),
         ({"environment_suffix": "Prod"}, ["environment_suffix='Prod'"]),
         ({"environment_suffix": "a--b"}, ["environment_suffix='a--b'"]),
         ({"environment_suffix": "x" * 25}, ["24"]),
@@ -283,3 +289,20 @@ def test_synthesis_does_not_load_cfn_lint() -> None:
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
+
+
+def test_every_form_has_words_and_no_refusal_shows_a_pattern() -> None:
+    for name, field in Settings.model_fields.items():
+        for rule in field.metadata:
+            pattern = getattr(rule, "pattern", None)
+            if pattern is not None:
+                with pytest.raises(BadInput) as refused:
+                    settings_from({name: "!"})
+                assert patterns.in_words(pattern) in refused.value.why
+                assert pattern not in refused.value.why
+
+
+def test_an_unknown_class_is_answered_with_a_few() -> None:
+    with pytest.raises(BadInput) as refused:
+        settings_from({"db_instance_class": "db.t1.huge"})
+    assert refused.value.why.count("db.") == 5

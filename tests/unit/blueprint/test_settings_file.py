@@ -8,7 +8,7 @@ import pytest
 
 from multiaz.blueprint import Preset, Settings, settings_from
 from multiaz.blueprint.presets import ROWS
-from multiaz.blueprint.settings_file import settings_file
+from multiaz.blueprint.settings_file import bounds, settings_file
 from multiaz.blueprint.sources import FILE_LIMIT, from_toml
 
 ASSIGNMENT = re.compile(r"^#?(\w+) = ", re.MULTILINE)
@@ -52,3 +52,12 @@ def test_lines_are_short_and_the_file_is_far_below_the_limit() -> None:
     text = settings_file(Preset.PROD)
     assert max(map(len, text.splitlines())) <= 130
     assert len(text.encode()) < FILE_LIMIT / 3
+
+
+def test_bounds_are_told_in_one_way_and_without_patterns() -> None:
+    told = {name: bounds(field) for name, field in Settings.model_fields.items()}
+    assert told["db_port"] == "1150 to 65535"
+    assert told["preset"] == "prod, test"
+    assert told["nat_gateways"] == "none, single, per-zone"
+    assert told["db_name"] == "at most 63 characters, letters and digits, a letter first"
+    assert not any("^" in words for words in told.values())

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from multiaz.blueprint import Settings
+from multiaz.blueprint import Settings, settings_from
 from multiaz.blueprint.settings_file import toml_value
 from multiaz.blueprint.sources import (
     FILE_LIMIT,
@@ -191,11 +191,45 @@ def test_a_variable_that_is_nothing_of_ours_is_refused_with_the_nearest() -> Non
     assert from_environment({"MULTIAZ_HOME": "/x", "HOME": "/y"}, ["MULTIAZ_HOME"]).values == {}
 
 
-def test_an_empty_variable_takes_back_what_the_file_says() -> None:
-    file = read('alarm_email = "oncall@example.com"\norders_per_day = 10')
-    variables = from_environment({"MULTIAZ_ALARM_EMAIL": "", "MULTIAZ_ORDERS_PER_DAY": ""})
-    made = layered(Layer(), file, variables, Layer()).settings()
-    assert (made.alarm_email, made.orders_per_day) == ("", None)
+@pytest.mark.parametrize("table", ["", "[test]\n"])
+def test_an_empty_variable_takes_back_what_the_file_says(table: str) -> None:
+    told = {
+        "alarm_email": '"oncall@example.com"',
+        "orders_per_day": "10",
+        "db_port": "5433",
+        "db_name": '"shop"',
+        "multi_az": "false",
+        "nat_gateways": '"single"',
+        "database_subnet_cidrs": '["10.0.9.0/24"]',
+        "allocated_storage": "40",
+    }
+    file = read("preset = 'test'\n" + table + "\n".join(f"{name} = {value}" for name, value in told.items()))
+    variables = from_environment({f"MULTIAZ_{name.upper()}": "" for name in told})
+    command = Layer({"multi_az": True})
+    assert layered(command, file, variables, Layer()).settings() == settings_from({"preset": "test", "multi_az": True})
+
+
+def test_an_empty_variable_takes_back_the_preset_of_the_file() -> None:
+    file = read("preset = 'test'\nzones = 2\n[test]\nzones = 3")
+    made = layered(Layer(), file, from_environment({"MULTIAZ_PRESET": ""}), Layer()).settings()
+    assert (made.preset, made.zones) == ("prod", 2)
+
+
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [
+        ("private_subnet_ids", "subnet_ids"),
+        ("secret_rotation_days", "password_rotation_days"),
+        ("pasword_rotation_days", "password_rotation_days"),
+        ("password_rotation_day", "password_rotation_days"),
+        ("secret_endpoint", "secrets_endpoint"),
+    ],
+)
+def test_a_setting_with_a_name_like_a_secrets_is_found_first(name: str, near: str) -> None:
+    with pytest.raises(BadInput) as caught:
+        from_flags({name: "hunter2"})
+    assert f"did you mean {near}?" in caught.value.why
+    assert "hunter2" not in caught.value.as_text()
 
 
 def test_text_of_variables_becomes_what_the_setting_is() -> None:

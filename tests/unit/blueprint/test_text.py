@@ -116,3 +116,8 @@ def test_any_data_survives(value: dict[str, Any]) -> None:
 def test_a_value_yaml_cannot_say_is_refused() -> None:
     with pytest.raises(TypeError, match="NoneType"):
         scalar(None)
+
+
+@pytest.mark.parametrize(("count", "words"), [(0, "0 read replicas"), (1, "1 read replica ("), (2, "2 read replicas")])
+def test_the_description_counts_as_people_do(count: int, words: str) -> None:
+    assert words in to_yaml(settings_from({"read_replicas": count})).split("Resources:")[0]
