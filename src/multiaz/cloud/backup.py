@@ -62,6 +62,7 @@ class BackupService:
             "DeleteBackupVault": self.delete_vault,
             "CreateBackupPlan": self.create_plan,
             "GetBackupPlan": self.get_plan,
+            "UpdateBackupPlan": self.update_plan,
             "ListBackupPlans": self.list_plans,
             "DeleteBackupPlan": self.delete_plan,
             "CreateBackupSelection": self.create_selection,
@@ -126,15 +127,19 @@ class BackupService:
 
     # Plans
 
-    def create_plan(self, context: Context, parameters: dict[str, Any]) -> dict[str, Any]:
-        """CreateBackupPlan."""
-        plan = parameters["BackupPlan"]
+    def _checked(self, region: str, plan: Mapping[str, Any]) -> dict[str, Any]:
+        """A plan, checked, with its defaults. Raises AwsFault."""
         _only(plan, {"BackupPlanName", "Rules"}, "BackupPlan")
         if not re.fullmatch(r"[a-zA-Z0-9_.-]{1,50}", plan["BackupPlanName"]):
             raise _bad_value(f"Invalid backup plan name: {plan['BackupPlanName']}")
         if not plan["Rules"]:
             raise AwsFault("MissingParameterValueException", "A backup plan needs at least one rule.")
-        rules = [self._rule(context.region, rule) for rule in plan["Rules"]]
+        rules = [self._rule(region, rule) for rule in plan["Rules"]]
+        return {"BackupPlanName": plan["BackupPlanName"], "Rules": rules}
+
+    def create_plan(self, context: Context, parameters: dict[str, Any]) -> dict[str, Any]:
+        """CreateBackupPlan."""
+        plan = self._checked(context.region, parameters["BackupPlan"])
         number = str(uuid.uuid4())
         document = {
             "BackupPlanId": number,
@@ -142,13 +147,26 @@ class BackupService:
             "VersionId": uuid.uuid4().hex,
             "CreationDate": _now(),
             "CreatorRequestId": parameters.get("CreatorRequestId"),
-            "BackupPlan": {"BackupPlanName": plan["BackupPlanName"], "Rules": rules},
+            "BackupPlan": plan,
         }
         tags = _tags(context, parameters.get("BackupPlanTags"))
         with self._store.transaction():
             if any(_plan_name(found) == plan["BackupPlanName"] for found in self._all(context.region, PLAN)):
                 raise AwsFault("AlreadyExistsException", "Backup plan with the same plan document already exists.")
             self._write(context.region, PLAN, number, document, tags)
+        return {key: document[key] for key in ("BackupPlanId", "BackupPlanArn", "VersionId", "CreationDate")}
+
+    def update_plan(self, context: Context, parameters: dict[str, Any]) -> dict[str, Any]:
+        """UpdateBackupPlan: another version, which is the only one kept."""
+        plan = self._checked(context.region, parameters["BackupPlan"])
+        number = parameters["BackupPlanId"]
+        with self._store.transaction():
+            found = self._require(context.region, PLAN, number)
+            others = [other for other in self._all(context.region, PLAN) if other["BackupPlanId"] != number]
+            if any(_plan_name(other) == plan["BackupPlanName"] for other in others):
+                raise AwsFault("AlreadyExistsException", "Backup plan with the same plan document already exists.")
+            document = {**found, "VersionId": uuid.uuid4().hex, "BackupPlan": plan}
+            self._replace(context.region, PLAN, number, document)
         return {key: document[key] for key in ("BackupPlanId", "BackupPlanArn", "VersionId", "CreationDate")}
 
     def _rule(self, region: str, rule: Mapping[str, Any]) -> dict[str, Any]:
@@ -325,6 +343,12 @@ class BackupService:
         row = (region, kind, item, plan, json.dumps(kept), json.dumps(tags))
         with self._store.transaction() as connection:
             connection.execute("INSERT INTO backup_item VALUES (?, ?, ?, ?, ?, ?)", row)
+
+    def _replace(self, region: str, kind: str, item: str, document: dict[str, Any]) -> None:
+        kept = {key: value for key, value in document.items() if value is not None}
+        sql = "UPDATE backup_item SET document = ? WHERE region = ? AND kind = ? AND id = ?"
+        with self._store.transaction() as connection:
+            connection.execute(sql, (json.dumps(kept), region, kind, item))
 
     def _remove(self, region: str, kind: str, item: str) -> None:
         sql = "DELETE FROM backup_item WHERE region = ? AND kind = ? AND id = ?"

@@ -24,6 +24,9 @@ ACTED: dict[str, frozenset[str]] = {
     | _FATE
     | {"TimeoutInMinutes", "OnFailure", "ClientRequestToken", "EnableTerminationProtection"},
     "UpdateStack": _NEW | _TEMPLATE | _FATE | {"UsePreviousTemplate", "ClientRequestToken"},
+    "CancelUpdateStack": frozenset({"StackName", "ClientRequestToken"}),
+    "ContinueUpdateRollback": frozenset({"StackName", "ClientRequestToken"}),
+    "RollbackStack": frozenset({"StackName", "ClientRequestToken"}),
     "CreateChangeSet": _NEW
     | _TEMPLATE
     | {"UsePreviousTemplate", "ChangeSetName", "ClientToken", "Description", "ChangeSetType", "OnStackFailure"},
@@ -52,6 +55,8 @@ REFUSED: dict[str, frozenset[str]] = {
     "UpdateStack": _NEW_REFUSED | _POLICY | {"StackPolicyDuringUpdateBody", "StackPolicyDuringUpdateURL"},
     "CreateChangeSet": _NEW_REFUSED
     | {"ResourcesToImport", "IncludeNestedStacks", "ImportExistingResources", "DeploymentMode"},
+    "ContinueUpdateRollback": frozenset({"RoleARN", "ResourcesToSkip", "ForceRollback"}),
+    "RollbackStack": frozenset({"RoleARN", "RetainExceptOnCreate", "DeploymentConfig"}),
     "DescribeChangeSet": _PAGE | {"IncludePropertyValues"},
     "ListChangeSets": _PAGE,
     "DeleteStack": frozenset({"RoleARN", "DeploymentConfig"}),

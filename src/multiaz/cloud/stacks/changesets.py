@@ -13,7 +13,7 @@ from multiaz.cloud.service import ACCOUNT_ID, PARTITION, AwsFault, Context, Oper
 from multiaz.cloud.stacks import describe
 from multiaz.cloud.stacks.engine import Engine
 from multiaz.cloud.stacks.faults import Superseded, not_available, validation_error
-from multiaz.cloud.stacks.plan import Plan, plan_create, plan_update, view
+from multiaz.cloud.stacks.plan import Plan, plan_create
 from multiaz.cloud.stacks.records import STACK_TYPE, ChangeSetRecord, Event, Settings, StackRecord
 from multiaz.cloud.stacks.requests import (
     Request,
@@ -23,22 +23,20 @@ from multiaz.cloud.stacks.requests import (
     read_tags,
     refuse_triggers,
 )
-from multiaz.cloud.stacks.run import pseudo_parameters
-from multiaz.cloud.stacks.schema import find_schema
 from multiaz.cloud.stacks.state import Journal
-from multiaz.cloud.stacks.template import read_template
+from multiaz.cloud.stacks.update_actions import UpdateActions
 
 NO_CHANGES = "The submitted information didn't contain changes. Submit different information to create a change set."
-_UPDATABLE = frozenset({"CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE"})
 
 
 class ChangeSets:
     """The change set operations by API name."""
 
-    def __init__(self, journal: Journal, engine: Engine, reader: RequestReader) -> None:
+    def __init__(self, journal: Journal, engine: Engine, reader: RequestReader, updates: UpdateActions) -> None:
         self._journal = journal
         self._engine = engine
         self._reader = reader
+        self._updates = updates
         self.operations: dict[str, Operation] = {
             "CreateChangeSet": self.create,
             "DescribeChangeSet": self.describe,
@@ -64,9 +62,7 @@ class ChangeSets:
         if kind == "UPDATE":
             if stack is None:
                 raise validation_error(f"Stack [{stack_name}] does not exist")
-            if stack.status not in _UPDATABLE:
-                raise validation_error(f"Stack:{stack.stack_id} is in {stack.status} state and can not be updated.")
-            request, plan = self.update_plan(stack, params)
+            request, plan = self._updates.plan(stack, params)
         else:
             if stack is not None and stack.status != "REVIEW_IN_PROGRESS":
                 raise validation_error(
@@ -144,42 +140,6 @@ class ChangeSets:
     def _exports(self, region: str) -> dict[str, str]:
         return {name: record.value for name, record in self._journal.exports(region).items()}
 
-    def update_plan(self, stack: StackRecord, params: dict[str, Any]) -> tuple[Request, Plan]:
-        """What an update with these parameters would do. Raises ValidationError."""
-        previous = {name: value.value for name, value in stack.settings.parameters.items()}
-        request = self._reader.read(
-            stack.region,
-            stack.name,
-            stack.stack_id,
-            params,
-            exports=self._exports(stack.region),
-            previous=previous,
-            previous_template=stack.template,
-        )
-        old = view(
-            read_template(stack.template),
-            {name: value.reference for name, value in stack.settings.parameters.items()},
-            pseudo_parameters(stack.region, stack.name, stack.stack_id),
-            zones=self._engine.zones,
-            exports=self._exports(stack.region),
-        )
-        for name in old.resources.keys() & request.view.resources.keys():
-            if old.resources[name].type != request.view.resources[name].type:
-                raise validation_error(
-                    "Update of resource type is not permitted. The new template modifies resource type of the "
-                    f"following resources: [{name}]"
-                )
-        tags = params.get("Tags")
-        physical = {name: record.physical_id for name, record in self._journal.resources(stack.stack_id).items()}
-        plan = plan_update(
-            old,
-            request.view,
-            physical,
-            lambda kind: find_schema(stack.region, kind),
-            tags_changed=tags is not None and read_tags(tags) != stack.settings.tags,
-        )
-        return request, plan
-
     def _settings(self, stack: StackRecord, kind: str, params: dict[str, Any], request: Request) -> Settings:
         on_failure = params.get("OnStackFailure")
         if on_failure not in {None, "ROLLBACK", "DELETE", "DO_NOTHING"}:
@@ -235,7 +195,7 @@ class ChangeSets:
         return {}
 
     def execute(self, context: Context, params: dict[str, Any]) -> dict[str, Any]:
-        """Begin the creation a change set describes; the same call again changes nothing."""
+        """Begin the creation or update a change set describes; the same call again changes nothing."""
         stack, record = self.find(context, params)
         token = check_token(params.get("ClientRequestToken"))
         if record.execution != "AVAILABLE":
@@ -247,8 +207,16 @@ class ChangeSets:
                 f"execution status [{record.execution}]",
             )
         if record.body["kind"] == "UPDATE":
-            names = ", ".join(change["ResourceChange"]["LogicalResourceId"] for change in record.body["changes"])
-            raise not_available(f"Executing a change set of type UPDATE (it would change: {names or 'outputs'})")
+            self._updates.begin(
+                stack,
+                record.template,
+                record.settings,
+                token,
+                disable_rollback=bool(params.get("DisableRollback", False)),
+                retain_except_on_create=bool(params.get("RetainExceptOnCreate", False)),
+                change_set_id=record.change_set_id,
+            )
+            return {}
         settings = replace(
             record.settings,
             operation_token=token,

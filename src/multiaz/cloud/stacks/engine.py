@@ -11,6 +11,7 @@ from multiaz.cloud.service import Clients
 from multiaz.cloud.stacks.faults import Superseded
 from multiaz.cloud.stacks.records import StackRecord
 from multiaz.cloud.stacks.run import StackRun, Zones
+from multiaz.cloud.stacks.run_update import UpdateRun
 from multiaz.cloud.stacks.state import Journal
 
 LOG = logging.getLogger(__name__)
@@ -21,7 +22,7 @@ class _Slot:
     """One operation that is queued or under way on a stack."""
 
     thread: threading.Thread | None = None
-    run: StackRun | None = None
+    run: StackRun | UpdateRun | None = None
     superseded: bool = False
 
 
@@ -72,14 +73,20 @@ class Engine:
             with self._lock:
                 if slot.superseded or self._stopping.is_set():
                     return
-                run = slot.run = StackRun(self._journal, self._clients, self.zones, stack, self._stopping)
+                run = slot.run = self._run_of(stack)
             self._run(run, stack_id)
         finally:
             with self._lock:
                 if self._slots.get(stack_id) is slot:
                     del self._slots[stack_id]
 
-    def _run(self, run: StackRun, stack_id: str) -> None:
+    def _run_of(self, stack: StackRecord) -> StackRun | UpdateRun:
+        update = self._journal.updates.update(stack.stack_id)
+        if update is None:
+            return StackRun(self._journal, self._clients, self.zones, stack, self._stopping)
+        return UpdateRun(self._journal, self._clients, self.zones, stack, update, self._stopping)
+
+    def _run(self, run: StackRun | UpdateRun, stack_id: str) -> None:
         finished = False
         try:
             run.perform()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -126,32 +127,53 @@ class Performer:
         resolver = Resolver(self.clients, self.stack.region, definition.type)
         call: Call | None = None
         try:
+            with _translated(resolver, definition, record):
+                evaluated = self.evaluator.properties(definition)
+                problem = property_problems(self.stack.region, definition, evaluated)
+                if problem:
+                    raise ResourceFailure(problem)
+                call = self._call(definition, record, resolver.resolve(evaluated), self._wait_for_creation)
+                call.resumed = resumed
+                call.on_initiated = on_initiated
+                self._wait_for_creation(0)
+                made = _handler(definition.type).create(call)
+                # What references gave is kept beside the attributes: deletion must name what creation named.
+                attributes = {name: _plain(value) for name, value in made.attributes.items()}
+                return Made(made.physical_id, {**resolver.shown, **attributes})
+        finally:
+            if call is not None and call.physical_id:
+                on_made(call.physical_id)
+
+    def update(
+        self,
+        definition: ResourceDefinition,
+        record: ResourceRecord,
+        previous: Previous,
+        changed: frozenset[str],
+        *,
+        token: str,
+        reverting: bool = False,
+    ) -> Made:
+        """Change the resource in place from what `previous` says to what the template says now; see `Handler.update`.
+
+        Raises ResourceFailure, Cancelled or Interrupted; secrets never appear in a reason.
+        """
+        resolver = Resolver(self.clients, self.stack.region, definition.type)
+        handler = _handler(definition.type)
+        with _translated(resolver, definition, record):
             evaluated = self.evaluator.properties(definition)
             problem = property_problems(self.stack.region, definition, evaluated)
             if problem:
                 raise ResourceFailure(problem)
             call = self._call(definition, record, resolver.resolve(evaluated), self._wait_for_creation)
-            call.resumed = resumed
-            call.on_initiated = on_initiated
+            old = previous.performer._deletion_call(previous.definition, previous.record)
+            call.resumed, call.reverting, call.change_token = True, reverting, token
             self._wait_for_creation(0)
-            made = _handler(definition.type).create(call)
-            # What references gave is kept beside the attributes: deletion must name what creation named.
-            return Made(
-                made.physical_id, {**resolver.shown, **{name: _plain(value) for name, value in made.attributes.items()}}
-            )
-        except (ResourceFailure, TemplateError) as error:
-            raise ResourceFailure(resolver.hide(str(error))) from error
-        except ClientError as error:
-            raise ResourceFailure(resolver.hide(failure_reason(error, record.token))) from error
-        except ParamValidationError as error:
-            raise ResourceFailure(
-                resolver.hide(f"Properties validation failed for resource {definition.logical_id}: {error}")
-            ) from error
-        except BotoCoreError as error:
-            raise ResourceFailure(resolver.hide(str(error))) from error
-        finally:
-            if call is not None and call.physical_id:
-                on_made(call.physical_id)
+            made = handler.update(call, old, changed) if changed else None
+            attributes = {**record.attributes, **resolver.shown}
+            if made is not None:
+                attributes |= {name: _plain(value) for name, value in made.attributes.items()}
+            return Made(str(record.physical_id), attributes)
 
     def find(self, definition: ResourceDefinition, record: ResourceRecord) -> str | None:
         """What an interrupted creation left, None if nothing."""
@@ -216,6 +238,32 @@ class Performer:
     def _wait_for_deletion(self, seconds: float) -> None:
         if self.stopping.wait(seconds):
             raise Interrupted
+
+
+@contextmanager
+def _translated(resolver: Resolver, definition: ResourceDefinition, record: ResourceRecord) -> Iterator[None]:
+    """What goes wrong inside becomes a ResourceFailure, free of the secrets the resolver has read."""
+    try:
+        yield
+    except (ResourceFailure, TemplateError) as error:
+        raise ResourceFailure(resolver.hide(str(error))) from error
+    except ClientError as error:
+        raise ResourceFailure(resolver.hide(failure_reason(error, record.token))) from error
+    except ParamValidationError as error:
+        raise ResourceFailure(
+            resolver.hide(f"Properties validation failed for resource {definition.logical_id}: {error}")
+        ) from error
+    except BotoCoreError as error:
+        raise ResourceFailure(resolver.hide(str(error))) from error
+
+
+@dataclass(frozen=True)
+class Previous:
+    """What a resource is changed from."""
+
+    performer: Performer
+    definition: ResourceDefinition
+    record: ResourceRecord
 
 
 def _plain(value: Any) -> Any:

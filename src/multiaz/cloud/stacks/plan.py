@@ -248,7 +248,7 @@ def _property_details(name: str, old: View, new: View, schema: Schema, steps: Ma
     before, after = old.properties[name], new.properties[name]
     details = []
     for key in sorted(set(before) | set(after)):
-        replaced = _replaced_references(after.get(key), steps)
+        replaced = _changed_references(after.get(key), steps)
         if before.get(key) == after.get(key) and not replaced:
             continue
         recreation = "Always" if key in always else "Conditionally" if key in sometimes else "Never"
@@ -268,14 +268,16 @@ def _property_details(name: str, old: View, new: View, schema: Schema, steps: Ma
     return details
 
 
-def _replaced_references(value: Any, steps: Mapping[str, Step]) -> list[tuple[str, str]]:
-    """References in a value to resources that are, or may be, replaced."""
+def _changed_references(value: Any, steps: Mapping[str, Step]) -> list[tuple[str, str]]:
+    """References in a value that may give another value: to what is, or may be, replaced, and to attributes of what
+    is modified in any way, as CloudFormation does not know which attributes a modification changes.
+    """
     found = []
     for reference in _expressions(value):
         match reference:
             case ("Ref", str(target)) if _is_replaced(steps.get(target)):
                 found.append(("ResourceReference", target))
-            case ("Fn::GetAtt", str(target), str(attribute)) if _is_replaced(steps.get(target)):
+            case ("Fn::GetAtt", str(target), str(attribute)) if target in steps and steps[target].scope:
                 found.append(("ResourceAttribute", f"{target}.{attribute}"))
     return found
 

@@ -21,6 +21,7 @@ from multiaz.cloud.stacks.faults import (
     TemplateError,
 )
 from multiaz.cloud.stacks.graph import Graph, most_urgent, ready, restricted, reversed_graph
+from multiaz.cloud.stacks.parallel import WORKERS
 from multiaz.cloud.stacks.perform import LiveFacts, Performer, property_problems
 from multiaz.cloud.stacks.plan import View, check_export_name, check_export_names, plan_create, view
 from multiaz.cloud.stacks.records import STACK_TYPE, OutputRecord, ResourceRecord, StackRecord
@@ -30,8 +31,6 @@ from multiaz.cloud.stacks.template import Template, read_template
 from multiaz.cloud.stacks.values import as_text, is_scalar
 
 LOG = logging.getLogger(__name__)
-WORKERS = 16
-"""Resources of one stack under way at once: nearly all of them wait, few compute."""
 _GONE = frozenset({"DELETE_COMPLETE", "DELETE_SKIPPED"})
 
 
@@ -46,6 +45,27 @@ def pseudo_parameters(region: str, stack_name: str, stack_id: str) -> dict[str, 
         "AWS::StackName": stack_name,
         "AWS::URLSuffix": "amazonaws.com",
     }
+
+
+def evaluated_outputs(evaluator: Evaluator, clients: Clients, region: str) -> list[OutputRecord]:
+    """The outputs of a stack whose resources are all there. Raises TemplateError."""
+    records = []
+    for name, output in evaluator.active_outputs().items():
+        value = evaluator.value(output.value)
+        if not is_scalar(value):
+            raise TemplateError(
+                f"Template format error: Output {name} is malformed. The Value field of every Outputs member "
+                "must evaluate to a String."
+            )
+        if any(not isinstance(found, SsmReference) or found.secure for _, found in references(value)):
+            raise TemplateError(f"Output {name} must not hold a dynamic reference to a secret: outputs are shown")
+        value = Resolver(clients, region, STACK_TYPE).resolve(value)
+        export = evaluator.value(output.export)
+        check_export_name(name, export)
+        records.append(
+            OutputRecord(name, as_text(value), output.description, None if export is None else as_text(export))
+        )
+    return records
 
 
 class Zones:
@@ -300,7 +320,7 @@ class StackRun:
     def _finish(self) -> None:
         """Outputs, exports, CREATE_COMPLETE: one transaction."""
         try:
-            outputs = self._outputs()
+            outputs = evaluated_outputs(self._evaluator, self._clients, self._stack.region)
             with self._journal.transaction():
                 self._check_exports([output.export for output in outputs if output.export is not None])
                 self._journal.finish_create(self._stack, outputs)
@@ -316,25 +336,6 @@ class StackRun:
                     f"Export with name {name} is already exported by stack {exports[name].stack_id.split('/')[1]}."
                 )
         check_export_names(names)
-
-    def _outputs(self) -> list[OutputRecord]:
-        records = []
-        for name, output in self._evaluator.active_outputs().items():
-            value = self._evaluator.value(output.value)
-            if not is_scalar(value):
-                raise TemplateError(
-                    f"Template format error: Output {name} is malformed. The Value field of every Outputs member "
-                    "must evaluate to a String."
-                )
-            if any(not isinstance(found, SsmReference) or found.secure for _, found in references(value)):
-                raise TemplateError(f"Output {name} must not hold a dynamic reference to a secret: outputs are shown")
-            value = Resolver(self._clients, self._stack.region, STACK_TYPE).resolve(value)
-            export = self._evaluator.value(output.export)
-            check_export_name(name, export)
-            records.append(
-                OutputRecord(name, as_text(value), output.description, None if export is None else as_text(export))
-            )
-        return records
 
     # Rollback and deletion
 

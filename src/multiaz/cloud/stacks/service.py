@@ -29,6 +29,7 @@ from multiaz.cloud.stacks.requests import (
 )
 from multiaz.cloud.stacks.state import Journal
 from multiaz.cloud.stacks.template import Template, read_template
+from multiaz.cloud.stacks.update_actions import UpdateActions
 from multiaz.cloud.store import Store
 
 _PAGE = 100
@@ -65,7 +66,8 @@ class CloudFormationService:
         self.journal = journal or Journal(store)
         self.engine = Engine(self.journal, clients)
         self._reader = RequestReader(clients, self.engine.zones)
-        self._change_sets = ChangeSets(self.journal, self.engine, self._reader)
+        self._updates = UpdateActions(self.journal, self.engine, self._reader)
+        self._change_sets = ChangeSets(self.journal, self.engine, self._reader, self._updates)
         self._stopped = threading.Event()
         own = (
             self.create_stack,
@@ -80,11 +82,11 @@ class CloudFormationService:
             self.list_imports,
             self.list_stack_resources,
             self.list_stacks,
-            self.update_stack,
             self.update_termination_protection,
             self.validate_template,
         )
-        operations = {_api_name(operation.__name__): operation for operation in own} | self._change_sets.operations
+        operations = {_api_name(operation.__name__): operation for operation in own}
+        operations |= self._change_sets.operations | self._updates.operations
         self.operations: Mapping[str, Operation] = {
             action: checked(action, operation) for action, operation in operations.items()
         }
@@ -182,6 +184,8 @@ class CloudFormationService:
     def _begin_deletion(self, stack: StackRecord, retain: tuple[str, ...], token: str | None) -> None:
         if stack.settings.termination_protection:
             raise validation_error(f"Stack [{stack.name}] cannot be deleted while TerminationProtection is enabled")
+        if stack.status.startswith("UPDATE_") and stack.status.endswith("_IN_PROGRESS"):
+            raise validation_error(f"Stack [{stack.stack_id}] cannot be deleted while in status {stack.status}")
         if stack.status == "REVIEW_IN_PROGRESS":
             deleting = self.journal.set_status(stack, "DELETE_IN_PROGRESS", "User Initiated")
             self.journal.set_status(deleting, "DELETE_COMPLETE")
@@ -205,16 +209,6 @@ class CloudFormationService:
             settings = replace(stack.settings, retain=retain, operation_token=token)
             deleting = self.journal.set_status(stack, "DELETE_IN_PROGRESS", "User Initiated", settings=settings)
         self.engine.begin(deleting)
-
-    def update_stack(self, context: Context, params: dict[str, Any]) -> dict[str, Any]:
-        """Refuse an update with changes by name; say so if there is none."""
-        stack = self._live(context, params)
-        refuse_triggers(params)
-        _, plan = self._change_sets.update_plan(stack, params)
-        if not plan.changes_anything:
-            raise validation_error("No updates are to be performed.")
-        names = ", ".join(step.logical_id for step in plan.steps) or "outputs"
-        raise not_available(f"UpdateStack with changes (it would change: {names})")
 
     def update_termination_protection(self, context: Context, params: dict[str, Any]) -> dict[str, Any]:
         """Switch termination protection."""

@@ -25,6 +25,8 @@ from multiaz.cloud.stacks.records import (
     Settings,
     StackRecord,
 )
+from multiaz.cloud.stacks.update_state import DDL as UPDATES_DDL
+from multiaz.cloud.stacks.update_state import UpdateJournal
 from multiaz.cloud.store import Store
 
 _DDL = """
@@ -68,6 +70,8 @@ class Journal:
     def __init__(self, store: Store) -> None:
         self._store = store
         store.create(_DDL)
+        store.create(UPDATES_DDL)
+        self.updates = UpdateJournal(self)
 
     def transaction(self) -> AbstractContextManager[sqlite3.Connection]:
         """Several writes in one transaction."""
@@ -151,6 +155,8 @@ class Journal:
             if status in _NOTHING_LEFT:
                 _forget_secrets(db, stack.stack_id)
             if deleted:
+                db.execute("DELETE FROM stacks_update_change WHERE stack_id = ?", (stack.stack_id,))
+                db.execute("DELETE FROM stacks_update WHERE stack_id = ?", (stack.stack_id,))
                 db.execute("DELETE FROM stacks_export WHERE stack_id = ?", (stack.stack_id,))
                 db.execute("DELETE FROM stacks_import WHERE stack_id = ?", (stack.stack_id,))
                 db.execute("DELETE FROM stacks_change_set WHERE stack_id = ?", (stack.stack_id,))
@@ -325,6 +331,12 @@ class Journal:
 
     def finish_create(self, stack: StackRecord, outputs: Iterable[OutputRecord]) -> None:
         """Write outputs and exports and CREATE_COMPLETE, all in one transaction."""
+        with self._store.transaction():
+            self.replace_outputs(stack, outputs)
+            self.set_status(stack, "CREATE_COMPLETE")
+
+    def replace_outputs(self, stack: StackRecord, outputs: Iterable[OutputRecord]) -> None:
+        """The stack's outputs and exports are these."""
         with self._store.transaction() as db:
             db.execute("DELETE FROM stacks_output WHERE stack_id = ?", (stack.stack_id,))
             db.execute("DELETE FROM stacks_export WHERE stack_id = ?", (stack.stack_id,))
@@ -338,7 +350,6 @@ class Journal:
                         "INSERT INTO stacks_export VALUES (?,?,?,?,?)",
                         (stack.region, output.export, stack.stack_id, output.name, output.value),
                     )
-            self.set_status(stack, "CREATE_COMPLETE")
 
     def outputs(self, stack_id: str) -> list[OutputRecord]:
         """Outputs of a stack in the template's order."""
@@ -373,6 +384,13 @@ class Journal:
                         (stack.stack_id, stack.region, name),
                     )
         return missing
+
+    def replace_imports(self, stack: StackRecord, names: Iterable[str]) -> None:
+        """The stack uses these exports, and no others."""
+        with self._store.transaction() as db:
+            db.execute("DELETE FROM stacks_import WHERE stack_id = ?", (stack.stack_id,))
+            for name in sorted(set(names)):
+                db.execute("INSERT INTO stacks_import VALUES (?,?,?)", (stack.stack_id, stack.region, name))
 
     def importers(self, region: str, export: str) -> list[str]:
         """Names of the stacks that import an export."""

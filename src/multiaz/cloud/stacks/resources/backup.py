@@ -55,6 +55,7 @@ class BackupVault(Handler):
     properties = frozenset({"BackupVaultName", "EncryptionKeyArn", "BackupVaultTags"})
     attributes = frozenset({"BackupVaultName", "BackupVaultArn"})
     gone = _GONE
+    named_by = "BackupVaultName"
 
     def find(self, call: Call) -> str | None:
         """By name, if the tags say it is ours."""
@@ -91,6 +92,7 @@ class BackupPlan(Handler):
 
     type = "AWS::Backup::BackupPlan"
     properties = frozenset({"BackupPlan", "BackupPlanTags"})
+    updatable = frozenset({"BackupPlan"})
     attributes = frozenset({"BackupPlanId", "BackupPlanArn", "VersionId"})
     gone = _GONE
 
@@ -105,15 +107,28 @@ class BackupPlan(Handler):
         """Create; rules have other names in the API."""
         client, number = call.client("backup"), self.existing(call)
         if number is None:
-            given = call.properties["BackupPlan"]
-            names = {"BackupPlanName": "BackupPlanName", "BackupPlanRule": "Rules"}
-            plan = _members(given, names, "BackupPlan")
-            plan["Rules"] = [_members(rule, _RULE, "BackupPlanRule") for rule in plan["Rules"]]
             number = client.create_backup_plan(
-                BackupPlan=plan, BackupPlanTags=_tags(call, "BackupPlanTags"), CreatorRequestId=_request(call)
+                BackupPlan=self._plan(call),
+                BackupPlanTags=_tags(call, "BackupPlanTags"),
+                CreatorRequestId=_request(call),
             )["BackupPlanId"]
-        found = client.get_backup_plan(BackupPlanId=number)
-        return Made(str(number), {name: found[name] for name in self.attributes})
+        return self._read(call, str(number))
+
+    def _plan(self, call: Call) -> dict[str, Any]:
+        names = {"BackupPlanName": "BackupPlanName", "BackupPlanRule": "Rules"}
+        plan = _members(call.properties["BackupPlan"], names, "BackupPlan")
+        plan["Rules"] = [_members(rule, _RULE, "BackupPlanRule") for rule in plan["Rules"]]
+        return plan
+
+    def _read(self, call: Call, number: str) -> Made:
+        found = call.client("backup").get_backup_plan(BackupPlanId=number)
+        return Made(number, {name: found[name] for name in self.attributes})
+
+    def update(self, call: Call, old: Call, changed: frozenset[str]) -> Made | None:
+        """A new version of the plan."""
+        number = str(call.physical_id)
+        call.client("backup").update_backup_plan(BackupPlanId=number, BackupPlan=self._plan(call))
+        return self._read(call, number)
 
     def delete(self, call: Call) -> None:
         """Delete."""

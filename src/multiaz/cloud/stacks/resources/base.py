@@ -51,6 +51,10 @@ class Call:
     snapshot: bool = False
     """Deletion: DeletionPolicy asks for a final snapshot."""
     stack_tags: Mapping[str, str] = field(default_factory=dict)
+    change_token: str = ""
+    """An update in place: the same for every attempt of it, and for going back."""
+    reverting: bool = False
+    """An update in place that takes back one of the same token, which may have got anywhere."""
     since: float = 0.0
     """Unix time at which the intent to make it was journalled."""
     on_initiated: Callable[[str], None] = lambda physical_id: None
@@ -135,6 +139,14 @@ class Handler:
     """What Fn::GetAtt may name."""
     gone: ClassVar[frozenset[str]] = frozenset()
     """Error codes that mean the thing does not exist: deletion is done."""
+    updatable: ClassVar[frozenset[str]] = frozenset()
+    """Properties `update` changes in place; a change of another one that does not replace is refused by name."""
+    replacing: ClassVar[frozenset[str]] = frozenset()
+    """Properties whose change makes a new resource here, though AWS's schema does not say so, or only sometimes."""
+    fixed: ClassVar[frozenset[str]] = frozenset()
+    """Properties AWS never lets change, whatever its schema says."""
+    named_by: ClassVar[str | None] = None
+    """The property that gives a resource a name of its own: a replacement would collide with what it replaces."""
     slow: ClassVar[bool] = False
     """Making one takes seconds: what it needs is made first."""
 
@@ -148,6 +160,16 @@ class Handler:
     def delete(self, call: Call) -> None:
         """Remove the resource `call.physical_id`; return once it is gone. Absent is done."""
         raise NotImplementedError
+
+    def update(self, call: Call, old: Call, changed: frozenset[str]) -> Made | None:
+        """Change the resource in place; `changed` names the properties that differ, all of them `updatable`.
+
+        Called again after a crash, and with the sides exchanged to go back: so it looks at what is there, or puts what
+        may be put twice. `old` holds what the resource was made from, secrets unresolved. None: attributes as before.
+        Raises ResourceFailure or botocore's ClientError.
+        """
+        names = ", ".join(sorted(changed))
+        raise ResourceFailure(f"updating property {names} of {self.type} is not available in this local cloud")
 
     def find(self, call: Call) -> str | None:
         """The physical id of what an interrupted `create` with this token made, if it got that far."""
@@ -167,6 +189,22 @@ class Handler:
         """Raise ResourceFailure if a put would take over what something else made."""
         if exists:
             raise ResourceFailure(f"{name} already exists")
+
+
+def changed_tags(old: Call, new: Call) -> tuple[dict[str, str], list[str]]:
+    """Tags to set, and keys to remove, so that a resource with the tags of `old` has those of `new`.
+
+    All are set again: an attempt that was interrupted may have set some. CloudFormation's own never change.
+    """
+    before, after = (
+        {key: value for key, value in call.tag_map().items() if not key.startswith("aws:")} for call in (old, new)
+    )
+    return after, sorted(before.keys() - after.keys())
+
+
+def tag_list(tags: Mapping[str, str], key: str = "Key", value: str = "Value") -> list[dict[str, str]]:
+    """Tags as a list; `key` and `value` name the members."""
+    return [{key: name, value: text} for name, text in tags.items()]
 
 
 def error_code(error: ClientError) -> str:

@@ -22,14 +22,18 @@ from multiaz.cloud.stacks.resources.base import (
     Handler,
     Made,
     as_policy,
+    changed_tags,
     error_code,
     same,
     selected,
+    tag_list,
     unless_gone,
 )
 from multiaz.cloud.stacks.values import Unknown
 
 _GONE = frozenset({"ResourceNotFoundException"})
+_EMPTIED: dict[str, Any] = {"Description": "", "Environment": {"Variables": {}}}
+"""Settings of a function that go by being emptied."""
 _DELETED_AT_ONCE = 1000
 """Source: S3 API reference, DeleteObjects."""
 
@@ -57,6 +61,8 @@ class Function(Handler):
     properties = frozenset({"FunctionName", "Code", "Tags", *_PARAMETERS})
     attributes = frozenset({"Arn"})
     gone = _GONE
+    updatable = properties - {"FunctionName", "PackageType"}
+    named_by = "FunctionName"
 
     def refusals(self, properties: Mapping[str, Any]) -> list[str]:
         """Code that lies in S3 or in an image would have to be fetched."""
@@ -97,6 +103,31 @@ class Function(Handler):
             )
         described = client.get_function(FunctionName=name)["Configuration"]
         return Made(name, {"Arn": described["FunctionArn"]})
+
+    def update(self, call: Call, old: Call, changed: frozenset[str]) -> Made | None:
+        """Code, settings, tags. A setting the template gives no more would need Lambda's default: refused."""
+        client, name = call.client("lambda"), str(call.physical_id)
+        dropped = sorted(changed - call.properties.keys() - {"Tags", *_EMPTIED})
+        if dropped:
+            names = ", ".join(dropped)
+            raise ResourceFailure(f"taking away property {names} of {self.type} is not available in this local cloud")
+        if changed & {"Code", "Architectures"}:
+            code = zipped(call.properties["Code"]["ZipFile"], call.properties["Runtime"])
+            client.update_function_code(
+                FunctionName=name, ZipFile=code, **selected(call.properties, same("Architectures"))
+            )
+        given = {property_name: call.get(property_name, _EMPTIED.get(property_name)) for property_name in changed}
+        settings = selected(given, {key: self._PARAMETERS[key] for key in self._PARAMETERS if key != "Architectures"})
+        if settings:
+            client.update_function_configuration(FunctionName=name, **settings)
+        if "Tags" in changed:
+            tags, removed = changed_tags(old, call)
+            arn = client.get_function(FunctionName=name)["Configuration"]["FunctionArn"]
+            if tags:
+                client.tag_resource(Resource=arn, Tags=tags)
+            if removed:
+                client.untag_resource(Resource=arn, TagKeys=removed)
+        return None
 
     def delete(self, call: Call) -> None:
         """Delete."""
@@ -154,6 +185,8 @@ class SsmParameter(Handler):
     properties = frozenset({"Name", "Policies", "Tags", *_PARAMETERS})
     attributes = frozenset({"Type", "Value", "Arn"})
     gone = frozenset({"ParameterNotFound"})
+    updatable = properties - {"Name", "Policies"}
+    named_by = "Name"
 
     def _name(self, call: Call) -> str:
         return str(call.get("Name") or f"CFN-{call.logical_id}-{call.random}")
@@ -174,6 +207,23 @@ class SsmParameter(Handler):
             if "Policies" in call.properties:
                 arguments["Policies"] = as_policy(call.properties["Policies"])
             call.client("ssm").put_parameter(Name=name, Overwrite=False, Tags=call.tags(), **arguments)
+        return self._shown(call, name)
+
+    def update(self, call: Call, old: Call, changed: frozenset[str]) -> Made | None:
+        """Put over it, unless only its tags differ."""
+        ssm, name = call.client("ssm"), str(call.physical_id)
+        if changed - {"Tags"}:
+            arguments = {"Description": "", **selected(call.properties, self._PARAMETERS)}
+            ssm.put_parameter(Name=name, Overwrite=True, **arguments)
+        if "Tags" in changed:
+            tags, removed = changed_tags(old, call)
+            if tags:
+                ssm.add_tags_to_resource(ResourceType="Parameter", ResourceId=name, Tags=tag_list(tags))
+            if removed:
+                ssm.remove_tags_from_resource(ResourceType="Parameter", ResourceId=name, TagKeys=removed)
+        return self._shown(call, name)
+
+    def _shown(self, call: Call, name: str) -> Made:
         slash = "" if name.startswith("/") else "/"
         return Made(
             name,
@@ -221,10 +271,19 @@ class CustomResource(Handler):
 
     type = "AWS::CloudFormation::CustomResource"
     properties = frozenset({"ServiceToken", "ServiceTimeout", "BucketName"})
+    updatable = frozenset({"ServiceTimeout"})
+    replacing = frozenset({"BucketName"})
+    """The bucket is the physical id: with another one, CloudFormation has the function delete the old."""
+    fixed = frozenset({"ServiceToken"})
+    """Source: CloudFormation template reference, AWS::CloudFormation::CustomResource."""
 
     def create(self, call: Call) -> Made:
         """Check that the function is known; emptying happens on Delete."""
         return Made(self._bucket(call))
+
+    def update(self, call: Call, old: Call, changed: frozenset[str]) -> Made | None:
+        """Nothing: how long to wait for a function that is not called."""
+        return None
 
     def delete(self, call: Call) -> None:
         """Remove every object version, delete marker and multipart upload of the bucket, if it has the tag."""

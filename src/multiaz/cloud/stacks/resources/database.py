@@ -13,9 +13,12 @@ from multiaz.cloud.stacks.resources.base import (
     Call,
     Handler,
     Made,
+    changed_tags,
     error_code,
+    pages,
     same,
     selected,
+    tag_list,
     unless_gone,
 )
 from multiaz.cloud.stacks.values import as_text
@@ -104,6 +107,51 @@ _NOT_ON_REPLICA = (
 )
 
 
+_MODIFIED = {
+    **same(
+        "AllocatedStorage",
+        "AutoMinorVersionUpgrade",
+        "BackupRetentionPeriod",
+        "CACertificateIdentifier",
+        "CopyTagsToSnapshot",
+        "DBInstanceClass",
+        "DBParameterGroupName",
+        "DatabaseInsightsMode",
+        "DeletionProtection",
+        "EnableIAMDatabaseAuthentication",
+        "EnablePerformanceInsights",
+        "EngineLifecycleSupport",
+        "EngineVersion",
+        "Iops",
+        "MasterUserPassword",
+        "MaxAllocatedStorage",
+        "MonitoringInterval",
+        "MonitoringRoleArn",
+        "MultiAZ",
+        "PerformanceInsightsRetentionPeriod",
+        "PreferredBackupWindow",
+        "PreferredMaintenanceWindow",
+        "PubliclyAccessible",
+        "StorageThroughput",
+        "StorageType",
+    ),
+    "VPCSecurityGroups": "VpcSecurityGroupIds",
+}
+"""Properties ModifyDBInstance changes on an instance that exists, under its names for them."""
+_HOW = frozenset({"AllowMajorVersionUpgrade", "ApplyImmediately", "DeleteAutomatedBackups"})
+"""Properties that say how a later change or deletion is made: nothing is called when they change."""
+_TAKEN_AWAY: dict[str, Any] = {
+    "CopyTagsToSnapshot": False,
+    "DeletionProtection": False,
+    "EnableIAMDatabaseAuthentication": False,
+    "EnablePerformanceInsights": False,
+    "MonitoringInterval": 0,
+    "MultiAZ": False,
+    "PubliclyAccessible": False,
+}
+"""What an instance gets when the template gives a property no more: what CreateDBInstance gives without it."""
+
+
 class DbInstance(Handler):
     """AWS::RDS::DBInstance: a primary, or a read replica of one."""
 
@@ -135,6 +183,9 @@ class DbInstance(Handler):
         }
     )
     gone = _INSTANCE_GONE
+    updatable = frozenset({*_MODIFIED, *_HOW, "EnableCloudwatchLogsExports", "Tags"})
+    replacing = frozenset({"AvailabilityZone"})
+    named_by = "DBInstanceIdentifier"
     slow = True
 
     def refusals(self, properties: Mapping[str, Any]) -> list[str]:
@@ -239,6 +290,70 @@ class DbInstance(Handler):
             found = self._wait_available(call, name)
         return found
 
+    def update(self, call: Call, old: Call, changed: frozenset[str]) -> Made | None:
+        """Modify and wait. Without ApplyImmediately false, what waits for a reboot is rebooted for, as on AWS.
+
+        Source of both: CloudFormation's handler for the type, whose ApplyImmediately is true unless set.
+        """
+        rds, name = call.client("rds"), str(call.physical_id)
+        at_once = call.get("ApplyImmediately", True)
+        found = self._wait_modifiable(call, name)
+        if "Tags" in changed:
+            _retag(call, old, found["DBInstanceArn"])
+        changes = self._modifications(call, old, changed, found)
+        if changes:
+            rds.modify_db_instance(DBInstanceIdentifier=name, ApplyImmediately=at_once, **changes)
+            found = self._wait_applied(call, name)
+        if changes and at_once and _group_status(found) == "pending-reboot":
+            rds.reboot_db_instance(DBInstanceIdentifier=name)
+            found = self._wait_available(call, name)
+        return Made(name, _instance_attributes(found))
+
+    def _wait_modifiable(self, call: Call, name: str) -> dict[str, Any]:
+        found = self._describe(call, name)
+        if found is not None and found["DBInstanceStatus"] == "stopped":
+            raise ResourceFailure(f"DB instance {name} is stopped: start it, then update the stack again")
+        return self._wait_available(call, name)
+
+    def _wait_applied(self, call: Call, name: str) -> dict[str, Any]:
+        """The instance once a modification is done and its group is no longer applying."""
+        while True:
+            found = self._wait_available(call, name)
+            if _group_status(found) != "applying":
+                return found
+            call.wait(POLL_S)
+
+    def _modifications(
+        self, call: Call, old: Call, changed: frozenset[str], found: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Parameters of ModifyDBInstance. Raises ResourceFailure for what can be set but not taken away."""
+        values: dict[str, Any] = {}
+        for key in sorted(changed & _MODIFIED.keys()):
+            if key in call.properties:
+                values[key] = call.properties[key]
+            elif key == "MaxAllocatedStorage":
+                values[key] = found["AllocatedStorage"]  # equal to the storage: no autoscaling
+            elif key in _TAKEN_AWAY:
+                values[key] = _TAKEN_AWAY[key]
+            elif not (key == "MonitoringRoleArn" and "MonitoringInterval" in changed):
+                raise ResourceFailure(
+                    f"taking away property {key} of {self.type} is not available in this local cloud: set it"
+                )
+        if "AllocatedStorage" in values:
+            values["AllocatedStorage"] = _integer("AllocatedStorage", values["AllocatedStorage"])
+            if call.reverting and values["AllocatedStorage"] < found["AllocatedStorage"]:
+                del values["AllocatedStorage"]  # storage never shrinks: what has grown stays so
+        arguments = selected(values, _MODIFIED)
+        if "EnableCloudwatchLogsExports" in changed:
+            wanted = set(call.get("EnableCloudwatchLogsExports", []))
+            there = set(found.get("EnabledCloudwatchLogsExports", []))
+            exports = {"EnableLogTypes": sorted(wanted - there), "DisableLogTypes": sorted(there - wanted)}
+            if any(exports.values()):
+                arguments["CloudwatchLogsExportConfiguration"] = {key: kinds for key, kinds in exports.items() if kinds}
+        if "EngineVersion" in arguments and "AllowMajorVersionUpgrade" in call.properties:
+            arguments["AllowMajorVersionUpgrade"] = call.properties["AllowMajorVersionUpgrade"]
+        return arguments
+
     def _wait_modified(self, call: Call, name: str, changes: Mapping[str, Any]) -> dict[str, Any]:
         """The instance once a modification is done: available, the changes seen, the group no longer applying."""
         while True:
@@ -325,6 +440,16 @@ def _instance_attributes(found: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def _retag(call: Call, old: Call, arn: str) -> None:
+    """Give an RDS resource the tags it should have now."""
+    rds = call.client("rds")
+    tags, removed = changed_tags(old, call)
+    if tags:
+        rds.add_tags_to_resource(ResourceName=arn, Tags=tag_list(tags))
+    if removed:
+        rds.remove_tags_from_resource(ResourceName=arn, TagKeys=removed)
+
+
 class _RdsGroup(Handler):
     """A named RDS resource with tags of its own."""
 
@@ -337,6 +462,13 @@ class _RdsGroup(Handler):
     def _name(self, call: Call) -> str:
         given = call.get(self.given)
         return str(given).lower() if given else call.name(self.limit, lower=True)
+
+    def _retag(self, call: Call, old: Call) -> None:
+        name = str(call.physical_id)
+        found = self._described(call, name)
+        if found is None:
+            raise ResourceFailure(f"{self.type} {name} is not there any more")
+        _retag(call, old, found[self.arn_member])
 
     def _described(self, call: Call, name: str) -> dict[str, Any] | None:
         operation = getattr(call.client("rds"), self.describe)
@@ -365,7 +497,8 @@ class DbSubnetGroup(_RdsGroup):
     properties = frozenset({"DBSubnetGroupName", "DBSubnetGroupDescription", "SubnetIds", "Tags"})
     attributes = frozenset({"DBSubnetGroupArn"})
     gone = frozenset({"DBSubnetGroupNotFoundFault", "DBSubnetGroupNotFound"})
-    given = "DBSubnetGroupName"
+    updatable = frozenset({"DBSubnetGroupDescription", "SubnetIds", "Tags"})
+    given = named_by = "DBSubnetGroupName"
     describe = "describe_db_subnet_groups"
     described_key = "DBSubnetGroups"
     arn_member = "DBSubnetGroupArn"
@@ -383,6 +516,18 @@ class DbSubnetGroup(_RdsGroup):
             )["DBSubnetGroup"]["DBSubnetGroupArn"]
         return Made(name, {"DBSubnetGroupArn": arn})
 
+    def update(self, call: Call, old: Call, changed: frozenset[str]) -> Made | None:
+        """Subnets and description, in one call; tags."""
+        if changed - {"Tags"}:
+            call.client("rds").modify_db_subnet_group(
+                DBSubnetGroupName=call.physical_id,
+                DBSubnetGroupDescription=call.properties["DBSubnetGroupDescription"],
+                SubnetIds=call.properties["SubnetIds"],
+            )
+        if "Tags" in changed:
+            self._retag(call, old)
+        return None
+
     def delete(self, call: Call) -> None:
         """Delete."""
         rds = call.client("rds")
@@ -396,7 +541,8 @@ class DbParameterGroup(_RdsGroup):
     properties = frozenset({"DBParameterGroupName", "Description", "Family", "Parameters", "Tags"})
     attributes = frozenset({"DBParameterGroupArn"})
     gone = frozenset({"DBParameterGroupNotFound", "DBParameterGroupNotFoundFault"})
-    given = "DBParameterGroupName"
+    updatable = frozenset({"Parameters", "Tags"})
+    given = named_by = "DBParameterGroupName"
     describe = "describe_db_parameter_groups"
     described_key = "DBParameterGroups"
     arn_member = "DBParameterGroupArn"
@@ -424,6 +570,49 @@ class DbParameterGroup(_RdsGroup):
         arn = f"arn:aws:rds:{call.region}:{call.account_id}:pg:{name}"
         return Made(name, {"DBParameterGroupArn": arn})
 
+    def update(self, call: Call, old: Call, changed: frozenset[str]) -> Made | None:
+        """Values that differ: dynamic ones at once, static ones with the next reboot; those given no more are reset.
+
+        Returns once no instance that has the group is still taking them over.
+        """
+        rds, name = call.client("rds"), str(call.physical_id)
+        if "Parameters" in changed:
+            found = {
+                entry["ParameterName"]: entry
+                for entry in pages(rds, "describe_db_parameters", "Parameters", DBParameterGroupName=name)
+            }
+
+            def method(key: str) -> str:
+                return "immediate" if found.get(key.lower(), {}).get("ApplyType") == "dynamic" else "pending-reboot"
+
+            before, after = old.get("Parameters", {}), call.get("Parameters", {})
+            entries = [
+                {"ParameterName": key, "ParameterValue": as_text(value), "ApplyMethod": method(key)}
+                for key, value in after.items()
+                if as_text(value) != found.get(key.lower(), {}).get("ParameterValue")
+            ]
+            resets = [
+                {"ParameterName": key, "ApplyMethod": method(key)} for key in sorted(before.keys() - after.keys())
+            ]
+            for start in range(0, len(entries), _PARAMETERS_PER_CALL):
+                batch = entries[start : start + _PARAMETERS_PER_CALL]
+                rds.modify_db_parameter_group(DBParameterGroupName=name, Parameters=batch)
+            for start in range(0, len(resets), _PARAMETERS_PER_CALL):
+                batch = resets[start : start + _PARAMETERS_PER_CALL]
+                rds.reset_db_parameter_group(DBParameterGroupName=name, Parameters=batch)
+            self._wait_taken_over(call, name)
+        if "Tags" in changed:
+            self._retag(call, old)
+        return None
+
+    def _wait_taken_over(self, call: Call, name: str) -> None:
+        while any(
+            group["DBParameterGroupName"] == name and group.get("ParameterApplyStatus") == "applying"
+            for instance in pages(call.client("rds"), "describe_db_instances", "DBInstances")
+            for group in instance.get("DBParameterGroups", [])
+        ):
+            call.wait(POLL_S)
+
     def delete(self, call: Call) -> None:
         """Delete."""
         rds = call.client("rds")
@@ -437,7 +626,8 @@ class EventSubscription(_RdsGroup):
     _PARAMETERS = same("SnsTopicArn", "SourceType", "EventCategories", "SourceIds", "Enabled")
     properties = frozenset({"SubscriptionName", "Tags", *_PARAMETERS})
     gone = frozenset({"SubscriptionNotFound", "SubscriptionNotFoundFault"})
-    given = "SubscriptionName"
+    updatable = frozenset({"SourceType", "EventCategories", "SourceIds", "Enabled", "Tags"})
+    given = named_by = "SubscriptionName"
     describe = "describe_event_subscriptions"
     described_key = "EventSubscriptionsList"
     arn_member = "EventSubscriptionArn"
@@ -450,12 +640,36 @@ class EventSubscription(_RdsGroup):
                 SubscriptionName=name, Tags=call.tags(), **selected(call.properties, self._PARAMETERS)
             )
             call.made(name)
+        self._wait_active(call, name)
+        return Made(name)
+
+    def _wait_active(self, call: Call, name: str) -> None:
         while (found := self._described(call, name)) and found.get("Status", "active") in {
             "creating",
             "modifying",
         }:
             call.wait(POLL_S)
-        return Made(name)
+
+    def update(self, call: Call, old: Call, changed: frozenset[str]) -> Made | None:
+        """What it tells of, then of whom: sources are added before others are removed; tags."""
+        rds, name = call.client("rds"), str(call.physical_id)
+        given = {"Enabled": True, "EventCategories": [], **call.properties}
+        plain = changed & {"SourceType", "EventCategories", "Enabled"}
+        found = self._described(call, name)
+        if found is None:
+            raise ResourceFailure(f"{self.type} {name} is not there any more")
+        wanted, there = set(call.get("SourceIds", [])), set(found.get("SourceIdsList", []))
+        if plain:
+            rds.modify_event_subscription(SubscriptionName=name, **{key: given[key] for key in plain if key in given})
+        if "SourceIds" in changed:
+            for source in sorted(wanted - there):
+                rds.add_source_identifier_to_subscription(SubscriptionName=name, SourceIdentifier=source)
+            for source in sorted(there - wanted):
+                rds.remove_source_identifier_from_subscription(SubscriptionName=name, SourceIdentifier=source)
+        self._wait_active(call, name)
+        if "Tags" in changed:
+            self._retag(call, old)
+        return None
 
     def delete(self, call: Call) -> None:
         """Delete and wait until it is gone."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from multiaz.cloud.stacks.faults import ResourceFailure
 from multiaz.cloud.stacks.resources.base import Call, Handler, Made, as_policy, same, selected, unless_gone
-from multiaz.cloud.stacks.resources.network import Ec2Handler, Kind
+from multiaz.cloud.stacks.resources.network import Ec2Handler, Kind, retag
 
 
 class Eip(Handler):
@@ -17,6 +17,7 @@ class Eip(Handler):
     properties = frozenset({"Domain", "Tags"})
     attributes = frozenset({"AllocationId", "PublicIp"})
     gone = frozenset({"InvalidAllocationID.NotFound"})
+    updatable = frozenset({"Tags"})
 
     def _described(self, call: Call) -> dict[str, Any] | None:
         found = call.client("ec2").describe_addresses(Filters=call.tag_filters())["Addresses"]
@@ -36,6 +37,14 @@ class Eip(Handler):
                 TagSpecifications=[{"ResourceType": "elastic-ip", "Tags": call.tags()}],
             )
         return Made(address["PublicIp"], {"AllocationId": address["AllocationId"], "PublicIp": address["PublicIp"]})
+
+    def update(self, call: Call, old: Call, changed: frozenset[str]) -> Made | None:
+        """Tags."""
+        address = self._described(call)
+        if address is None:
+            raise ResourceFailure(f"The address {call.physical_id} is not there any more")
+        retag(call, old, address["AllocationId"])
+        return None
 
     def delete(self, call: Call) -> None:
         """Release."""
@@ -100,6 +109,12 @@ class NatGateway(Ec2Handler):
         _wait_for(call, lambda: self._state(call, physical_id), {"deleted", None}, {"failed"})
 
 
+_FULL_ACCESS = {
+    "Version": "2008-10-17",
+    "Statement": [{"Effect": "Allow", "Principal": "*", "Action": "*", "Resource": "*"}],
+}
+
+
 class VpcEndpoint(Ec2Handler):
     """AWS::EC2::VPCEndpoint."""
 
@@ -119,6 +134,7 @@ class VpcEndpoint(Ec2Handler):
     )
     attributes = frozenset({"Id", "CreationTimestamp", "DnsEntries", "NetworkInterfaceIds"})
     gone = frozenset({"InvalidVpcEndpointId.NotFound", "InvalidVpcEndpoint.NotFound"})
+    updatable = frozenset({"PolicyDocument", "RouteTableIds", "SecurityGroupIds", "SubnetIds", "Tags"})
     parameters = same(
         "VpcId",
         "ServiceName",
@@ -146,6 +162,27 @@ class VpcEndpoint(Ec2Handler):
         if "PolicyDocument" in call.properties:
             arguments["PolicyDocument"] = as_policy(call.properties["PolicyDocument"])
         return arguments
+
+    def reconfigure(self, call: Call, old: Call, changed: frozenset[str]) -> None:
+        """One call: what to add, what to remove, the policy (without one, full access, as a new endpoint has)."""
+        ec2 = call.client("ec2")
+        found = ec2.describe_vpc_endpoints(VpcEndpointIds=[call.physical_id])["VpcEndpoints"][0]
+        there = {
+            "SubnetIds": set(found.get("SubnetIds", [])),
+            "RouteTableIds": set(found.get("RouteTableIds", [])),
+            "SecurityGroupIds": {group["GroupId"] for group in found.get("Groups", [])},
+        }
+        arguments: dict[str, Any] = {}
+        for name in sorted(changed & there.keys()):
+            wanted = set(call.get(name, []))
+            if wanted - there[name]:
+                arguments[f"Add{name}"] = sorted(wanted - there[name])
+            if there[name] - wanted:
+                arguments[f"Remove{name}"] = sorted(there[name] - wanted)
+        if "PolicyDocument" in changed:
+            arguments["PolicyDocument"] = as_policy(call.get("PolicyDocument", _FULL_ACCESS))
+        if arguments:
+            ec2.modify_vpc_endpoint(VpcEndpointId=call.physical_id, **arguments)
 
     def read(self, call: Call, physical_id: str) -> dict[str, Any]:
         """DNS entries as `zone:name`, as CloudFormation gives them."""
@@ -178,6 +215,7 @@ class FlowLog(Handler):
     properties = frozenset({"ResourceId", "Tags", *_PARAMETERS})
     attributes = frozenset({"Id"})
     gone = frozenset({"InvalidFlowLogId.NotFound"})
+    updatable = frozenset({"Tags"})
 
     def find(self, call: Call) -> str | None:
         """By tags."""
@@ -198,6 +236,11 @@ class FlowLog(Handler):
                 raise ResourceFailure(str(answer["Unsuccessful"][0]["Error"]["Message"]))
             physical_id = answer["FlowLogIds"][0]
         return Made(str(physical_id), {"Id": physical_id})
+
+    def update(self, call: Call, old: Call, changed: frozenset[str]) -> Made | None:
+        """Tags: everything else of a flow log is new with a new one."""
+        retag(call, old, str(call.physical_id))
+        return None
 
     def delete(self, call: Call) -> None:
         """Delete."""

@@ -13,11 +13,13 @@ from multiaz.cloud.stacks.resources.base import (
     Handler,
     Made,
     as_policy,
+    changed_tags,
     error_code,
     error_message,
     pages,
     same,
     selected,
+    tag_list,
     unless_gone,
 )
 
@@ -55,6 +57,7 @@ class Key(Handler):
     )
     attributes = frozenset({"Arn", "KeyId"})
     gone = frozenset({"NotFoundException"})
+    updatable = properties - {"KeySpec", "KeyUsage", "MultiRegion", "Origin"}
 
     def refusals(self, properties: Mapping[str, Any]) -> list[str]:
         """Keys have material of their own only."""
@@ -93,6 +96,28 @@ class Key(Handler):
         arn = kms.describe_key(KeyId=key_id)["KeyMetadata"]["Arn"]
         return Made(str(key_id), {"Arn": arn, "KeyId": key_id})
 
+    def update(self, call: Call, old: Call, changed: frozenset[str]) -> Made | None:
+        """Policy, description, rotation, state, tags. The waiting period and the safety check matter only when used."""
+        kms, key_id = call.client("kms"), str(call.physical_id)
+        if "KeyPolicy" in changed:
+            policy = as_policy(call.get("KeyPolicy", _default_policy(call)))
+            bypass = selected(call.properties, same("BypassPolicyLockoutSafetyCheck"))
+            kms.put_key_policy(KeyId=key_id, PolicyName="default", Policy=policy, **bypass)
+        if "Description" in changed:
+            kms.update_key_description(KeyId=key_id, Description=call.get("Description", ""))
+        if "Enabled" in changed:
+            (kms.disable_key if call.get("Enabled") is False else kms.enable_key)(KeyId=key_id)
+        if "EnableKeyRotation" in changed:
+            rotate = call.get("EnableKeyRotation", False)
+            (kms.enable_key_rotation if rotate else kms.disable_key_rotation)(KeyId=key_id)
+        if "Tags" in changed:
+            tags, removed = changed_tags(old, call)
+            if tags:
+                kms.tag_resource(KeyId=key_id, Tags=tag_list(tags, "TagKey", "TagValue"))
+            if removed:
+                kms.untag_resource(KeyId=key_id, TagKeys=removed)
+        return None
+
     def delete(self, call: Call) -> None:
         """Schedule the deletion; one already scheduled stays."""
         kms = call.client("kms")
@@ -104,12 +129,26 @@ class Key(Handler):
                 raise
 
 
+def _default_policy(call: Call) -> dict[str, Any]:
+    """What KMS gives a key without a policy. Source: KMS developer guide, "Default key policy"."""
+    root = f"arn:aws:iam::{call.account_id}:root"
+    statement = {
+        "Sid": "Enable IAM User Permissions",
+        "Effect": "Allow",
+        "Principal": {"AWS": root},
+        "Action": "kms:*",
+        "Resource": "*",
+    }
+    return {"Version": "2012-10-17", "Id": "key-default-1", "Statement": [statement]}
+
+
 class Alias(Handler):
     """AWS::KMS::Alias."""
 
     type = "AWS::KMS::Alias"
     properties = frozenset({"AliasName", "TargetKeyId"})
     gone = frozenset({"NotFoundException"})
+    updatable = frozenset({"TargetKeyId"})
 
     def find(self, call: Call) -> str | None:
         """By name, if it names our key."""
@@ -130,6 +169,11 @@ class Alias(Handler):
         if self.existing(call) is None:
             call.client("kms").create_alias(AliasName=name, TargetKeyId=call.properties["TargetKeyId"])
         return Made(name)
+
+    def update(self, call: Call, old: Call, changed: frozenset[str]) -> Made | None:
+        """Point to another key."""
+        call.client("kms").update_alias(AliasName=call.physical_id, TargetKeyId=call.properties["TargetKeyId"])
+        return None
 
     def delete(self, call: Call) -> None:
         """Delete."""

@@ -11,10 +11,22 @@ from multiaz.cloud.stacks.resources.base import (
     Call,
     Handler,
     Made,
+    changed_tags,
     same,
     selected,
+    tag_list,
     unless_gone,
 )
+
+
+def retag(call: Call, old: Call, resource: str) -> None:
+    """Give an EC2 resource the tags it should have now."""
+    tags, removed = changed_tags(old, call)
+    ec2 = call.client("ec2")
+    if tags:
+        ec2.create_tags(Resources=[resource], Tags=tag_list(tags))
+    if removed:
+        ec2.delete_tags(Resources=[resource], Tags=[{"Key": key} for key in removed])
 
 
 @dataclass(frozen=True)
@@ -37,6 +49,7 @@ class Ec2Handler(Handler):
 
     kind: ClassVar[Kind]
     parameters: ClassVar[Mapping[str, str]]
+    updatable = frozenset({"Tags"})
 
     def create(self, call: Call) -> Made:
         """Create, configure, describe."""
@@ -74,6 +87,19 @@ class Ec2Handler(Handler):
                 return str(found[self.kind.id_name])
         return None
 
+    def update(self, call: Call, old: Call, changed: frozenset[str]) -> Made | None:
+        """Tags, and what else the type can change."""
+        physical_id = str(call.physical_id)
+        if "Tags" in changed:
+            retag(call, old, physical_id)
+        if changed - {"Tags"}:
+            self.reconfigure(call, old, changed)
+        return Made(physical_id, self.read(call, physical_id))
+
+    def reconfigure(self, call: Call, old: Call, changed: frozenset[str]) -> None:
+        """Change what is not a tag; puts, as those of `configure`."""
+        self.configure(call, str(call.physical_id))
+
     def delete(self, call: Call) -> None:
         """The delete call."""
         value: Any = [call.physical_id] if self.kind.delete_is_list else call.physical_id
@@ -90,6 +116,7 @@ class Vpc(Ec2Handler):
         {"VpcId", "CidrBlock", "CidrBlockAssociations", "DefaultNetworkAcl", "DefaultSecurityGroup", "Ipv6CidrBlocks"}
     )
     gone = frozenset({"InvalidVpcID.NotFound"})
+    updatable = frozenset({"EnableDnsSupport", "EnableDnsHostnames", "Tags"})
     parameters = same("CidrBlock", "InstanceTenancy")
     kind = Kind("create_vpc", "vpc", "Vpc", "VpcId", "describe_vpcs", "Vpcs", "delete_vpc", "VpcId")
 
@@ -99,6 +126,13 @@ class Vpc(Ec2Handler):
         for name in ("EnableDnsSupport", "EnableDnsHostnames"):
             if name in call.properties:
                 ec2.modify_vpc_attribute(VpcId=physical_id, **{name: {"Value": call.properties[name]}})
+
+    def reconfigure(self, call: Call, old: Call, changed: frozenset[str]) -> None:
+        """DNS settings, EC2's defaults where the template says nothing any more."""
+        ec2 = call.client("ec2")
+        for name, standard in (("EnableDnsSupport", True), ("EnableDnsHostnames", False)):
+            if name in changed:
+                ec2.modify_vpc_attribute(VpcId=call.physical_id, **{name: {"Value": call.get(name, standard)}})
 
     def read(self, call: Call, physical_id: str) -> dict[str, Any]:
         """Default security group and network ACL come with a VPC."""
@@ -136,6 +170,7 @@ class Subnet(Ec2Handler):
         }
     )
     gone = frozenset({"InvalidSubnetID.NotFound"})
+    updatable = frozenset({"MapPublicIpOnLaunch", "Tags"})
     parameters = same("VpcId", "CidrBlock", "AvailabilityZone", "AvailabilityZoneId")
     kind = Kind(
         "create_subnet", "subnet", "Subnet", "SubnetId", "describe_subnets", "Subnets", "delete_subnet", "SubnetId"
@@ -147,6 +182,12 @@ class Subnet(Ec2Handler):
             call.client("ec2").modify_subnet_attribute(
                 SubnetId=physical_id, MapPublicIpOnLaunch={"Value": call.properties["MapPublicIpOnLaunch"]}
             )
+
+    def reconfigure(self, call: Call, old: Call, changed: frozenset[str]) -> None:
+        """Public addresses at launch: none if the template says nothing any more."""
+        call.client("ec2").modify_subnet_attribute(
+            SubnetId=call.physical_id, MapPublicIpOnLaunch={"Value": call.get("MapPublicIpOnLaunch", False)}
+        )
 
     def read(self, call: Call, physical_id: str) -> dict[str, Any]:
         """The subnet as EC2 describes it."""
@@ -302,6 +343,7 @@ class Route(Handler):
         "DestinationPrefixListId",
     )
     properties = frozenset({"RouteTableId", *_TARGETS, *_DESTINATIONS})
+    updatable = frozenset(_TARGETS)
     attributes = frozenset({"CidrBlock"})
     gone = frozenset({"InvalidRoute.NotFound", "InvalidRouteTableID.NotFound"})
 
@@ -322,6 +364,15 @@ class Route(Handler):
         act(RouteTableId=table, **destination, **selected(call.properties, self._TARGETS))
         text = next(iter(destination.values()))
         return Made(f"{table}|{text}", {"CidrBlock": text})
+
+    def update(self, call: Call, old: Call, changed: frozenset[str]) -> Made | None:
+        """Another target for the same destination."""
+        call.client("ec2").replace_route(
+            RouteTableId=call.properties["RouteTableId"],
+            **self._destination(call),
+            **selected(call.properties, self._TARGETS),
+        )
+        return None
 
     def find(self, call: Call) -> str | None:
         """By the route table's own list."""

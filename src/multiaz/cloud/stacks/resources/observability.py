@@ -11,9 +11,11 @@ from multiaz.cloud.stacks.resources.base import (
     Handler,
     Made,
     as_policy,
+    changed_tags,
     error_code,
     same,
     selected,
+    tag_list,
     unless_gone,
 )
 from multiaz.cloud.stacks.resources.kms import check_key
@@ -27,6 +29,7 @@ class _AnyAlarm(Handler):
 
     attributes = frozenset({"Arn"})
     gone = _ALARM_GONE
+    named_by = "AlarmName"
     operation: ClassVar[str]
     parameters: ClassVar[dict[str, str]]
 
@@ -58,6 +61,21 @@ class _AnyAlarm(Handler):
             AlarmName=name, Tags=call.tags(), **selected(call.properties, self.parameters)
         )
         return Made(name, {"Arn": self._arn(call)})
+
+    def update(self, call: Call, old: Call, changed: frozenset[str]) -> Made | None:
+        """Put again: what is not given is as in a new alarm. Tags apart, as a put does not change those of an alarm."""
+        cloudwatch = call.client("cloudwatch")
+        if changed - {"Tags"}:
+            put = getattr(cloudwatch, self.operation)
+            put(AlarmName=call.physical_id, **selected(call.properties, self.parameters))
+        if "Tags" in changed:
+            tags, removed = changed_tags(old, call)
+            arn = f"arn:aws:cloudwatch:{call.region}:{call.account_id}:alarm:{call.physical_id}"
+            if tags:
+                cloudwatch.tag_resource(ResourceARN=arn, Tags=tag_list(tags))
+            if removed:
+                cloudwatch.untag_resource(ResourceARN=arn, TagKeys=removed)
+        return None
 
     def delete(self, call: Call) -> None:
         """Delete."""
@@ -91,6 +109,7 @@ class Alarm(_AnyAlarm):
         ),
     }
     properties = frozenset({"AlarmName", "Tags", *parameters})
+    updatable = frozenset({"Tags", *parameters})
 
 
 class CompositeAlarm(_AnyAlarm):
@@ -100,6 +119,7 @@ class CompositeAlarm(_AnyAlarm):
     operation = "put_composite_alarm"
     parameters: ClassVar[dict[str, str]] = {**_ACTIONS, **same("AlarmRule")}
     properties = frozenset({"AlarmName", "Tags", *parameters})
+    updatable = frozenset({"Tags", *parameters})
 
 
 class Dashboard(Handler):
@@ -108,6 +128,8 @@ class Dashboard(Handler):
     type = "AWS::CloudWatch::Dashboard"
     properties = frozenset({"DashboardName", "DashboardBody"})
     gone = frozenset({"ResourceNotFound", "DashboardNotFoundError", "ResourceNotFoundException"})
+    updatable = frozenset({"DashboardBody"})
+    named_by = "DashboardName"
 
     def _name(self, call: Call) -> str:
         return str(call.get("DashboardName") or call.name(255))
@@ -132,6 +154,12 @@ class Dashboard(Handler):
         )
         return Made(name)
 
+    def update(self, call: Call, old: Call, changed: frozenset[str]) -> Made | None:
+        """Put again."""
+        body = as_policy(call.properties["DashboardBody"])
+        call.client("cloudwatch").put_dashboard(DashboardName=call.physical_id, DashboardBody=body)
+        return None
+
     def delete(self, call: Call) -> None:
         """Delete."""
         cloudwatch = call.client("cloudwatch")
@@ -145,6 +173,8 @@ class LogGroup(Handler):
     properties = frozenset({"LogGroupName", "LogGroupClass", "KmsKeyId", "RetentionInDays", "Tags"})
     attributes = frozenset({"Arn"})
     gone = frozenset({"ResourceNotFoundException"})
+    updatable = frozenset({"RetentionInDays", "Tags"})
+    named_by = "LogGroupName"
 
     def _name(self, call: Call) -> str:
         return str(call.get("LogGroupName") or call.name(512))
@@ -179,6 +209,22 @@ class LogGroup(Handler):
             logs.put_retention_policy(logGroupName=name, retentionInDays=call.properties["RetentionInDays"])
         return Made(name, {"Arn": f"{self._arn(call, name)}:*"})
 
+    def update(self, call: Call, old: Call, changed: frozenset[str]) -> Made | None:
+        """Retention, for ever where the template says nothing any more; tags."""
+        logs, name = call.client("logs"), str(call.physical_id)
+        if "RetentionInDays" in changed:
+            if "RetentionInDays" in call.properties:
+                logs.put_retention_policy(logGroupName=name, retentionInDays=call.properties["RetentionInDays"])
+            else:
+                logs.delete_retention_policy(logGroupName=name)
+        if "Tags" in changed:
+            tags, removed = changed_tags(old, call)
+            if tags:
+                logs.tag_resource(resourceArn=self._arn(call, name), tags=tags)
+            if removed:
+                logs.untag_resource(resourceArn=self._arn(call, name), tagKeys=removed)
+        return None
+
     def delete(self, call: Call) -> None:
         """Delete with all it holds."""
         logs = call.client("logs")
@@ -197,7 +243,9 @@ class MetricFilter(Handler):
         "Unit": "unit",
     }
     properties = frozenset({"FilterName", "FilterPattern", "LogGroupName", "MetricTransformations"})
+    updatable = frozenset({"FilterPattern", "MetricTransformations"})
     gone = frozenset({"ResourceNotFoundException"})
+    named_by = "FilterName"
 
     def _name(self, call: Call) -> str:
         return str(call.get("FilterName") or call.name(512))
@@ -214,22 +262,30 @@ class MetricFilter(Handler):
 
     def create(self, call: Call) -> Made:
         """Put, unless there is a filter of that name that is not ours."""
-        logs, name = call.client("logs"), self._name(call)
+        name = self._name(call)
         if self.existing(call) is None and "FilterName" in call.properties:
             self.refuse_existing(call, name, self._exists(call))
+        self._put(call, name)
+        return Made(name)
+
+    def update(self, call: Call, old: Call, changed: frozenset[str]) -> Made | None:
+        """Put again."""
+        self._put(call, str(call.physical_id))
+        return None
+
+    def _put(self, call: Call, name: str) -> None:
         transformations = []
         for given in call.properties["MetricTransformations"]:
             taken = selected(given, self._TRANSFORMATION)
             if "Dimensions" in given:
                 taken["dimensions"] = {entry["Key"]: entry["Value"] for entry in given["Dimensions"]}
             transformations.append(taken)
-        logs.put_metric_filter(
+        call.client("logs").put_metric_filter(
             logGroupName=call.properties["LogGroupName"],
             filterName=name,
             filterPattern=call.properties["FilterPattern"],
             metricTransformations=transformations,
         )
-        return Made(name)
 
     def delete(self, call: Call) -> None:
         """Delete; those of a deleted log group are gone with it."""
@@ -246,6 +302,8 @@ class Rule(Handler):
     properties = frozenset({"Name", "EventPattern", "Targets", "Tags", *_PARAMETERS})
     attributes = frozenset({"Arn", "RuleName"})
     gone = frozenset({"ResourceNotFoundException"})
+    updatable = properties - {"Name", "EventBusName"}
+    named_by = "Name"
 
     def _bus(self, call: Call) -> dict[str, Any]:
         return selected(call.properties, same("EventBusName"))
@@ -270,14 +328,35 @@ class Rule(Handler):
         events, name = call.client("events"), self._name(call)
         if self.existing(call) is None and "Name" in call.properties:
             self.refuse_existing(call, name, self._exists(call))
-        arguments = selected(call.properties, self._PARAMETERS)
-        if "EventPattern" in call.properties:
-            arguments["EventPattern"] = as_policy(call.properties["EventPattern"])
-        arn = events.put_rule(Name=name, Tags=call.tags(), **arguments)["RuleArn"]
+        arn = events.put_rule(Name=name, Tags=call.tags(), **self._arguments(call))["RuleArn"]
         call.made(name)
         if call.get("Targets"):
             events.put_targets(Rule=name, Targets=call.properties["Targets"], **self._bus(call))
         return Made(name, {"Arn": arn, "RuleName": name})
+
+    def _arguments(self, call: Call) -> dict[str, Any]:
+        arguments = selected(call.properties, self._PARAMETERS)
+        if "EventPattern" in call.properties:
+            arguments["EventPattern"] = as_policy(call.properties["EventPattern"])
+        return arguments
+
+    def update(self, call: Call, old: Call, changed: frozenset[str]) -> Made | None:
+        """Put rule and targets again, remove the targets the template lists no more."""
+        events, name = call.client("events"), str(call.physical_id)
+        arn = events.put_rule(Name=name, **self._arguments(call))["RuleArn"]
+        wanted = {target["Id"] for target in call.get("Targets", [])}
+        gone = sorted(target["Id"] for target in old.get("Targets", []) if target["Id"] not in wanted)
+        if gone:
+            events.remove_targets(Rule=name, Ids=gone, **self._bus(call))
+        if wanted:
+            events.put_targets(Rule=name, Targets=call.properties["Targets"], **self._bus(call))
+        if "Tags" in changed:
+            tags, removed = changed_tags(old, call)
+            if tags:
+                events.tag_resource(ResourceARN=arn, Tags=tag_list(tags))
+            if removed:
+                events.untag_resource(ResourceARN=arn, TagKeys=removed)
+        return None
 
     def delete(self, call: Call) -> None:
         """Remove targets and rule."""

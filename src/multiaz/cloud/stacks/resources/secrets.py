@@ -14,10 +14,12 @@ from multiaz.cloud.stacks.resources.base import (
     Handler,
     Made,
     as_policy,
+    changed_tags,
     error_code,
     same,
     same_policy,
     selected,
+    tag_list,
     unless_gone,
 )
 from multiaz.cloud.stacks.resources.kms import check_key
@@ -50,6 +52,8 @@ class Secret(Handler):
     properties = frozenset({"Name", "Description", "KmsKeyId", "SecretString", "GenerateSecretString", "Tags"})
     attributes = frozenset({"Id"})
     gone = _GONE
+    updatable = properties - {"Name"}
+    named_by = "Name"
 
     def _name(self, call: Call) -> str:
         return str(call.get("Name") or f"{call.logical_id[:64]}-{call.random}")
@@ -76,11 +80,7 @@ class Secret(Handler):
                 )
             if "KmsKeyId" in call.properties:
                 check_key(call, call.properties["KmsKeyId"])
-            value: dict[str, Any] = {}
-            if "SecretString" in call.properties:
-                value["SecretString"] = call.properties["SecretString"]
-            elif "GenerateSecretString" in call.properties:
-                value["SecretString"] = _generated(call, call.properties["GenerateSecretString"])
+            value = self._value(call)
             arn = call.client("secretsmanager").create_secret(
                 Name=self._name(call),
                 Tags=call.tags(),
@@ -89,6 +89,57 @@ class Secret(Handler):
                 **value,
             )["ARN"]
         return Made(str(arn), {"Id": arn})
+
+    def _value(self, call: Call) -> dict[str, Any]:
+        if "SecretString" in call.properties:
+            return {"SecretString": call.properties["SecretString"]}
+        if "GenerateSecretString" in call.properties:
+            return {"SecretString": _generated(call, call.properties["GenerateSecretString"])}
+        return {}
+
+    def update(self, call: Call, old: Call, changed: frozenset[str]) -> Made | None:
+        """Description, key, tags, and a new version if the template says the value, or how it is generated, anew.
+
+        Going back makes the version current again that was. Source: CloudFormation template reference,
+        AWS::SecretsManager::Secret, which says of both properties that a change makes a new secret version.
+        """
+        client, arn = call.client("secretsmanager"), str(call.physical_id)
+        if "SecretString" in call.properties and "GenerateSecretString" in call.properties:
+            raise ResourceFailure(
+                "You can't specify both GenerateSecretString and SecretString. (Service: SecretsManager)"
+            )
+        if changed & {"Description", "KmsKeyId"}:
+            if "KmsKeyId" in call.properties:
+                check_key(call, call.properties["KmsKeyId"])
+            key = call.get("KmsKeyId", "alias/aws/secretsmanager")
+            client.update_secret(SecretId=arn, Description=call.get("Description", ""), KmsKeyId=key)
+        if changed & {"SecretString", "GenerateSecretString"}:
+            if call.reverting:
+                self._step_back(client, arn, call.change_token)
+            elif call.change_token not in self._versions(client, arn):
+                value = self._value(call)
+                if value:
+                    client.put_secret_value(SecretId=arn, ClientRequestToken=call.change_token, **value)
+        if "Tags" in changed:
+            tags, removed = changed_tags(old, call)
+            if tags:
+                client.tag_resource(SecretId=arn, Tags=tag_list(tags))
+            if removed:
+                client.untag_resource(SecretId=arn, TagKeys=removed)
+        return None
+
+    def _versions(self, client: Any, arn: str) -> dict[str, list[str]]:
+        found: dict[str, list[str]] = client.describe_secret(SecretId=arn).get("VersionIdsToStages", {})
+        return found
+
+    def _step_back(self, client: Any, arn: str, version: str) -> None:
+        """If `version`, which the update made, is the current one, the one before it is again."""
+        versions = self._versions(client, arn)
+        before = [name for name, stages in versions.items() if "AWSPREVIOUS" in stages]
+        if "AWSCURRENT" in versions.get(version, []) and before:
+            client.update_secret_version_stage(
+                SecretId=arn, VersionStage="AWSCURRENT", RemoveFromVersionId=version, MoveToVersionId=before[0]
+            )
 
     def delete(self, call: Call) -> None:
         """Delete without the recovery window, so that the name is free at once."""
@@ -125,6 +176,7 @@ class SecretTargetAttachment(Handler):
     type = "AWS::SecretsManager::SecretTargetAttachment"
     properties = frozenset({"SecretId", "TargetId", "TargetType"})
     attributes = frozenset({"Id"})
+    updatable = frozenset({"TargetId", "TargetType"})
 
     def refusals(self, properties: Mapping[str, Any]) -> list[str]:
         """DB instances are the only targets here."""
@@ -164,6 +216,10 @@ class SecretTargetAttachment(Handler):
         arn = str(described["ARN"])
         return Made(arn, {"Id": arn})
 
+    def update(self, call: Call, old: Call, changed: frozenset[str]) -> Made | None:
+        """Write where the other database is."""
+        return self.create(call)
+
     def delete(self, call: Call) -> None:
         """Take the connection out of the secret again."""
         client, secret_id = call.client("secretsmanager"), call.physical_id
@@ -197,6 +253,7 @@ class RotationSchedule(Handler):
         {"SecretId", "HostedRotationLambda", "RotationLambdaARN", "RotationRules", "RotateImmediatelyOnUpdate"}
     )
     attributes = frozenset({"Id"})
+    updatable = frozenset({"HostedRotationLambda", "RotationRules", "RotateImmediatelyOnUpdate"})
 
     def refusals(self, properties: Mapping[str, Any]) -> list[str]:
         """One kind of hosted rotation is carried out here; no function runs, so its surroundings do not matter."""
@@ -242,12 +299,22 @@ class RotationSchedule(Handler):
 
     def create(self, call: Call) -> Made:
         """Turn rotation on."""
+        return self._rotate(call, at_once=call.get("RotateImmediatelyOnUpdate", True), ClientRequestToken=call.token)
+
+    def update(self, call: Call, old: Call, changed: frozenset[str]) -> Made | None:
+        """Other rules, and a rotation at once unless the template says otherwise; going back rotates nothing."""
+        if call.reverting:
+            return self._rotate(call, at_once=False)
+        at_once = call.get("RotateImmediatelyOnUpdate", True)
+        return self._rotate(call, at_once=at_once, ClientRequestToken=call.change_token)
+
+    def _rotate(self, call: Call, *, at_once: bool, **token: str) -> Made:
         client = call.client("secretsmanager")
         arguments: dict[str, Any] = {
             "SecretId": call.properties["SecretId"],
             "RotationLambdaARN": self._function(call),
-            "RotateImmediately": call.get("RotateImmediatelyOnUpdate", True),
-            "ClientRequestToken": call.token,
+            "RotateImmediately": at_once,
+            **token,
         }
         if "RotationRules" in call.properties:
             arguments["RotationRules"] = call.properties["RotationRules"]
@@ -266,6 +333,7 @@ class ResourcePolicy(Handler):
     type = "AWS::SecretsManager::ResourcePolicy"
     properties = frozenset({"SecretId", "ResourcePolicy"})
     attributes = frozenset({"Id"})
+    updatable = frozenset({"ResourcePolicy"})
 
     def find(self, call: Call) -> str | None:
         """By the document: a secret has one."""
@@ -280,6 +348,10 @@ class ResourcePolicy(Handler):
             ResourcePolicy=as_policy(call.properties["ResourcePolicy"]),
         )
         return Made(str(answer["ARN"]), {"Id": answer["ARN"]})
+
+    def update(self, call: Call, old: Call, changed: frozenset[str]) -> Made | None:
+        """Put again."""
+        return self.create(call)
 
     def delete(self, call: Call) -> None:
         """Delete."""

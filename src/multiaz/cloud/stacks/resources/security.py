@@ -9,6 +9,7 @@ from botocore.exceptions import ClientError
 
 from multiaz.cloud.stacks.faults import ResourceFailure
 from multiaz.cloud.stacks.resources.base import Call, Handler, Made, error_code, unless_gone
+from multiaz.cloud.stacks.resources.network import retag
 
 _INGRESS = {
     "CidrIp": "CidrIp",
@@ -29,6 +30,7 @@ _LISTS = {
     "PrefixListId": "PrefixListIds",
     "GroupId": "UserIdGroupPairs",
 }
+_RULE_GONE = frozenset({"InvalidPermission.NotFound", "InvalidSecurityGroupRuleId.NotFound"})
 _ALLOW_ALL = {"IpProtocol": "-1", "CidrIp": "0.0.0.0/0"}
 
 
@@ -59,6 +61,8 @@ class SecurityGroup(Handler):
     )
     attributes = frozenset({"GroupId", "VpcId", "Id"})
     gone = frozenset({"InvalidGroup.NotFound", "InvalidGroupId.NotFound"})
+    updatable = frozenset({"SecurityGroupIngress", "SecurityGroupEgress", "Tags"})
+    named_by = "GroupName"
 
     def refusals(self, properties: Mapping[str, Any]) -> list[str]:
         """Rules by group name belong to EC2-Classic."""
@@ -103,6 +107,31 @@ class SecurityGroup(Handler):
         described = ec2.describe_security_groups(GroupIds=[group_id])["SecurityGroups"][0]
         return Made(str(group_id), {"GroupId": group_id, "Id": group_id, "VpcId": described.get("VpcId", "")})
 
+    def update(self, call: Call, old: Call, changed: frozenset[str]) -> Made | None:
+        """Revoke the rules the template lists no more, add those it lists now; rules of others are left alone."""
+        ec2, group_id = call.client("ec2"), str(call.physical_id)
+        for name, direction, peers in (
+            ("SecurityGroupIngress", "ingress", _INGRESS),
+            ("SecurityGroupEgress", "egress", _EGRESS),
+        ):
+            if name not in changed:
+                continue
+            before, after = ([permission(rule, peers) for rule in side.get(name, [])] for side in (old, call))
+            if direction == "egress":
+                # A group whose template lists no egress has the rule every new group has.
+                default = permission(_ALLOW_ALL, _EGRESS)
+                before, after = before or [default], after or [default]
+            revoke = getattr(ec2, f"revoke_security_group_{direction}")
+            for entry in before:
+                if entry not in after:
+                    unless_gone(_RULE_GONE, revoke, GroupId=group_id, IpPermissions=[entry])
+            for entry in after:
+                if entry not in before:
+                    _authorize(getattr(ec2, f"authorize_security_group_{direction}"), group_id, entry, call)
+        if "Tags" in changed:
+            retag(call, old, group_id)
+        return None
+
     def delete(self, call: Call) -> None:
         """Delete."""
         ec2 = call.client("ec2")
@@ -133,6 +162,7 @@ class _Rule(Handler):
             "InvalidGroupId.NotFound",
         }
     )
+    updatable = frozenset({"Description"})
     peers: ClassVar[Mapping[str, str]]
     egress: ClassVar[bool]
     direction: ClassVar[str]
@@ -173,6 +203,13 @@ class _Rule(Handler):
                     )
                     if seen == call.properties[name]:
                         return str(rule["SecurityGroupRuleId"])
+        return None
+
+    def update(self, call: Call, old: Call, changed: frozenset[str]) -> Made | None:
+        """Another description of the same rule."""
+        rule = {name: value for name, value in call.properties.items() if name != "GroupId"}
+        operation = getattr(call.client("ec2"), f"update_security_group_rule_descriptions_{self.direction}")
+        operation(GroupId=call.properties["GroupId"], IpPermissions=[permission(rule, self.peers)])
         return None
 
     def delete(self, call: Call) -> None:

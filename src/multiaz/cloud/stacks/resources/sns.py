@@ -10,12 +10,24 @@ from multiaz.cloud.stacks.resources.base import (
     Handler,
     Made,
     as_policy,
+    changed_tags,
     pages,
     same_policy,
+    tag_list,
     unless_gone,
 )
 
 _GONE = frozenset({"NotFound", "NotFoundException", "ResourceNotFound"})
+
+
+_DEFAULTS = {
+    "DisplayName": "",
+    "KmsMasterKeyId": "",
+    "ContentBasedDeduplication": "false",
+    "SignatureVersion": "1",
+    "TracingConfig": "PassThrough",
+}
+"""Attributes of a topic that can be changed, as a new topic has them. Source: SNS API reference, SetTopicAttributes."""
 
 
 def _attribute(value: Any) -> str:
@@ -39,6 +51,8 @@ class Topic(Handler):
     properties = frozenset({"TopicName", "Subscription", "Tags", *_ATTRIBUTES})
     attributes = frozenset({"TopicArn", "TopicName"})
     gone = _GONE
+    updatable = properties - {"TopicName", "FifoTopic"}
+    named_by = "TopicName"
 
     def _name(self, call: Call) -> str:
         fifo = ".fifo" if call.get("FifoTopic") else ""
@@ -70,6 +84,28 @@ class Topic(Handler):
             sns.subscribe(TopicArn=arn, Protocol=entry["Protocol"], Endpoint=entry["Endpoint"])
         return Made(arn, {"TopicArn": arn, "TopicName": self._name(call)})
 
+    def update(self, call: Call, old: Call, changed: frozenset[str]) -> Made | None:
+        """Attributes, SNS's defaults where the template says nothing any more; subscriptions; tags."""
+        sns, arn = call.client("sns"), str(call.physical_id)
+        for name in sorted(changed & _DEFAULTS.keys()):
+            value = _attribute(call.properties.get(name, _DEFAULTS[name]))
+            sns.set_topic_attributes(TopicArn=arn, AttributeName=name, AttributeValue=value)
+        if "Subscription" in changed:
+            wanted = {(entry["Protocol"], entry["Endpoint"]) for entry in call.get("Subscription", [])}
+            had = {(entry["Protocol"], entry["Endpoint"]) for entry in old.get("Subscription", [])}
+            for protocol, endpoint in sorted(wanted):
+                sns.subscribe(TopicArn=arn, Protocol=protocol, Endpoint=endpoint)
+            for entry in list(pages(sns, "list_subscriptions_by_topic", "Subscriptions", TopicArn=arn)):
+                if (entry["Protocol"], entry["Endpoint"]) in had - wanted:
+                    unless_gone(_GONE, sns.unsubscribe, SubscriptionArn=entry["SubscriptionArn"])
+        if "Tags" in changed:
+            tags, removed = changed_tags(old, call)
+            if tags:
+                sns.tag_resource(ResourceArn=arn, Tags=tag_list(tags))
+            if removed:
+                sns.untag_resource(ResourceArn=arn, TagKeys=removed)
+        return None
+
     def delete(self, call: Call) -> None:
         """Delete with its subscriptions."""
         sns = call.client("sns")
@@ -90,6 +126,7 @@ class TopicPolicy(Handler):
     type = "AWS::SNS::TopicPolicy"
     properties = frozenset({"PolicyDocument", "Topics"})
     attributes = frozenset({"Id"})
+    updatable = properties
 
     def find(self, call: Call) -> str | None:
         """By the document, on any of the topics: a topic has one."""
@@ -110,10 +147,20 @@ class TopicPolicy(Handler):
         physical_id = call.name(128)
         return Made(physical_id, {"Id": physical_id})
 
+    def update(self, call: Call, old: Call, changed: frozenset[str]) -> Made | None:
+        """Put it on each topic, take it off those the template lists no more."""
+        self.create(call)
+        self._take_off(call, [arn for arn in old.properties["Topics"] if arn not in call.properties["Topics"]])
+        return None
+
     def delete(self, call: Call) -> None:
+        """Take it off each topic."""
+        self._take_off(call, call.properties["Topics"])
+
+    def _take_off(self, call: Call, topics: list[str]) -> None:
         """Give each topic the policy a new one has: only its owner."""
         sns = call.client("sns")
-        for arn in call.properties["Topics"]:
+        for arn in topics:
             default = {
                 "Version": "2008-10-17",
                 "Id": "__default_policy_ID",
@@ -153,6 +200,7 @@ class Subscription(Handler):
     _ATTRIBUTES = ("DeliveryPolicy", "FilterPolicy", "FilterPolicyScope", "RawMessageDelivery", "RedrivePolicy")
     properties = frozenset({"TopicArn", "Protocol", "Endpoint", *_ATTRIBUTES})
     attributes = frozenset({"Arn"})
+    updatable = frozenset(_ATTRIBUTES)
 
     def find(self, call: Call) -> str | None:
         """By topic, protocol and endpoint: SNS holds each once."""
@@ -178,6 +226,17 @@ class Subscription(Handler):
             )["SubscriptionArn"]
         )
         return Made(arn, {"Arn": arn})
+
+    def update(self, call: Call, old: Call, changed: frozenset[str]) -> Made | None:
+        """Attributes; one the template gives no more is emptied, or what SNS gives a new subscription."""
+        sns = call.client("sns")
+        defaults = {"FilterPolicyScope": "MessageAttributes", "RawMessageDelivery": "false", "FilterPolicy": "{}"}
+        for name in sorted(changed):
+            value = call.properties.get(name, defaults.get(name, ""))
+            sns.set_subscription_attributes(
+                SubscriptionArn=call.physical_id, AttributeName=name, AttributeValue=_attribute(value)
+            )
+        return None
 
     def delete(self, call: Call) -> None:
         """Unsubscribe."""

@@ -196,6 +196,17 @@ class Bucket(Handler):
         "CorsConfiguration": ("put_bucket_cors", "CORSConfiguration", _cors),
     }
     properties = frozenset({"BucketName", "AccessControl", "ObjectLockEnabled", "Tags", *_CONFIGURATIONS})
+    _REMOVALS: ClassVar[dict[str, tuple[str, dict[str, Any]]]] = {
+        "OwnershipControls": ("delete_bucket_ownership_controls", {}),
+        "PublicAccessBlockConfiguration": ("delete_public_access_block", {}),
+        "BucketEncryption": ("delete_bucket_encryption", {}),
+        "VersioningConfiguration": ("put_bucket_versioning", {"VersioningConfiguration": {"Status": "Suspended"}}),
+        "LifecycleConfiguration": ("delete_bucket_lifecycle", {}),
+        "LoggingConfiguration": ("put_bucket_logging", {"BucketLoggingStatus": {}}),
+        "CorsConfiguration": ("delete_bucket_cors", {}),
+    }
+    updatable = frozenset({"AccessControl", "Tags", *_CONFIGURATIONS})
+    named_by = "BucketName"
     attributes = frozenset({"Arn", "DomainName", "DualStackDomainName", "RegionalDomainName", "WebsiteURL"})
     gone = _GONE
 
@@ -256,6 +267,26 @@ class Bucket(Handler):
             },
         )
 
+    def update(self, call: Call, old: Call, changed: frozenset[str]) -> Made | None:
+        """Put what the template says, take away what it says no more. Versioning, once on, can only be suspended."""
+        s3, name = call.client("s3"), str(call.physical_id)
+        if "Tags" in changed:
+            s3.put_bucket_tagging(Bucket=name, Tagging={"TagSet": call.tags()})
+        if "AccessControl" in changed:
+            s3.put_bucket_acl(Bucket=name, ACL=_CANNED[call.get("AccessControl", "Private")])
+        if "BucketEncryption" in changed:
+            for key in _keys(call.get("BucketEncryption", {})):
+                check_key(call, key)
+        for property_name, (operation, parameter, convert) in self._CONFIGURATIONS.items():
+            if property_name not in changed:
+                continue
+            if property_name in call.properties:
+                getattr(s3, operation)(Bucket=name, **{parameter: convert(call.properties[property_name])})
+            else:
+                operation, arguments = self._REMOVALS[property_name]
+                getattr(s3, operation)(Bucket=name, **arguments)
+        return None
+
     def _refuse_existing(self, s3: Any, name: str) -> None:
         """In us-east-1 creating one's own bucket again succeeds; a stack must not take it over."""
         try:
@@ -277,6 +308,7 @@ class BucketPolicy(Handler):
 
     type = "AWS::S3::BucketPolicy"
     properties = frozenset({"Bucket", "PolicyDocument"})
+    updatable = frozenset({"PolicyDocument"})
     gone = _GONE | {"NoSuchBucketPolicy"}
 
     def find(self, call: Call) -> str | None:
@@ -294,6 +326,12 @@ class BucketPolicy(Handler):
             self.refuse_existing(call, f"The bucket policy of {bucket}", found)
         call.client("s3").put_bucket_policy(Bucket=bucket, Policy=as_policy(call.properties["PolicyDocument"]))
         return Made(bucket)
+
+    def update(self, call: Call, old: Call, changed: frozenset[str]) -> Made | None:
+        """Put again."""
+        bucket, policy = call.properties["Bucket"], as_policy(call.properties["PolicyDocument"])
+        call.client("s3").put_bucket_policy(Bucket=bucket, Policy=policy)
+        return None
 
     def delete(self, call: Call) -> None:
         """Delete."""
