@@ -307,7 +307,7 @@ class UpdateRun:
         return True
 
     def _begin_modification(self, step: Step) -> bool:
-        """Find out what differs and journal it; False if nothing does, or if it cannot be done (a journalled failure)."""
+        """Find out what differs and journal it; False if nothing does, or it cannot be done (a journalled failure)."""
         name = step.logical_id
         record, definition = self._new.facts.records[name], self._new.definition(name)
         try:
