@@ -23,12 +23,19 @@ from multiaz.cloud.rds.service import RdsService
 from multiaz.cloud.service import AwsFault, Caller
 from multiaz.cloud.stacks.service import CloudFormationService
 from multiaz.cloud.stacks.state import Journal
+from multiaz.cloud.stacks.update_state import UpdateJournal
 from multiaz.cloud.store import Store
 from multiaz.home import Home
 
 REGION = "us-east-1"
 PERSON = Caller("arn:aws:iam::123456789012:root", "AKIAPERSON", administrator=True)
 _numbers = itertools.count(1)
+
+
+UPDATE_WRITES = frozenset(
+    {"begin_add", "begin_change", "begin_restoring", "commit", "done", "failed", "finish", "forget", "found"}
+    | {"initiated", "restore", "say"}
+)
 
 
 class Killed(BaseException):
@@ -42,6 +49,7 @@ class MortalJournal(Journal):
         self._left = writes
         self._guard = threading.Lock()
         super().__init__(store)
+        self.updates = MortalUpdates(self)
 
     def __getattribute__(self, name: str) -> Any:
         found = super().__getattribute__(name)
@@ -50,10 +58,25 @@ class MortalJournal(Journal):
         return found
 
     def _count(self) -> None:
+        """One write more, or death."""
         with self._guard:
             self._left -= 1
             if self._left < 0:
                 raise Killed
+
+
+class MortalUpdates(UpdateJournal):
+    """The journal of updates of a mortal journal: its writes count too."""
+
+    def __init__(self, journal: MortalJournal) -> None:
+        self._mortal = journal
+        super().__init__(journal)
+
+    def __getattribute__(self, name: str) -> Any:
+        found = super().__getattribute__(name)
+        if name in UPDATE_WRITES:
+            super().__getattribute__("_mortal")._count()
+        return found
 
 
 def forget_everything() -> None:

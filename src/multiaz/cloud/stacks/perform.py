@@ -119,6 +119,7 @@ class Performer:
         resumed: bool,
         on_initiated: Callable[[str], None],
         on_made: Callable[[str], None],
+        replaces: str | None = None,
     ) -> Made:
         """Create the resource. `on_made` is told the physical id if it fails after it exists.
 
@@ -133,7 +134,7 @@ class Performer:
                 if problem:
                     raise ResourceFailure(problem)
                 call = self._call(definition, record, resolver.resolve(evaluated), self._wait_for_creation)
-                call.resumed = resumed
+                call.resumed, call.replaces = resumed, replaces
                 call.on_initiated = on_initiated
                 self._wait_for_creation(0)
                 made = _handler(definition.type).create(call)
@@ -175,10 +176,13 @@ class Performer:
                 attributes |= {name: _plain(value) for name, value in made.attributes.items()}
             return Made(str(record.physical_id), attributes)
 
-    def find(self, definition: ResourceDefinition, record: ResourceRecord) -> str | None:
+    def find(
+        self, definition: ResourceDefinition, record: ResourceRecord, *, replaces: str | None = None
+    ) -> str | None:
         """What an interrupted creation left, None if nothing."""
         try:
             call = self._deletion_call(definition, record)
+            call.replaces = replaces
             return _handler(definition.type).find(call)
         except (ClientError, TemplateError):
             # What it would be made from was never there: neither is it.

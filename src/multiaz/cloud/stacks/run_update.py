@@ -380,6 +380,7 @@ class UpdateRun:
             resumed=resumed,
             on_initiated=on_initiated,
             on_made=on_made,
+            replaces=_replaced_id(change),
         )
         on_initiated(made.physical_id)
         return replace(self._new.facts.records[name], physical_id=made.physical_id, attributes=dict(made.attributes))
@@ -468,7 +469,7 @@ class UpdateRun:
             record = self._new.facts.records[name]
             if change.kind is Kind.UPDATE or change.state is not Progress.BEGUN or record.physical_id is not None:
                 continue
-            found = self._new.performer.find(self._new.definition(name), record)
+            found = self._new.performer.find(self._new.definition(name), record, replaces=_replaced_id(change))
             record = replace(record, physical_id=found)
             self._updates.found(record)
             self._new.facts.records[name] = record
@@ -609,3 +610,7 @@ class UpdateRun:
             self._stack = self._journal.set_status(self._stack, "DELETE_FAILED", reason)
             return
         StackRun(self._journal, self._clients, self._zones, self._stack, self.stopping).perform()
+
+
+def _replaced_id(change: ChangeRecord) -> str | None:
+    return None if change.before is None else change.before.physical_id

@@ -99,7 +99,7 @@ class BackupPlan(Handler):
     def find(self, call: Call) -> str | None:
         """By tags."""
         for found in call.client("backup").list_backup_plans()["BackupPlansList"]:
-            if _owned(call, found["BackupPlanArn"]):
+            if found["BackupPlanId"] != call.replaces and _owned(call, found["BackupPlanArn"]):
                 return str(found["BackupPlanId"])
         return None
 

@@ -46,6 +46,8 @@ class Call:
     properties: dict[str, Any] = field(default_factory=dict, repr=False)
     """Evaluated and typed; may hold resolved secrets, so it is never logged."""
     physical_id: str | None = None
+    replaces: str | None = None
+    """Physical id of what this one takes the place of: it has the same tags, and must not be found for it."""
     resumed: bool = False
     """An earlier attempt with this token may have got anywhere."""
     snapshot: bool = False

@@ -21,7 +21,7 @@ class Eip(Handler):
 
     def _described(self, call: Call) -> dict[str, Any] | None:
         found = call.client("ec2").describe_addresses(Filters=call.tag_filters())["Addresses"]
-        return found[0] if found else None
+        return next((one for one in found if one["PublicIp"] != call.replaces), None)
 
     def find(self, call: Call) -> str | None:
         """By tags."""
@@ -89,7 +89,7 @@ class NatGateway(Ec2Handler):
         """By tags; EC2 lists deleted gateways for a while."""
         answer = call.client("ec2").describe_nat_gateways(Filters=call.tag_filters())
         for found in answer["NatGateways"]:
-            if found["State"] in {"pending", "available"}:
+            if found["State"] in {"pending", "available"} and found["NatGatewayId"] != call.replaces:
                 return str(found["NatGatewayId"])
         return None
 
@@ -220,7 +220,7 @@ class FlowLog(Handler):
     def find(self, call: Call) -> str | None:
         """By tags."""
         found = call.client("ec2").describe_flow_logs(Filters=call.tag_filters())["FlowLogs"]
-        return str(found[0]["FlowLogId"]) if found else None
+        return next((str(one["FlowLogId"]) for one in found if one["FlowLogId"] != call.replaces), None)
 
     def create(self, call: Call) -> Made:
         """Create; an answer may hold a refusal instead of an error."""

@@ -71,7 +71,7 @@ class Key(Handler):
         kms = call.client("kms")
         for key in pages(kms, "list_keys", "Keys"):
             tags = list(pages(kms, "list_resource_tags", "Tags", KeyId=key["KeyId"]))
-            if call.owns(tags, "TagKey", "TagValue"):
+            if key["KeyId"] != call.replaces and call.owns(tags, "TagKey", "TagValue"):
                 state = kms.describe_key(KeyId=key["KeyId"])["KeyMetadata"]["KeyState"]
                 if state != "PendingDeletion":
                     return str(key["KeyId"])

@@ -83,7 +83,8 @@ class Ec2Handler(Handler):
         """By tags."""
         answer = getattr(call.client("ec2"), self.kind.describe)(Filters=call.tag_filters())
         for found in answer[self.kind.describe_key]:
-            if found.get("State") not in {"deleted", "deleting", "failed"}:
+            ours = found[self.kind.id_name] != call.replaces
+            if ours and found.get("State") not in {"deleted", "deleting", "failed"}:
                 return str(found[self.kind.id_name])
         return None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -100,7 +101,7 @@ class Secret(Handler):
     def update(self, call: Call, old: Call, changed: frozenset[str]) -> Made | None:
         """Description, key, tags, and a new version if the template says the value, or how it is generated, anew.
 
-        Going back makes the version current again that was. Source: CloudFormation template reference,
+        Going back makes the value current again that was. Source: CloudFormation template reference,
         AWS::SecretsManager::Secret, which says of both properties that a change makes a new secret version.
         """
         client, arn = call.client("secretsmanager"), str(call.physical_id)
@@ -133,13 +134,14 @@ class Secret(Handler):
         return found
 
     def _step_back(self, client: Any, arn: str, version: str) -> None:
-        """If `version`, which the update made, is the current one, the one before it is again."""
+        """If `version`, which the update made, is the current one, the value before it is the current one again."""
         versions = self._versions(client, arn)
-        before = [name for name, stages in versions.items() if "AWSPREVIOUS" in stages]
-        if "AWSCURRENT" in versions.get(version, []) and before:
-            client.update_secret_version_stage(
-                SecretId=arn, VersionStage="AWSCURRENT", RemoveFromVersionId=version, MoveToVersionId=before[0]
-            )
+        if "AWSCURRENT" not in versions.get(version, []) or not any("AWSPREVIOUS" in it for it in versions.values()):
+            return
+        # A version of its own: moto's GetSecretValue does not see a label that moved.
+        before = client.get_secret_value(SecretId=arn, VersionStage="AWSPREVIOUS")["SecretString"]
+        token = hashlib.sha256(f"{version}/back".encode()).hexdigest()
+        client.put_secret_value(SecretId=arn, SecretString=before, ClientRequestToken=token)
 
     def delete(self, call: Call) -> None:
         """Delete without the recovery window, so that the name is free at once."""

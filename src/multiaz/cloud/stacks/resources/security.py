@@ -75,7 +75,7 @@ class SecurityGroup(Handler):
     def find(self, call: Call) -> str | None:
         """By tags."""
         found = call.client("ec2").describe_security_groups(Filters=call.tag_filters())["SecurityGroups"]
-        return str(found[0]["GroupId"]) if found else None
+        return next((str(one["GroupId"]) for one in found if one["GroupId"] != call.replaces), None)
 
     def create(self, call: Call) -> Made:
         """Create the group, then its rules; a template that lists egress loses the default one."""
