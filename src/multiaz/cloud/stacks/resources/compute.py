@@ -32,8 +32,16 @@ from multiaz.cloud.stacks.resources.base import (
 from multiaz.cloud.stacks.values import Unknown
 
 _GONE = frozenset({"ResourceNotFoundException"})
-_EMPTIED: dict[str, Any] = {"Description": "", "Environment": {"Variables": {}}}
-"""Settings of a function that go by being emptied."""
+_EMPTIED: dict[str, Any] = {
+    "Description": "",
+    "Environment": {"Variables": {}},
+    "EphemeralStorage": {"Size": 512},
+    "KmsKeyArn": "",
+    "MemorySize": 128,
+    "Timeout": 3,
+    "TracingConfig": {"Mode": "PassThrough"},
+}
+"""What a function gets when the template gives a setting no more. Source: Lambda API reference, CreateFunction."""
 _DELETED_AT_ONCE = 1000
 """Source: S3 API reference, DeleteObjects."""
 
@@ -105,7 +113,7 @@ class Function(Handler):
         return Made(name, {"Arn": described["FunctionArn"]})
 
     def update(self, call: Call, old: Call, changed: frozenset[str]) -> Made | None:
-        """Code, settings, tags. A setting the template gives no more would need Lambda's default: refused."""
+        """Code, settings, tags. What has no value to go back to cannot be taken away."""
         client, name = call.client("lambda"), str(call.physical_id)
         dropped = sorted(changed - call.properties.keys() - {"Tags", *_EMPTIED})
         if dropped:

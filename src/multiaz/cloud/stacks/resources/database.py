@@ -335,7 +335,7 @@ class DbInstance(Handler):
                 values[key] = found["AllocatedStorage"]  # equal to the storage: no autoscaling
             elif key in _TAKEN_AWAY:
                 values[key] = _TAKEN_AWAY[key]
-            elif not (key == "MonitoringRoleArn" and "MonitoringInterval" in changed):
+            elif not (call.reverting or (key == "MonitoringRoleArn" and "MonitoringInterval" in changed)):
                 raise ResourceFailure(
                     f"taking away property {key} of {self.type} is not available in this local cloud: set it"
                 )

@@ -269,8 +269,11 @@ class MetricFilter(Handler):
         return Made(name)
 
     def update(self, call: Call, old: Call, changed: frozenset[str]) -> Made | None:
-        """Put again."""
-        self._put(call, str(call.physical_id))
+        """Put in place of what is there: moto keeps both, where CloudWatch Logs overwrites."""
+        logs, name = call.client("logs"), str(call.physical_id)
+        group = call.properties["LogGroupName"]
+        unless_gone(self.gone, logs.delete_metric_filter, logGroupName=group, filterName=name)
+        self._put(call, name)
         return None
 
     def _put(self, call: Call, name: str) -> None:
