@@ -3,21 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import signal
-import tempfile
 import time
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from stacks_world import MortalJournal, World
 
 from multiaz.blueprint import settings_from, synthesize
-from multiaz.files import lock_holder
-from multiaz.home import Home
 
 NETWORK: dict[str, Any] = {
     "Vpc": {"Type": "AWS::EC2::VPC", "Properties": {"CidrBlock": "10.0.0.0/16"}},
@@ -76,20 +68,6 @@ def template(outputs: dict[str, Any] | None = None, **resources: Any) -> dict[st
     if outputs:
         found["Outputs"] = {name: {"Value": value} for name, value in outputs.items()}
     return found
-
-
-@pytest.fixture(scope="module")
-def rds_world() -> Iterator[World]:
-    folder = Path(tempfile.mkdtemp(dir="/tmp", prefix="mzs"))
-    folder.chmod(0o755)
-    world = World(folder, rds=True)
-    yield world
-    world.close()
-    for lock in Home(folder).instances.glob("*/instance.lock"):
-        holder = lock_holder(lock)
-        if holder is not None and holder > 0:
-            os.kill(holder, signal.SIGTERM)
-    shutil.rmtree(folder)
 
 
 def instances(world: World) -> dict[str, dict[str, Any]]:

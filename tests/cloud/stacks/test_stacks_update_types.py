@@ -628,7 +628,7 @@ def snapshot(world: World, stack: dict[str, Any]) -> dict[str, Any]:
         text = json.dumps(case[3](world, records[name]["PhysicalResourceId"]), default=str, sort_keys=True)
         for physical in sorted(masks, key=len, reverse=True):
             text = text.replace(physical, masks[physical])
-        found[name] = json.loads(text)
+        found[name] = drop(json.loads(text))
     return found
 
 

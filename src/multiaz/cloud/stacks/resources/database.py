@@ -332,7 +332,8 @@ class DbInstance(Handler):
             if key in call.properties:
                 values[key] = call.properties[key]
             elif key == "MaxAllocatedStorage":
-                values[key] = found["AllocatedStorage"]  # equal to the storage: no autoscaling
+                # Equal to the storage, also to one that grows by the same call: no autoscaling.
+                values[key] = _integer("AllocatedStorage", values.get("AllocatedStorage", found["AllocatedStorage"]))
             elif key in _TAKEN_AWAY:
                 values[key] = _TAKEN_AWAY[key]
             elif not (call.reverting or (key == "MonitoringRoleArn" and "MonitoringInterval" in changed)):
