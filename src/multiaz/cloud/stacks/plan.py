@@ -12,7 +12,7 @@ from multiaz.cloud.stacks.faults import TemplateError
 from multiaz.cloud.stacks.graph import Graph, dependencies, reversed_graph
 from multiaz.cloud.stacks.schema import Schema, pointer_names
 from multiaz.cloud.stacks.template import ResourceDefinition, Template
-from multiaz.cloud.stacks.values import Unknown, as_text, has_unknown, is_scalar
+from multiaz.cloud.stacks.values import Unknown, as_text, is_scalar
 
 EXPORT_NAME_LIMIT = 255
 TEXT_BUDGET = 64 * 1_048_576
@@ -261,9 +261,12 @@ def _property_details(name: str, old: View, new: View, schema: Schema, steps: Ma
         raw_same = old.template.resources[name].properties.get(key) == new.template.resources[name].properties.get(key)
         if raw_same:
             parameter = _changed_parameter(new.template.resources[name].properties.get(key), old, new)
-            details.append(Detail(attribute, shown, recreation, "Static", "ParameterReference", parameter))
+            # Without one it is a condition or a mapping that differs.
+            source = "DirectModification" if parameter is None else "ParameterReference"
+            details.append(Detail(attribute, shown, recreation, "Static", source, parameter))
         else:
-            evaluation = "Dynamic" if has_unknown(after.get(key)) else "Static"
+            unknown = bool(replaced) or _refers_to_new(after.get(key), steps)
+            evaluation = "Dynamic" if unknown else "Static"
             details.append(Detail(attribute, shown, recreation, evaluation, "DirectModification"))
     return details
 
@@ -280,6 +283,12 @@ def _changed_references(value: Any, steps: Mapping[str, Step]) -> list[tuple[str
             case ("Fn::GetAtt", str(target), str(attribute)) if target in steps and steps[target].scope:
                 found.append(("ResourceAttribute", f"{target}.{attribute}"))
     return found
+
+
+def _refers_to_new(value: Any, steps: Mapping[str, Step]) -> bool:
+    """Whether a value needs a resource that is added: what exists already is known before the change set is executed."""
+    targets = (reference[1] for reference in _expressions(value) if reference[0] in {"Ref", "Fn::GetAtt"})
+    return any(target in steps and steps[target].action is Action.ADD for target in targets)
 
 
 def _is_replaced(step: Step | None) -> bool:

@@ -189,7 +189,12 @@ class UpdateJournal:
         return record
 
     def begin_change(
-        self, stack: StackRecord, record: ResourceRecord, kind: Kind, changed: frozenset[str]
+        self,
+        stack: StackRecord,
+        record: ResourceRecord,
+        kind: Kind,
+        changed: frozenset[str],
+        depends: frozenset[str],
     ) -> ResourceRecord:
         """Journal the intent to change a resource, and its record as it was; the record the change works on.
 
@@ -197,7 +202,7 @@ class UpdateJournal:
         """
         replaces = kind is Kind.REPLACE
         reason = REPLACING if replaces else None
-        fresh = replace(record, status="UPDATE_IN_PROGRESS", reason=reason, changed=time.time())
+        fresh = replace(record, status="UPDATE_IN_PROGRESS", reason=reason, changed=time.time(), depends=depends)
         if replaces:
             fresh = replace(fresh, token=uuid.uuid4().hex, physical_id=None, attributes={}, completed=False)
         with self._journal.transaction():
@@ -296,13 +301,14 @@ class UpdateJournal:
     def _put(self, record: ResourceRecord) -> None:
         with self._journal.transaction() as db:
             db.execute(
-                "UPDATE stacks_resource SET physical_id = ?, status = ?, reason = ?, token = ?, attributes = ?, "
-                "completed = ?, changed = ? WHERE stack_id = ? AND logical_id = ?",
+                "UPDATE stacks_resource SET physical_id = ?, status = ?, reason = ?, token = ?, depends = ?, "
+                "attributes = ?, completed = ?, changed = ? WHERE stack_id = ? AND logical_id = ?",
                 (
                     record.physical_id,
                     record.status,
                     record.reason,
                     record.token,
+                    json.dumps(sorted(record.depends)),
                     json.dumps(record.attributes),
                     int(record.completed),
                     time.time(),

@@ -13,6 +13,10 @@ from multiaz.cloud.stacks.template import ResourceDefinition
 from multiaz.cloud.stacks.values import as_text
 
 
+_DIRECT = frozenset({"DirectModification", "ParameterReference"})
+"""Sources of a change that is certain, though its value may be known only later."""
+
+
 @dataclass(frozen=True)
 class Difference:
     """What differs between two versions of one resource, once everything is known."""
@@ -46,6 +50,8 @@ def not_updatable(definition: ResourceDefinition, found: Difference) -> str | No
     """Why these changes cannot be made in place here; None if they can."""
     handler = handler_for(definition.type)
     assert handler is not None
+    if found.changed & handler.fixed & {"ServiceToken"}:
+        return "Modifying service token is not allowed."
     return _refusal(definition.type, found.changed - handler.updatable)
 
 
@@ -79,7 +85,7 @@ def plan_refusals(region: str, plan: Plan) -> list[str]:
         names = {
             detail.name or detail.attribute
             for detail in step.details
-            if detail.attribute in {"Properties", "Tags"} and detail.evaluation == "Static"
+            if detail.attribute in {"Properties", "Tags"} and detail.source in _DIRECT
         }
         problem = _refusal(step.type, frozenset(names - allowed))
         if problem:
