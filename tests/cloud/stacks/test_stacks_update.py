@@ -11,6 +11,7 @@ import pytest
 from botocore.exceptions import ClientError
 from stacks_world import World, refused
 
+from multiaz.blueprint.empty_bucket import EMPTY_BUCKET_CODE
 from multiaz.cloud.stacks.resources.base import Call
 from multiaz.cloud.stacks.resources.sns import Topic
 
@@ -528,3 +529,123 @@ def test_resources_and_outputs_can_be_deleted_in_the_order_of_the_new_template(w
     assert world.deleted(stack["StackId"])["StackStatus"] == "DELETE_COMPLETE"
     gone = [name for name, status in since(world, stack, seen) if status == "DELETE_COMPLETE"]
     assert gone.index("Topic") < gone.index("Subnet") < gone.index("Vpc")
+
+
+def emptier(code: str = EMPTY_BUCKET_CODE, bucket: str = "First") -> Resources:
+    """Two buckets, and a custom resource that empties one of them."""
+    entry = {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}
+    return {
+        "Role": {
+            "Type": "AWS::IAM::Role",
+            "Properties": {"AssumeRolePolicyDocument": {"Version": "2012-10-17", "Statement": [entry]}},
+        },
+        "Function": {
+            "Type": "AWS::Lambda::Function",
+            "Properties": {
+                "Code": {"ZipFile": code},
+                "Handler": "index.handler",
+                "Runtime": "python3.13",
+                "Role": {"Fn::GetAtt": ["Role", "Arn"]},
+            },
+        },
+        "First": {"Type": "AWS::S3::Bucket"},
+        "Second": {"Type": "AWS::S3::Bucket"},
+        "Empty": {
+            "Type": "Custom::EmptyBucket",
+            "Properties": {"ServiceToken": {"Fn::GetAtt": ["Function", "Arn"]}, "BucketName": {"Ref": bucket}},
+        },
+    }
+
+
+IAM: dict[str, Any] = {"Capabilities": ["CAPABILITY_IAM"]}
+
+
+def test_a_custom_resource_with_another_bucket_empties_the_old_one_in_the_clean_up(world: World) -> None:
+    stack = world.made({"Resources": emptier()}, **IAM)
+    buckets = [physical(world, stack, name) for name in ("First", "Second")]
+    s3 = world.client("s3")
+    for bucket in buckets:
+        s3.put_object(Bucket=bucket, Key="k", Body=b"x")
+    stack = update(world, stack, emptier(bucket="Second"), **IAM)
+    assert stack["StackStatus"] == "UPDATE_COMPLETE", world.events(stack["StackId"])
+    assert [s3.list_objects_v2(Bucket=bucket)["KeyCount"] for bucket in buckets] == [0, 1]
+    assert physical(world, stack, "Empty") == buckets[1]
+    assert world.deleted(stack["StackId"])["StackStatus"] == "DELETE_COMPLETE"
+
+
+def test_a_rollback_empties_no_bucket_that_holds_something(world: World) -> None:
+    stack = world.made({"Resources": emptier()}, **IAM)
+    first = physical(world, stack, "First")
+    world.client("s3").put_object(Bucket=first, Key="k", Body=b"x")
+    stack = update(world, stack, {**emptier(bucket="Second"), "Broken": broken(DependsOn="Empty")}, **IAM)
+    assert stack["StackStatus"] == "UPDATE_ROLLBACK_COMPLETE"
+    assert world.client("s3").list_objects_v2(Bucket=first)["KeyCount"] == 1
+    assert physical(world, stack, "Empty") == first
+    world.deleted(stack["StackId"])
+
+
+def test_code_whose_work_is_done_here_is_not_replaced_by_code_that_never_runs(world: World) -> None:
+    stack = world.made({"Resources": emptier()}, **IAM)
+    stack = update(world, stack, emptier(code=EMPTY_BUCKET_CODE + "# more\n"), **IAM)
+    assert stack["StackStatus"] == "UPDATE_ROLLBACK_COMPLETE"
+    assert "template code is never run here" in str(world.events(stack["StackId"]))
+    assert world.deleted(stack["StackId"])["StackStatus"] == "DELETE_COMPLETE"
+
+
+def test_metadata_and_policies_alone_are_an_update_that_calls_nothing(world: World) -> None:
+    stack = world.made({"Resources": {"Topic": topic()}})
+    stack = update(world, stack, {"Topic": {**topic(), "Metadata": {"a": 1}, "DeletionPolicy": "Retain"}})
+    assert ("Topic", "UPDATE_COMPLETE") in since(world, stack)
+    found = world.cfn.describe_stack_resource(StackName=stack["StackId"], LogicalResourceId="Topic")
+    assert json.loads(found["StackResourceDetail"]["Metadata"]) == {"a": 1}
+    arn = physical(world, stack, "Topic")
+    world.deleted(stack["StackId"])
+    assert topic_attributes(world, arn) is not None, "the new policy was to retain it"
+
+
+def test_a_condition_that_turns_adds_and_removes(world: World) -> None:
+    sections = {
+        "Parameters": {"Size": {"Type": "String"}},
+        "Conditions": {"Big": {"Fn::Equals": [{"Ref": "Size"}, "big"]}},
+    }
+    resources = {"Topic": topic(), "More": {**topic(), "Condition": "Big"}}
+    small, big = ([{"ParameterKey": "Size", "ParameterValue": text}] for text in ("small", "big"))
+    stack = world.made({**sections, "Resources": resources}, Parameters=small)
+    stack = update(world, stack, resources, sections=sections, Parameters=big)
+    assert world.resources(stack["StackId"]).keys() == {"Topic", "More"}
+    stack = update(world, stack, resources, sections=sections, Parameters=small)
+    assert world.resources(stack["StackId"]).keys() == {"Topic"}
+    world.deleted(stack["StackId"])
+
+
+def test_a_depends_on_turned_round_is_cleaned_up_all_the_same(world: World) -> None:
+    def pair(first: str, second: str) -> Resources:
+        return {
+            "A": {**topic(TopicName=first), "DependsOn": []},
+            "B": {**topic(TopicName=second), "DependsOn": "A"},
+        }
+
+    names = [queue_name(world) for _ in range(4)]
+    stack = world.made({"Resources": pair(*names[:2])})
+    turned = pair(*names[2:])
+    turned["A"]["DependsOn"], turned["B"]["DependsOn"] = "B", []
+    stack = update(world, stack, turned)
+    assert stack["StackStatus"] == "UPDATE_COMPLETE"
+    arns = [entry["TopicArn"] for entry in world.client("sns").list_topics()["Topics"]]
+    left = [name for name in names if any(arn.endswith(f":{name}") for arn in arns)]
+    assert left == names[2:]
+    assert world.deleted(stack["StackId"])["StackStatus"] == "DELETE_COMPLETE"
+
+
+def test_a_change_set_that_is_to_do_nothing_on_failure_leaves_the_stack_failed(world: World) -> None:
+    stack = world.made({"Resources": {"Topic": topic()}})
+    arguments = {"StackName": stack["StackName"], "ChangeSetName": "c"}
+    body = json.dumps({"Resources": {"Topic": topic(), "Broken": broken()}})
+    assert refused(world.cfn.create_change_set, **arguments, TemplateBody=body, OnStackFailure="DELETE") == (
+        "ValidationError",
+        "OnStackFailure DELETE can only be specified for a change set of type CREATE.",
+    )
+    world.cfn.create_change_set(**arguments, TemplateBody=body, OnStackFailure="DO_NOTHING")
+    world.cfn.execute_change_set(**arguments)
+    assert world.settle(stack["StackId"])["StackStatus"] == "UPDATE_FAILED"
+    assert world.deleted(stack["StackId"])["StackStatus"] == "DELETE_COMPLETE"

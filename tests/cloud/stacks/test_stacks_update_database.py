@@ -273,3 +273,49 @@ def test_a_kill_while_an_instance_is_modified_changes_it_once(rds_world: World, 
     ]
     assert len(done) == 1
     world.deleted(stack["StackId"])
+
+
+def test_a_rotation_gets_other_rules_and_an_attachment_another_database(rds_world: World) -> None:
+    world = rds_world
+
+    def body(days: int, target: str) -> Body:
+        options = {"SecretStringTemplate": '{"username": "shop"}', "GenerateStringKey": "password"}
+        secret = {"GenerateSecretString": {**options, "ExcludePunctuation": True}}
+        return {
+            "Transform": "AWS::SecretsManager-2024-09-16",
+            **template(
+                Secret={"Type": "AWS::SecretsManager::Secret", "Properties": secret},
+                Primary=primary(MasterUserPassword={"Fn::Sub": "{{resolve:secretsmanager:${Secret}::password}}"}),
+                Other=primary(MasterUserPassword={"Fn::Sub": "{{resolve:secretsmanager:${Secret}::password}}"}),
+                Attachment={
+                    "Type": "AWS::SecretsManager::SecretTargetAttachment",
+                    "Properties": {
+                        "SecretId": {"Ref": "Secret"},
+                        "TargetId": {"Ref": target},
+                        "TargetType": "AWS::RDS::DBInstance",
+                    },
+                },
+                Schedule={
+                    "Type": "AWS::SecretsManager::RotationSchedule",
+                    "DependsOn": "Attachment",
+                    "Properties": {
+                        "SecretId": {"Ref": "Secret"},
+                        "HostedRotationLambda": {"RotationType": "PostgreSQLSingleUser"},
+                        "RotationRules": {"AutomaticallyAfterDays": days},
+                        "RotateImmediatelyOnUpdate": False,
+                    },
+                },
+            ),
+        }
+
+    capabilities = {"Capabilities": ["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"]}
+    stack = world.made(body(30, "Primary"), **capabilities)
+    assert stack["StackStatus"] == "CREATE_COMPLETE", world.events(stack["StackId"])
+    secret = physical(world, stack, "Secret")
+    manager = world.client("secretsmanager")
+    stack = update(world, stack, body(60, "Other"), **capabilities)
+    assert stack["StackStatus"] == "UPDATE_COMPLETE", world.events(stack["StackId"])
+    assert manager.describe_secret(SecretId=secret)["RotationRules"]["AutomaticallyAfterDays"] == 60
+    entries = json.loads(manager.get_secret_value(SecretId=secret)["SecretString"])
+    assert entries["dbInstanceIdentifier"] == physical(world, stack, "Other")
+    world.deleted(stack["StackId"])

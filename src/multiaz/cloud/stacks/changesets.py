@@ -53,6 +53,8 @@ class ChangeSets:
         kind = params.get("ChangeSetType", "UPDATE")
         if kind not in {"CREATE", "UPDATE"}:
             raise not_available(f"ChangeSetType {kind}")
+        if kind == "UPDATE" and params.get("OnStackFailure") == "DELETE":
+            raise validation_error("OnStackFailure DELETE can only be specified for a change set of type CREATE.")
         stack_name = str(params.get("StackName", ""))
         stack = self._journal.stack(context.region, stack_name)
         stack = None if stack is not None and stack.deleted is not None else stack
@@ -212,7 +214,7 @@ class ChangeSets:
                 record.template,
                 record.settings,
                 token,
-                disable_rollback=bool(params.get("DisableRollback", False)),
+                disable_rollback=params.get("DisableRollback", record.body.get("on_stack_failure") == "DO_NOTHING"),
                 retain_except_on_create=bool(params.get("RetainExceptOnCreate", False)),
                 change_set_id=record.change_set_id,
             )

@@ -286,7 +286,7 @@ def _changed_references(value: Any, steps: Mapping[str, Step]) -> list[tuple[str
 
 
 def _refers_to_new(value: Any, steps: Mapping[str, Step]) -> bool:
-    """Whether a value needs a resource that is added: what exists already is known before the change set is executed."""
+    """Whether a value needs a resource that is added; what exists is known before the change set is executed."""
     targets = (reference[1] for reference in _expressions(value) if reference[0] in {"Ref", "Fn::GetAtt"})
     return any(target in steps and steps[target].action is Action.ADD for target in targets)
 

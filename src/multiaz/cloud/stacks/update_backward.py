@@ -8,6 +8,7 @@ from dataclasses import replace
 from multiaz.cloud.stacks.faults import Cancelled, Interrupted, ResourceFailure
 from multiaz.cloud.stacks.graph import restricted
 from multiaz.cloud.stacks.parallel import perform_graph
+from multiaz.cloud.stacks.records import ResourceRecord
 from multiaz.cloud.stacks.update_state import ChangeRecord, Kind, Progress
 from multiaz.cloud.stacks.update_work import UpdateWork, replaced_id
 
@@ -32,20 +33,24 @@ class Backward:
                 return self._restore(self._work.changes[name])
             except ResourceFailure as failure:
                 record = replace(self._work.new.facts.records[name], status="UPDATE_FAILED", reason=str(failure))
-                self._work.updates.say(self._work.stack, record, "UPDATE_FAILED", str(failure))
+                self._fail(record)
                 failed.append(name)
                 return False
 
         def note(name: str, error: BaseException) -> None:
             LOG.error("%s of %s, going back", name, self._work.stack.stack_id, exc_info=error)
-            self._work.updates.say(
-                self._work.stack, self._work.new.facts.records[name], "UPDATE_FAILED", "Internal Failure"
-            )
+            record = self._work.new.facts.records[name]
+            self._fail(replace(record, status="UPDATE_FAILED", reason="Internal Failure"))
             failed.append(name)
 
         order = restricted({name: needs & graph.keys() for name, needs in graph.items()}, touched)
         perform_graph(order, restore, may_begin=lambda: not self._work.halted, on_error=note)
         return failed
+
+    def _fail(self, record: ResourceRecord) -> None:
+        with self._work.journal.transaction():
+            self._work.updates.found(record)
+            self._work.updates.say(self._work.stack, record, record.status, record.reason)
 
     def find_unrecorded(self) -> None:
         """A creation the process did not survive may have made something: find it before going back."""
@@ -84,7 +89,7 @@ class Backward:
         return True
 
     def forget_changes(self) -> None:
-        """Give the stack its old records again without touching what was changed in place: all of it will be deleted."""
+        """Give the stack its old records again without touching anything: all of it will be deleted."""
         self.find_unrecorded()
         for change in list(self._work.changes.values()):
             if change.before is not None and change.state is not Progress.RESTORED:

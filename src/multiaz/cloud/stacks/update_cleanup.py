@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from multiaz.cloud.stacks.faults import Interrupted, ResourceFailure, TemplateError
 from multiaz.cloud.stacks.graph import Graph, check_no_circle, restricted, reversed_graph
@@ -110,7 +110,10 @@ class CleanUp:
         if left.policy in {"Retain", "RetainExceptOnCreate"}:
             self._work.updates.forget(self._work.stack, record, "DELETE_SKIPPED", None, row=left.gone)
             return True
-        self._work.updates.say(self._work.stack, record, "DELETE_IN_PROGRESS")
+        with self._work.journal.transaction():
+            if left.gone:
+                self._work.updates.found(replace(record, status="DELETE_IN_PROGRESS", reason=None))
+            self._work.updates.say(self._work.stack, record, "DELETE_IN_PROGRESS")
         snapshot = left.policy == "Snapshot" and record.completed
         reason = ""
         for attempt in range(_ATTEMPTS):

@@ -1,4 +1,4 @@
-"""An update, forward: what is added is made, what is modified changed in place or replaced; journalled before and after."""
+"""An update, forward: what is added is made, what is modified changed in place or replaced; journalled throughout."""
 
 from __future__ import annotations
 
@@ -187,7 +187,7 @@ class Forward:
         """
         renewed = {
             self._work.new.facts.records[name].physical_id
-            for name, change in self._work.changes.items()
+            for name, change in list(self._work.changes.items())
             if change.changed & {"SecretString", "GenerateSecretString"}
         }
         taken = {

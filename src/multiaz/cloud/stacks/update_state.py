@@ -224,7 +224,7 @@ class UpdateJournal:
         return fresh
 
     def found(self, record: ResourceRecord) -> None:
-        """What an interrupted creation was found to have left: no event."""
+        """Keep what was found out about a resource: no event."""
         with self._journal.transaction():
             self._put(record)
 

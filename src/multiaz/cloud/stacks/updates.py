@@ -12,7 +12,6 @@ from multiaz.cloud.stacks.schema import find_schema, pointer_names, typed_proper
 from multiaz.cloud.stacks.template import ResourceDefinition
 from multiaz.cloud.stacks.values import as_text
 
-
 _DIRECT = frozenset({"DirectModification", "ParameterReference"})
 """Sources of a change that is certain, though its value may be known only later."""
 
@@ -36,12 +35,13 @@ def replacing_properties(region: str, type_name: str) -> frozenset[str]:
 def difference(
     region: str, type_name: str, before: Mapping[str, Any], after: Mapping[str, Any], *, tags: bool
 ) -> Difference:
-    """Compare evaluated properties. `tags`: the stack's own tags differ, which every resource that has tags gets."""
+    """Compare evaluated properties. `tags`: the stack's own tags differ, which every resource with tags here gets."""
     schema = find_schema(region, type_name) or {}
     old, _ = typed_properties(schema, before)
     new, _ = typed_properties(schema, after)
     changed = {name for name in old.keys() | new.keys() if old.get(name) != new.get(name)}
-    if tags and "Tags" in schema.get("properties", {}):
+    handler = handler_for(type_name)
+    if tags and handler is not None and "Tags" in handler.properties:
         changed.add("Tags")
     return Difference(frozenset(changed), bool(changed & replacing_properties(region, type_name)))
 
@@ -85,7 +85,8 @@ def plan_refusals(region: str, plan: Plan) -> list[str]:
         names = {
             detail.name or detail.attribute
             for detail in step.details
-            if detail.attribute in {"Properties", "Tags"} and detail.source in _DIRECT
+            if detail.source in _DIRECT
+            and (detail.attribute == "Properties" or (detail.attribute == "Tags" and "Tags" in handler.properties))
         }
         problem = _refusal(step.type, frozenset(names - allowed))
         if problem:
