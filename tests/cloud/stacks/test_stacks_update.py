@@ -649,3 +649,11 @@ def test_a_change_set_that_is_to_do_nothing_on_failure_leaves_the_stack_failed(w
     world.cfn.execute_change_set(**arguments)
     assert world.settle(stack["StackId"])["StackStatus"] == "UPDATE_FAILED"
     assert world.deleted(stack["StackId"])["StackStatus"] == "DELETE_COMPLETE"
+
+
+def test_stack_tags_alone_are_an_update(world: World) -> None:
+    handle = {"Type": "AWS::CloudFormation::WaitConditionHandle"}
+    stack = world.made({"Resources": {"Handle": handle}})
+    stack = update(world, stack, {"Handle": handle}, Tags=[{"Key": "team", "Value": "shop"}])
+    assert (stack["StackStatus"], stack["Tags"]) == ("UPDATE_COMPLETE", [{"Key": "team", "Value": "shop"}])
+    world.deleted(stack["StackId"])

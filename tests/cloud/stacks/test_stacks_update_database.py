@@ -158,6 +158,9 @@ def test_without_apply_immediately_a_new_class_waits_for_the_maintenance_window(
         "db.t3.medium",
         {"DBInstanceClass": "db.t3.large"},
     )
+    stack = update(world, stack, template(Primary=primary(ApplyImmediately=False)))
+    assert stack["StackStatus"] == "UPDATE_COMPLETE"
+    assert instances(world)[physical(world, stack, "Primary")]["PendingModifiedValues"] == {}
     world.deleted(stack["StackId"])
 
 

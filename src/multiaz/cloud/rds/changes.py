@@ -71,8 +71,13 @@ class ModifyAction:
             if params.get("ApplyImmediately", False):
                 changed = apply(core, changed.but(pending={}), {**fresh.pending, **pending}, seen)
             else:
-                check(changed, {**fresh.pending, **pending})
-                changed = changed.but(pending={**fresh.pending, **pending})
+                # A value the instance has already takes back what was waiting to change it.
+                now = _current(fresh)
+                waiting = {
+                    name: value for name, value in {**fresh.pending, **pending}.items() if value != now.get(name)
+                }
+                check(changed, waiting)
+                changed = changed.but(pending=waiting)
             core.repository.save(changed)
         core.wake()
         return {"DBInstance": core.shape(changed)}

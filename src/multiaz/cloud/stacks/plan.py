@@ -67,15 +67,16 @@ class Step:
 
 @dataclass(frozen=True)
 class Plan:
-    """Steps in an order that respects `needs`; `outputs_changed` alone makes an update as well."""
+    """Steps in an order that respects `needs`; other outputs, or stack tags, alone make an update as well."""
 
     steps: tuple[Step, ...]
     outputs_changed: bool = False
+    tags_changed: bool = False
 
     @property
     def changes_anything(self) -> bool:
         """False: "No updates are to be performed."."""
-        return bool(self.steps) or self.outputs_changed
+        return bool(self.steps) or self.outputs_changed or self.tags_changed
 
     @property
     def graph(self) -> Graph:
@@ -204,7 +205,7 @@ def plan_update(
     for name in in_order(users):
         # Removals come last, as CloudFormation's clean-up does.
         steps[name] = Step(Action.REMOVE, name, old.resources[name].type, users[name] | kept, physical_ids.get(name))
-    return Plan(tuple(steps.values()), old.outputs != new.outputs)
+    return Plan(tuple(steps.values()), old.outputs != new.outputs, tags_changed)
 
 
 def _modification(
