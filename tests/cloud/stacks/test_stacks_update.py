@@ -12,6 +12,7 @@ from botocore.exceptions import ClientError
 from stacks_world import World, refused
 
 from multiaz.blueprint.empty_bucket import EMPTY_BUCKET_CODE
+from multiaz.cloud.stacks.known_functions import EMPTIED_TAG
 from multiaz.cloud.stacks.resources.base import Call
 from multiaz.cloud.stacks.resources.sns import Topic
 
@@ -548,8 +549,8 @@ def emptier(code: str = EMPTY_BUCKET_CODE, bucket: str = "First") -> Resources:
                 "Role": {"Fn::GetAtt": ["Role", "Arn"]},
             },
         },
-        "First": {"Type": "AWS::S3::Bucket"},
-        "Second": {"Type": "AWS::S3::Bucket"},
+        "First": {"Type": "AWS::S3::Bucket", "Properties": {"Tags": [EMPTIED_TAG]}},
+        "Second": {"Type": "AWS::S3::Bucket", "Properties": {"Tags": [EMPTIED_TAG]}},
         "Empty": {
             "Type": "Custom::EmptyBucket",
             "Properties": {"ServiceToken": {"Fn::GetAtt": ["Function", "Arn"]}, "BucketName": {"Ref": bucket}},
