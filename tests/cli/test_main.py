@@ -9,10 +9,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from botocore.stub import Stubber
 
 from multiaz.cli import main as cli
 from multiaz.cli.regions import check_region
 from multiaz.errors import ExitCode, MultiazError, NotFound
+from multiaz.fleet.access import Access
+from multiaz.fleet.fleet import Fleet
 
 COMMANDS = ["up", "down", "synth", "check", "capacity", "status", "psql", "failover", "env", "version"]
 COMMANDS += ["presets", "init"]
@@ -183,6 +186,18 @@ def test_a_region_there_is_not_is_refused_with_the_nearest(
 ) -> None:
     assert cli.main(command) == ExitCode.BAD_INPUT
     assert near in capsys.readouterr().err.splitlines()[2]
+
+
+def test_nobody_is_told_of_a_failover_of_a_stack_there_is_not(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fleet = Fleet(Access("eu-central-1", "http://127.0.0.1:1", "key", "secret"), "nope")
+    cloudformation = Stubber(fleet.clients.client("cloudformation"))
+    cloudformation.add_client_error("describe_stacks", "ValidationError", "Stack with id nope does not exist")
+    monkeypatch.setattr("multiaz.cli.failing.fleet_of", lambda *_, **__: fleet)
+    with cloudformation:
+        assert cli.main(["failover", "--stack", "nope"]) == ExitCode.NOT_FOUND
+    assert capsys.readouterr().err.startswith("There is no stack nope\n")
 
 
 def test_regions_of_closed_partitions_are_known() -> None:
