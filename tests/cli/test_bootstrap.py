@@ -170,6 +170,7 @@ def test_statement_costs_can_be_read(person: Person) -> None:
     assert int(person.value("primary", "select count(*) from pg_stat_statements")) > 0
 
 
+@pytest.mark.long
 def test_a_schema_of_the_application_is_added_by_name(person: Person, writer: Application) -> None:
     missing = person.ask("bootstrap", "--schema", "shop", code=ExitCode.NOT_FOUND)
     assert "shop" in missing["why"]
@@ -195,6 +196,7 @@ def test_a_reader_that_could_write_stops_it_and_nothing_is_changed(person: Perso
     assert "PUBLIC: INSERT on table public.open" not in mended["removed"]
 
 
+@pytest.mark.long
 def test_a_timeout_tuned_by_hand_stays_and_a_reader_made_to_write_is_mended(person: Person) -> None:
     person.value("primary", "alter role app_writer set statement_timeout = '20s'")
     person.value("primary", "alter role app_reader reset default_transaction_read_only")
@@ -203,6 +205,7 @@ def test_a_timeout_tuned_by_hand_stays_and_a_reader_made_to_write_is_mended(pers
     assert told["removed"] == []
 
 
+@pytest.mark.long
 def test_what_is_printed_does_the_same_by_psql(person: Person, tmp_path: Path) -> None:
     person.value("primary", "revoke usage on schema public from app_reader")
     script = tmp_path / "bootstrap.sql"
@@ -213,6 +216,7 @@ def test_what_is_printed_does_the_same_by_psql(person: Person, tmp_path: Path) -
     assert person.ask("bootstrap")["changed"] is False
 
 
+@pytest.mark.long
 def test_the_master_user_made_a_member_of_the_writer_is_found_before_it_is_locked_out(person: Person) -> None:
     person.value("primary", "grant app_writer to dbadmin with inherit true")
     told = person.ask("bootstrap", code=ExitCode.FAILED)

@@ -75,6 +75,7 @@ def threshold(person: Person, logical_id: str) -> float:
     return float(alarm["Threshold"])
 
 
+@pytest.mark.long
 def test_parameter_threshold_and_class_change_and_the_data_stays(person: Person, eventually: Eventually) -> None:
     done = person.sql("primary", "CREATE TABLE kept AS SELECT generate_series(1, 1000) AS id")
     assert done.returncode == 0, done.stderr
@@ -96,6 +97,7 @@ def test_parameter_threshold_and_class_change_and_the_data_stays(person: Person,
     assert template(person)["Resources"]["PrimaryDBCPUAlarm"]["Properties"]["Threshold"] == 77
 
 
+@pytest.mark.long
 def test_a_failed_update_gives_the_servers_their_old_values_back(person: Person, eventually: Eventually) -> None:
     before = person.value("primary", "SHOW work_mem"), threshold(person, "PrimaryDBCPUAlarm")
     body = template(person)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -20,6 +21,8 @@ from multiaz.blueprint.empty_bucket import (
     EMPTY_ON_DELETION,
     INLINE_CODE_LIMIT,
 )
+from multiaz.cloud import moto_patches
+from multiaz.cloud.bodies import Bodies
 from multiaz.cloud.stacks import known_functions
 
 BUCKET = "shop-backups"
@@ -50,7 +53,9 @@ class Answers(ModuleType):
 
 
 @pytest.fixture
-def answers(monkeypatch: pytest.MonkeyPatch) -> Iterator[Answers]:
+def answers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Answers]:
+    """The module the function answers by, and an S3: moto as this project patches it, whatever ran before."""
+    moto_patches.apply(Bodies(tmp_path / "s3"))
     for name, value in (("ACCESS_KEY_ID", "x"), ("SECRET_ACCESS_KEY", "x"), ("DEFAULT_REGION", "us-east-1")):
         monkeypatch.setenv(f"AWS_{name}", value)
     made = Answers()
