@@ -1,12 +1,15 @@
 """What a supervisor does next: a pure function of what is wanted, what is seen, and what is remembered.
 
-The rules are tried in order and the first that speaks decides. Guards come first. A rule that acts
-leads to a state in which it is silent, so the loop comes to rest; an action that fails is decided anew.
+TRANSITIONS is the failover state machine: rows of current states, run states that are wanted, and a rule, in order of
+precedence. A row is asked only in its states; the first rule that speaks decides. Guards come first. A rule that
+acts leads to a state in which it is silent, so the loop comes to rest; an action that fails is decided anew.
+docs/failover.md is made from the table.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from multiaz.instance.actions import (
     Action,
@@ -34,10 +37,9 @@ from multiaz.instance.records import (
     RoleRecord,
     RunState,
 )
-from multiaz.instance.view import Seen, SeenMember, View
+from multiaz.instance.states import State, state_of
+from multiaz.instance.view import Seen, View
 
-LEAVE_AFTER_S = 1.0
-"""How long commits wait for a standby that is up but not streaming before it is struck off. RDS too goes on."""
 STRAY_AFTER_S = 5.0
 """How long a standby or replica may be up, with its upstream up, and not stream before it is rebuilt."""
 CLONE_AFTER_FAILURES = 3
@@ -52,63 +54,55 @@ Rule = Callable[[View], Step | None]
 
 
 def decide(desired: DesiredInstance, seen: Seen, memory: RoleRecord) -> Step:
-    """The next step. Pure; the last rule always speaks."""
-    primary: MemberName = memory.primary or "a"
-    view = View(desired, seen, memory, primary, "b" if primary == "a" else "a")
-    for rule in RULES:
-        step = rule(view)
-        if step is not None:
-            return step
-    raise AssertionError("unreachable: rest() always speaks")
+    """The next step. Pure; some row always speaks."""
+    view = view_of(desired, seen, memory)
+    state = state_of(view)
+    for row in TRANSITIONS:
+        if state in row.current and desired.run in row.wanted:
+            step = row.rule(view)
+            if step is not None:
+                return step
+    raise AssertionError(f"unreachable: in {state} nobody speaks")
 
 
 # -- guards ------------------------------------------------------------------------------------------
 
 
-def second_primary(view: View) -> Step | None:
+def second_primary(view: View) -> Step:
     """A member that is not the recorded primary takes writes: fence it, whatever else is going on."""
-    if view.memory.primary is None or not view.o.alive or view.o.in_recovery is not False or view.memory.following:
-        return None
     record = view.remember(fenced=view.other, in_sync=False)
     return _step(view, "second_primary", Phase.FAILING_OVER, f"{view.other} takes writes and is not the primary",
                  Fence(view.other), Record(record))  # fmt: skip
 
 
-def fenced_alive(view: View) -> Step | None:
+def fenced_alive(view: View) -> Step:
     """A fenced member runs: fence it again."""
     fenced = view.memory.fenced
-    if fenced is None or not view.seen.members.get(fenced, SeenMember()).alive:
-        return None
+    assert fenced is not None
     return _step(view, "fenced_alive", Phase.FAILING_OVER, f"{fenced} is fenced and must not run", Fence(fenced))
 
 
 # -- the whole instance --------------------------------------------------------------------------------
 
 
-def deleted(view: View) -> Step | None:
+def deleted(view: View) -> Step:
     """The instance is to go: stop, keep the final snapshot if asked, and say so."""
-    if view.desired.run is not RunState.DELETED:
-        return None
-    if _busy(view) or _anything_alive(view):
+    if view.busy or view.anything_alive:
         return _step(view, "deleted", Phase.STOPPING, "the instance is being deleted", *_stop_all(view))
     if view.desired.final_snapshot and not view.seen.snapshot_taken and view.memory.primary is not None:
         return _step(view, "deleted", Phase.STOPPING, "the final snapshot is being taken", TakeSnapshot())
     return _step(view, "deleted", Phase.DELETED, "the instance is deleted")
 
 
-def stopped(view: View) -> Step | None:
+def stopped(view: View) -> Step:
     """The instance is to rest with its data."""
-    if view.desired.run is not RunState.STOPPED:
-        return None
-    if _busy(view) or _anything_alive(view):
+    if view.busy or view.anything_alive:
         return _step(view, "stopped", Phase.STOPPING, "the instance is being stopped", *_stop_all(view))
     return _step(view, "stopped", Phase.STOPPED, "the instance is stopped")
 
 
-def create(view: View) -> Step | None:
+def create(view: View) -> Step:
     """There has never been a primary: make the first server."""
-    if view.memory.primary is not None:
-        return None
     if view.seen.created:
         replica = view.desired.source is not None
         number = 0 if replica or view.desired.master is None else view.desired.master.number
@@ -118,52 +112,62 @@ def create(view: View) -> Step | None:
         return _step(view, "create", Phase.CREATING, "the first server is being made")
     if view.p.failed and view.p.wait_s > 0:
         return _step(view, "create", Phase.FAILED, view.p.failed)
-    if view.seen.data_exists and not view.seen.creating:
-        return _step(view, "create", Phase.FAILED, "role.json is missing and there is data: nothing is touched; "
-                     "restore role.json")  # fmt: skip
     return _step(view, "create", Phase.CREATING, "there is no server yet", Begin(JobKind.CREATE, "a"))
+
+
+def record_missing(view: View) -> Step:
+    """There is data and nothing says who is primary: nothing is touched."""
+    return _step(view, "record_missing", Phase.FAILED, "role.json is missing and there is data: nothing is touched; "
+                 "restore role.json")  # fmt: skip
 
 
 # -- the primary ---------------------------------------------------------------------------------------
 
 
-def restarting(view: View) -> Step | None:
+def restarting(view: View) -> Step:
     """The primary is down because it is being restarted on request: that is no failure."""
-    if view.p.job is not JobKind.RESTART:
-        return None
     return _step(view, "restarting", Phase.REBOOTING, "the primary is being restarted")
 
 
 def take_over(view: View) -> Step | None:
     """The primary is dead and the standby has every acknowledged commit: promote the standby."""
-    if view.p.alive or not view.takeover_possible or (view.o.silent and not view.p.failed):
+    startable = view.p.exists and not view.p.failed
+    if view.o.silent and startable:
         return None
-    if not _reboot_in_progress(view):
+    if not view.reboot_in_progress:
         return _failover(view, "take_over", "the primary died", view.memory.answers)
-    if view.p.job is not None or not view.p.failed:
+    if view.p.job is not None or startable:
         return None
     assert view.memory.request is not None
-    answers = view.answer(view.memory.request, "refused", f"the primary did not start again: {view.p.failed}")
+    why = view.p.failed or "its data directory is gone"
+    answers = view.answer(view.memory.request, "refused", f"the primary did not start again: {why}")
     return _failover(view, "take_over", "the primary did not start again after a reboot", answers)
 
 
-def finish_promotion(view: View) -> Step | None:
-    """The recorded primary is still in recovery: a promotion was begun and is carried on."""
-    if view.memory.following or not view.p.answering or view.p.in_recovery is not True:
+def hung_primary(view: View) -> Step | None:
+    """The primary hangs and the standby has every acknowledged commit: promote the standby.
+
+    The fence comes first here too: a stopped process may go on at any moment.
+    """
+    if not view.takeover_possible or not view.o.answering:
         return None
+    return _failover(view, "hung_primary", "the primary hangs", view.memory.answers)
+
+
+def finish_promotion(view: View) -> Step:
+    """The recorded primary is still in recovery: a promotion was begun and is carried on."""
     actions: list[Action] = [Fence(view.other)] if view.o.alive and view.memory.fenced == view.other else []
     actions += [Promote(view.primary), PointPrimary(view.primary), PointUpstream(view.primary)]
     return _step(view, "finish_promotion", Phase.FAILING_OVER, f"{view.primary} is being promoted", *actions)
 
 
-def recover(view: View) -> Step | None:
+def recover(view: View) -> Step:
     """The primary is down and nobody may take over: start it again."""
-    if view.p.alive:
-        return None
     if view.p.job is not None:
         return _step(view, "recover", Phase.RECOVERING, f"the {view.p.job} of the server is under way")
-    phase = Phase.REBOOTING if _reboot_in_progress(view) else Phase.RECOVERING
-    if view.p.failed and view.memory.in_sync and view.o.exists and not view.o.alive and not view.o.wait_s:
+    phase = Phase.REBOOTING if view.reboot_in_progress else Phase.RECOVERING
+    lost = view.p.failed or not view.p.exists
+    if lost and view.memory.in_sync and view.o.exists and not view.o.alive and not view.o.wait_s:
         return _step(view, "recover", phase, "the primary does not start; the standby has everything and is started",
                      Start(view.other, standby=True))  # fmt: skip
     if view.p.wait_s > 0:
@@ -177,11 +181,9 @@ def recover(view: View) -> Step | None:
                  Start(view.primary, standby=view.memory.following))  # fmt: skip
 
 
-def awaken(view: View) -> Step | None:
+def awaken(view: View) -> Step:
     """The primary is up but does not answer yet."""
-    if view.p.answering:
-        return None
-    phase = Phase.REBOOTING if _reboot_in_progress(view) else Phase.RECOVERING
+    phase = Phase.REBOOTING if view.reboot_in_progress else Phase.RECOVERING
     return _step(view, "awaken", phase, "the primary does not answer" if view.p.silent else "the primary is starting")
 
 
@@ -269,69 +271,87 @@ def _answer_promote(view: View, request: Request) -> Step:
 
 def leave(view: View) -> Step | None:
     """The standby no longer takes commits: strike it off, durably, before commits stop waiting."""
-    if not view.memory.in_sync:
+    if view.leaving is None:
         return None
-    if view.desired.multi_az and view.o.alive and view.o.job is None and (
-        view.o.streaming or view.o.not_streaming_s < LEAVE_AFTER_S
-    ):  # fmt: skip
-        if not (view.o.pending_restart and not view.p.pending_restart):
-            return None
-        why = "the standby must be restarted for new parameters"
-    else:
-        why = "the standby is gone" if view.desired.multi_az else "Multi-AZ was turned off"
-    return _step(view, "leave", Phase.RUNNING, why, Record(view.remember(in_sync=False)),
+    return _step(view, "leave", Phase.RUNNING, view.leaving, Record(view.remember(in_sync=False)),
                  Configure(view.primary, synchronous=False), PointUpstream(view.primary))  # fmt: skip
 
 
 def single(view: View) -> Step | None:
     """Multi-AZ is off (or this is a replica) and the other member is still there: remove it."""
-    if (view.desired.multi_az and not view.memory.following) or view.o.job is not None:
+    if view.o.job is not None:
         return None
     if view.o.exists or view.o.alive:
         begin = () if view.o.wait_s > 0 else (Begin(JobKind.REMOVE, view.other),)
         return _step(view, "single", Phase.RUNNING, "the standby is being removed", *begin)
-    if view.memory.fenced is None:
-        return None
     return _step(view, "single", Phase.RUNNING, "the standby is removed", Record(view.remember(fenced=None)))
 
 
-def restore_redundancy(view: View) -> Step | None:
-    """Multi-AZ is on and the standby is not in sync: clone, rejoin, start or join it."""
-    if not view.desired.multi_az or view.memory.following or view.memory.in_sync or view.o.wait_s > 0:
+def record_join(view: View) -> Step | None:
+    """The join is done and commits wait: say in sync, durably."""
+    if not view.joined or view.o.job is not None or view.o.wait_s > 0:
         return None
-    o, other = view.o, view.other
-    if view.joined and o.alive and o.job is None:
-        return _step(view, "restore_redundancy", Phase.RUNNING, "the standby is in sync",
-                     Record(view.remember(in_sync=True)))  # fmt: skip
-    if o.job is not None:
+    return _step(view, "record_join", Phase.RUNNING, "the standby is in sync", Record(view.remember(in_sync=True)))
+
+
+def rejoin(view: View) -> Step | None:
+    """The former primary is fenced: bring it to the primary's history, then let it run as standby."""
+    if not _free(view):
         return None
-    if view.memory.fenced == other:
-        if other in view.seen.rejoined:
-            return _step(view, "restore_redundancy", Phase.RUNNING, f"{other} has the primary's history",
-                         Record(view.remember(fenced=None)))  # fmt: skip
-        if o.exists:
-            return _step(view, "restore_redundancy", Phase.RUNNING, f"{other} rejoins as standby",
-                         Begin(JobKind.REJOIN, other))  # fmt: skip
-        return _step(view, "restore_redundancy", Phase.RUNNING, f"{other} has no data left to fence",
-                     Record(view.remember(fenced=None)))  # fmt: skip
+    other, pardon = view.other, Record(view.remember(fenced=None))
+    if other in view.seen.rejoined:
+        return _step(view, "rejoin", Phase.RUNNING, f"{other} has the primary's history", pardon)
+    if not view.o.exists:
+        return _step(view, "rejoin", Phase.RUNNING, f"{other} has no data left to fence", pardon)
+    return _step(view, "rejoin", Phase.RUNNING, f"{other} rejoins as standby", Begin(JobKind.REJOIN, other))
+
+
+def clone(view: View) -> Step | None:
+    """The standby has no data, does not start, or cannot stream: copy the primary."""
+    o = view.o
+    if not _free(view):
+        return None
     if not o.exists:
-        return _begin(view, JobKind.CLONE, f"{other} is being cloned from the primary")
-    if not o.alive and o.failures >= CLONE_AFTER_FAILURES:
-        return _begin(view, JobKind.CLONE, f"{other} does not start and is cloned again")
-    if not o.alive:
-        return _step(view, "restore_redundancy", Phase.RUNNING, "the standby is being started",
-                     Start(other, standby=True))  # fmt: skip
-    if o.pending_restart and not view.p.pending_restart:
-        return _begin(view, JobKind.RESTART, "the standby is restarted for new parameters")
-    if o.streaming:
-        return _begin(view, JobKind.JOIN, "the standby catches up")
-    if o.stalled_s > STRAY_AFTER_S:
-        return _begin(view, JobKind.CLONE, "the standby cannot stream and is cloned again")
-    return None
+        why = f"{view.other} is being cloned from the primary"
+    elif not o.alive and o.failures >= CLONE_AFTER_FAILURES:
+        why = f"{view.other} does not start and is cloned again"
+    elif o.alive and not o.streaming and o.stalled_s > STRAY_AFTER_S and not _restart_due(view):
+        why = "the standby cannot stream and is cloned again"
+    else:
+        return None
+    return _step(view, "clone", Phase.RUNNING, why, Begin(JobKind.CLONE, view.other))
 
 
-def _begin(view: View, kind: JobKind, reason: str) -> Step:
-    return _step(view, "restore_redundancy", Phase.RUNNING, reason, Begin(kind, view.other))
+def start_standby(view: View) -> Step | None:
+    """The standby is down and has the primary's history."""
+    if not _free(view):
+        return None
+    return _step(view, "start_standby", Phase.RUNNING, "the standby is being started",
+                 Start(view.other, standby=True))  # fmt: skip
+
+
+def restart_standby(view: View) -> Step | None:
+    """The standby must be restarted for new parameters, before it joins again."""
+    if not _free(view) or not _restart_due(view):
+        return None
+    return _step(view, "restart_standby", Phase.RUNNING, "the standby is restarted for new parameters",
+                 Begin(JobKind.RESTART, view.other))  # fmt: skip
+
+
+def join(view: View) -> Step | None:
+    """The standby streams: make commits wait for it."""
+    if not _free(view) or not view.o.streaming:
+        return None
+    return _step(view, "join", Phase.RUNNING, "the standby catches up", Begin(JobKind.JOIN, view.other))
+
+
+def _free(view: View) -> bool:
+    """Something may be done to the other member now."""
+    return view.o.job is None and view.o.wait_s <= 0
+
+
+def _restart_due(view: View) -> bool:
+    return view.o.pending_restart and not view.p.pending_restart
 
 
 # -- read replicas, master user ------------------------------------------------------------------------
@@ -339,9 +359,9 @@ def _begin(view: View, kind: JobKind, reason: str) -> Step:
 
 def stray_replica(view: View) -> Step | None:
     """A read replica is up, its source too, and it cannot stream: copy the source again."""
-    if not view.memory.following or view.p.job is not None or view.p.wait_s > 0 or not view.seen.source_alive:
+    if view.p.job is not None or view.p.wait_s > 0 or not view.seen.source_alive:
         return None
-    if view.p.streaming or view.p.stalled_s <= STRAY_AFTER_S:
+    if view.p.stalled_s <= STRAY_AFTER_S:
         return None
     return _step(view, "stray_replica", Phase.RUNNING, "the replica cannot follow its source and is copied again",
                  Begin(JobKind.REJOIN, view.primary))  # fmt: skip
@@ -379,11 +399,7 @@ def rest(view: View) -> Step:
     return _step(view, "rest", Phase.RUNNING, view.o.failed or "the standby is on its way")
 
 
-RULES: tuple[Rule, ...] = (
-    second_primary, fenced_alive, deleted, stopped, create, restarting, take_over, finish_promotion, recover,
-    answer_request, awaken, point, announce, configure, leave, master_user, single, restore_redundancy, stray_replica,
-    upstream, rest,
-)  # fmt: skip
+# -- parts of rules -----------------------------------------------------------------------------------
 
 
 def _step(view: View, rule: str, phase: Phase, reason: str, *actions: Action) -> Step:
@@ -404,17 +420,83 @@ def _failover(view: View, rule: str, why: str, answers: tuple[Answer, ...]) -> S
 
 
 def _stop_all(view: View) -> tuple[Action, ...]:
-    return () if _busy(view) else (StopAll(),)
+    return () if view.busy else (StopAll(),)
 
 
-def _busy(view: View) -> bool:
-    return any(member.job is not None for member in view.seen.members.values())
+# -- the table -------------------------------------------------------------------------------------------
 
 
-def _anything_alive(view: View) -> bool:
-    return any(member.alive for member in view.seen.members.values())
+@dataclass(frozen=True)
+class Transition:
+    """One row: `rule` is asked in a state of `current`, with a run state of `wanted`; it leads to one of `goal`."""
+
+    current: frozenset[State]
+    rule: Rule
+    reason: str
+    """What the row is for, in a few words."""
+    goal: frozenset[State] = frozenset()
+    """States it leads to, once all it does has succeeded; empty: the state stays as it is."""
+    wanted: frozenset[RunState] = frozenset({RunState.RUNNING})
 
 
-def _reboot_in_progress(view: View) -> bool:
-    request = view.memory.request
-    return request is not None and request.kind is RequestKind.REBOOT
+def view_of(desired: DesiredInstance, seen: Seen, memory: RoleRecord) -> View:
+    """What the rules look at."""
+    primary: MemberName = memory.primary or "a"
+    return View(desired, seen, memory, primary, "b" if primary == "a" else "a")
+
+
+def states(*names: State) -> frozenset[State]:
+    """A set of states."""
+    return frozenset(names)
+
+
+S = State
+GUARDED = states(S.TWO_PRIMARIES, S.FENCED_RUNS)
+UNGUARDED = frozenset(State) - GUARDED
+DOWN = states(S.PRIMARY_LOST, S.PRIMARY_DOWN, S.STOPPED)
+APART = states(S.JOINING, S.REJOINING, S.CLONING, S.STANDBY_DOWN, S.CATCHING_UP)
+"""Multi-AZ is on, the primary answers, the standby is not in sync."""
+WRITABLE = APART | states(S.REDUNDANT, S.STANDBY_LEAVING, S.STANDBY_UNWANTED, S.SINGLE)
+FOLLOWING = states(S.REPLICA_STREAMING, S.REPLICA_STRAY)
+ANSWERING = WRITABLE | FOLLOWING
+UP = ANSWERING | states(S.PRIMARY_STARTING, S.PRIMARY_HUNG)
+EVER = frozenset(RunState)
+
+TRANSITIONS: tuple[Transition, ...] = (
+    Transition(states(S.TWO_PRIMARIES), second_primary, "fence the member that is not the recorded primary",
+               states(S.REJOINING, S.STANDBY_UNWANTED), EVER),
+    Transition(states(S.FENCED_RUNS), fenced_alive, "fence it again", states(S.REJOINING, S.STANDBY_UNWANTED), EVER),
+    Transition(UNGUARDED, deleted, "stop, keep the final snapshot, end", states(S.STOPPED),
+               frozenset({RunState.DELETED})),
+    Transition(UNGUARDED, stopped, "stop all servers", states(S.STOPPED), frozenset({RunState.STOPPED})),
+    Transition(states(S.RECORD_MISSING), record_missing, "touch nothing"),
+    Transition(states(S.CREATING), create, "make the first server",
+               states(S.SINGLE, S.CLONING, S.REPLICA_STREAMING)),
+    Transition(states(S.RESTARTING), restarting, "wait for the restart", states(S.PRIMARY_STARTING) | ANSWERING),
+    Transition(states(S.PRIMARY_LOST), take_over, "fail over to the standby", states(S.REJOINING, S.CLONING)),
+    Transition(DOWN, recover, "start the server that has every commit",
+               states(S.PRIMARY_STARTING, S.PRIMARY_LOST)),
+    Transition(states(S.PROMOTING), finish_promotion, "carry the promotion on", states(S.REJOINING, S.CLONING)),
+    Transition(states(S.PRIMARY_HUNG), hung_primary, "fail over to the standby", states(S.REJOINING)),
+    Transition(UP, answer_request, "carry a request out, or refuse it",
+               states(S.REJOINING, S.RESTARTING, S.SINGLE, S.CLONING)),
+    Transition(states(S.PRIMARY_STARTING, S.PRIMARY_HUNG), awaken, "wait for an answer", ANSWERING),
+    Transition(ANSWERING, point, "lead clients to the primary"),
+    Transition(ANSWERING, announce, "tell the events of what happened"),
+    Transition(ANSWERING, configure, "apply the parameters"),
+    Transition(states(S.STANDBY_LEAVING), leave, "strike the standby off, then let commits go on",
+               APART | states(S.STANDBY_UNWANTED)),
+    Transition(WRITABLE, master_user, "set the master user's password"),
+    Transition(states(S.STANDBY_UNWANTED), single, "remove the standby", FOLLOWING | states(S.SINGLE)),
+    Transition(states(S.JOINING), record_join, "record that the standby is in sync", states(S.REDUNDANT)),
+    Transition(states(S.REJOINING), rejoin, "rewind it, or clone it", states(S.STANDBY_DOWN, S.CLONING)),
+    Transition(states(S.CLONING, S.STANDBY_DOWN, S.CATCHING_UP), clone, "copy the primary",
+               states(S.STANDBY_DOWN)),
+    Transition(states(S.STANDBY_DOWN), start_standby, "start the standby", states(S.CATCHING_UP)),
+    Transition(states(S.CATCHING_UP), restart_standby, "restart it for new parameters", states(S.CATCHING_UP)),
+    Transition(states(S.CATCHING_UP), join, "make commits wait for it, and wait for it", states(S.JOINING)),
+    Transition(states(S.REPLICA_STRAY), stray_replica, "copy the source again", states(S.REPLICA_STREAMING)),
+    Transition(ANSWERING, upstream, "lead read replicas to the standby, or to the primary without one"),
+    Transition(ANSWERING, rest, "nothing to do"),
+)  # fmt: skip
+"""Order is precedence."""

@@ -15,7 +15,6 @@ from multiaz.errors import MultiazError
 from multiaz.files import write_atomically
 from multiaz.home import InstanceHome
 from multiaz.instance.actions import JobKind, Step
-from multiaz.instance.decide import LEAVE_AFTER_S
 from multiaz.instance.probe import Probe, Sight
 from multiaz.instance.records import (
     MemberName,
@@ -25,7 +24,7 @@ from multiaz.instance.records import (
     RoleRecord,
 )
 from multiaz.instance.servers import MEMBERS, Servers, application_name, other_member
-from multiaz.instance.view import Seen, SeenMember
+from multiaz.instance.view import LEAVE_AFTER_S, Seen, SeenMember
 
 log = logging.getLogger("multiaz.instance")
 

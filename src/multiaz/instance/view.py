@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from multiaz.instance.actions import JobKind
-from multiaz.instance.records import Answer, DesiredInstance, MemberName, Request, RoleRecord
+from multiaz.instance.records import Answer, DesiredInstance, MemberName, Request, RequestKind, RoleRecord
 
 KEPT_ANSWERS = 16
+LEAVE_AFTER_S = 1.0
+"""How long commits wait for a standby that is up but not streaming before it is struck off. RDS too goes on."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,8 @@ class SeenMember:
     """For how long it has been answering without streaming and without replaying anything."""
     silent: bool = False
     """It runs and has not answered for seconds: it hangs, or its machine does."""
+    hung: bool = False
+    """It runs, does not answer, and makes no progress."""
     failures: int = 0
     """Attempts to start it, or jobs on it, that failed one after the other."""
     pending_restart: bool = False
@@ -97,6 +101,39 @@ class View:
     def joined(self) -> bool:
         """A join finished in this epoch, and commits still wait for the standby because of it."""
         return self.seen.joined_epoch is not None and self.seen.joined_epoch == self.memory.epoch
+
+    @property
+    def standby_wanted(self) -> bool:
+        """A read replica gets its standby once it is promoted."""
+        return self.desired.multi_az and not self.memory.following
+
+    @property
+    def leaving(self) -> str | None:
+        """Why a standby that is in sync has to leave; None: it stays."""
+        if not self.desired.multi_az:
+            return "Multi-AZ was turned off"
+        if not self.o.alive or self.o.job is not None:
+            return "the standby is gone"
+        if not self.o.streaming and self.o.not_streaming_s >= LEAVE_AFTER_S:
+            return "the standby is gone"
+        if self.o.pending_restart and not self.p.pending_restart:
+            return "the standby must be restarted for new parameters"
+        return None
+
+    @property
+    def busy(self) -> bool:
+        """A job is being done on some member."""
+        return any(member.job is not None for member in self.seen.members.values())
+
+    @property
+    def anything_alive(self) -> bool:
+        """Some server runs."""
+        return any(member.alive for member in self.seen.members.values())
+
+    @property
+    def reboot_in_progress(self) -> bool:
+        """A requested reboot was begun and is not answered."""
+        return self.memory.request is not None and self.memory.request.kind is RequestKind.REBOOT
 
     def remember(self, **changes: object) -> RoleRecord:
         """The memory with `changes`."""

@@ -20,7 +20,7 @@ from multiaz.instance.actions import (
     StopAll,
     TakeSnapshot,
 )
-from multiaz.instance.decide import LEAVE_AFTER_S, RULES, STRAY_AFTER_S, decide
+from multiaz.instance.decide import STRAY_AFTER_S, TRANSITIONS, decide
 from multiaz.instance.records import (
     DesiredInstance,
     Endpoint,
@@ -32,7 +32,7 @@ from multiaz.instance.records import (
     RunState,
     Source,
 )
-from multiaz.instance.view import Seen, SeenMember
+from multiaz.instance.view import LEAVE_AFTER_S, Seen, SeenMember
 
 DESIRED = DesiredInstance(
     resource_id="db-X",
@@ -110,6 +110,22 @@ def test_standby_that_has_everything_is_started_when_the_primary_does_not_start(
     assert decide(DESIRED, seen(a=broken, b=DEAD), WELL).actions == (Start("b", standby=True),)
     assert decide(DESIRED, seen(a=broken, b=STANDBY), WELL).rule == "take_over"
     assert decide(DESIRED, seen(a=broken, b=DEAD), memory(in_sync=False)).phase is Phase.FAILED
+
+
+def test_lost_disk_of_the_primary_is_no_loss_while_the_standby_has_everything() -> None:
+    assert decide(DESIRED, seen(a=SeenMember(), b=DEAD), WELL).actions == (Start("b", standby=True),)
+    silent = member(STANDBY, answering=False, silent=True)
+    assert decide(DESIRED, seen(a=SeenMember(), b=silent), WELL).rule == "take_over"
+    assert decide(DESIRED, seen(a=SeenMember(), b=DEAD), memory(in_sync=False)).phase is Phase.FAILED
+
+
+def test_hung_primary_is_fenced_and_replaced_only_by_a_standby_that_has_everything_and_answers() -> None:
+    hung = member(PRIMARY, answering=False, in_recovery=None, silent=True, hung=True)
+    step = decide(DESIRED, seen(a=hung), WELL)
+    assert (step.rule, step.actions[0]) == ("hung_primary", Fence("a"))
+    silent = member(STANDBY, answering=False, in_recovery=None, silent=True)
+    assert decide(DESIRED, seen(a=hung, b=silent), WELL).rule == "awaken"
+    assert decide(DESIRED, seen(a=hung), memory(in_sync=False)).rule == "awaken"
 
 
 def test_second_primary_is_fenced_before_anything_else() -> None:
@@ -305,4 +321,4 @@ def test_replica_without_its_source_waits_and_is_not_copied_again() -> None:
 
 
 def test_every_rule_says_what_it_is_for() -> None:
-    assert all(rule.__doc__ for rule in RULES)
+    assert all(row.rule.__doc__ for row in TRANSITIONS)

@@ -1,0 +1,130 @@
+"""The states of a DB instance as a whole: which one holds is a pure function of the view.
+
+Exactly one holds at any moment: `state_of` asks in order, and the first that fits is it. A state says what is seen and
+remembered, never what is wanted of the servers as a whole (running, stopped, deleted); that is the other key
+of the table in `transitions`.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from multiaz.instance.actions import JobKind
+from multiaz.instance.view import View
+
+
+class State(StrEnum):
+    """One word for the whole instance."""
+
+    TWO_PRIMARIES = "two-primaries"
+    """The member that is not the recorded primary takes writes."""
+    FENCED_RUNS = "fenced-runs"
+    """A member that was fenced runs again."""
+    RECORD_MISSING = "record-missing"
+    """There is data and no `role.json` that says whose it is."""
+    CREATING = "creating"
+    """There has never been a primary; the first server is made."""
+    RESTARTING = "restarting"
+    """The primary is restarted on request."""
+    STOPPED = "stopped"
+    """No server runs, and nothing is being done to one."""
+    PRIMARY_LOST = "primary-lost"
+    """The primary is dead; the standby runs and has every acknowledged commit."""
+    PRIMARY_DOWN = "primary-down"
+    """The primary is dead, and nobody has all it acknowledged and runs."""
+    PRIMARY_HUNG = "primary-hung"
+    """The primary runs, does not answer, and makes no progress."""
+    PROMOTING = "promoting"
+    """The recorded primary is still in recovery: its promotion was begun."""
+    PRIMARY_STARTING = "primary-starting"
+    """The primary runs and does not answer yet."""
+    STANDBY_LEAVING = "standby-leaving"
+    """The record says in sync, and the standby no longer takes commits, or is to go."""
+    REDUNDANT = "redundant"
+    """The standby has every acknowledged commit, and takes the next."""
+    STANDBY_UNWANTED = "standby-unwanted"
+    """There is a standby, and none is wanted."""
+    REPLICA_STREAMING = "replica-streaming"
+    """A read replica that follows its source."""
+    REPLICA_STRAY = "replica-stray"
+    """A read replica that does not stream."""
+    SINGLE = "single"
+    """The primary is alone, as is wanted."""
+    JOINING = "joining"
+    """The standby streams, and commits begin to wait for it."""
+    REJOINING = "rejoining"
+    """The former primary is fenced and is brought to the primary's history."""
+    CLONING = "cloning"
+    """The standby has no data, or is cloned again."""
+    STANDBY_DOWN = "standby-down"
+    """The standby has data and does not run."""
+    CATCHING_UP = "catching-up"
+    """The standby runs; commits do not wait for it."""
+
+
+RESTING = frozenset({State.REDUNDANT, State.SINGLE, State.REPLICA_STREAMING, State.STOPPED, State.RECORD_MISSING})
+"""States in which an instance may stay for ever: it is well, or a person must act."""
+
+
+def state_of(view: View) -> State:
+    """The state that holds."""
+    guard = _guard(view)
+    if guard is not None:
+        return guard
+    if view.memory.primary is None:
+        return _before_the_first(view)
+    if view.p.job is JobKind.RESTART:
+        return State.RESTARTING
+    if not view.p.alive:
+        return _without_primary(view)
+    if view.p.answering:
+        return _with_primary(view)
+    return State.PRIMARY_HUNG if view.p.hung else State.PRIMARY_STARTING
+
+
+def _guard(view: View) -> State | None:
+    memory = view.memory
+    if memory.primary is not None and view.o.alive and view.o.in_recovery is False and not memory.following:
+        return State.TWO_PRIMARIES
+    if memory.fenced is not None and memory.fenced in view.seen.members and view.seen.members[memory.fenced].alive:
+        return State.FENCED_RUNS
+    return None
+
+
+def _before_the_first(view: View) -> State:
+    seen = view.seen
+    if seen.data_exists and not (seen.creating or seen.created or view.p.job is JobKind.CREATE):
+        return State.RECORD_MISSING
+    return State.CREATING
+
+
+def _without_primary(view: View) -> State:
+    if view.takeover_possible:
+        return State.PRIMARY_LOST
+    if view.busy or view.anything_alive:
+        return State.PRIMARY_DOWN
+    return State.STOPPED
+
+
+def _with_primary(view: View) -> State:
+    memory, p = view.memory, view.p
+    if p.in_recovery and not memory.following:
+        return State.PROMOTING
+    if memory.in_sync:
+        return State.REDUNDANT if view.leaving is None else State.STANDBY_LEAVING
+    if not view.standby_wanted and (view.o.exists or view.o.alive or memory.fenced is not None):
+        return State.STANDBY_UNWANTED
+    if memory.following:
+        return State.REPLICA_STREAMING if p.streaming else State.REPLICA_STRAY
+    return _without_redundancy(view) if view.desired.multi_az else State.SINGLE
+
+
+def _without_redundancy(view: View) -> State:
+    o = view.o
+    if o.job is JobKind.JOIN or (view.joined and o.alive and o.job is None):
+        return State.JOINING
+    if view.memory.fenced == view.other:
+        return State.REJOINING
+    if not o.exists or o.job is JobKind.CLONE:
+        return State.CLONING
+    return State.CATCHING_UP if o.alive else State.STANDBY_DOWN
