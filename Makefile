@@ -2,7 +2,7 @@
 # The environment is .venv in this folder; scripts/environment makes it and keeps it fresh.
 
 .DEFAULT_GOAL := help
-.PHONY: help up down status test test-long lint format bench bench-synth lock docs scan env env-dev
+.PHONY: help up down status test test-long lint format bench bench-ha bench-synth lock docs scan env env-dev
 
 BIN := .venv/bin
 # Arguments of the command itself: make up ARGS="--port 5000"
@@ -41,6 +41,9 @@ format: env-dev ## Format the code and mend what ruff can mend
 
 bench: env-dev ## Measure: up, synth, write outage of failovers
 	@$(BIN)/python scripts/bench_up.py $(ARGS)
+
+bench-ha: env-dev ## Measure: what failovers cost clients, beside Patroni (ARGS="--install" gets it)
+	@$(BIN)/python scripts/bench_ha.py $(ARGS)
 
 bench-synth: env-dev ## Measure synth and check beside CDK (ARGS="--install" gets CDK)
 	@$(BIN)/python scripts/bench_synth.py $(ARGS)

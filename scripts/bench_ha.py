@@ -1,0 +1,158 @@
+"""Measures what a failover costs the clients that write, beside Patroni; and the endpoint beside other proxies.
+
+    make bench-ha                                        every section, 50 trials of each kind
+    make bench-ha ARGS="--only kill,hang --trials 5"     these sections only
+    make bench-ha ARGS="--install"                       gets the peers first (needs root for apt-get)
+    make bench-ha ARGS="--report"                        writes docs/benchmarks.md from what was measured
+
+A section is continued where an earlier run of the same commit and settings ended; --fresh starts it anew. Each trial is
+written to bench-results/ha-SECTION.json at once. A peer that is not installed is skipped by name.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from ha import kinds, peers, report, results, trials
+from ha.processes import make_base, remove_base
+from ha.stack import Stack
+from ha.trials import Kind, NotWell, System
+from ha.writers import Load, Writers
+
+REBUILDS = 3
+"""How often a system that does not become well is made anew within one section."""
+Build = Callable[[Path], AbstractContextManager[System]]
+
+
+def main() -> int:
+    arguments = parse()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the same way out as Ctrl-C: everything is taken down
+    if arguments.install:
+        peers.install()
+    done = arguments.report or run(arguments)
+    report.write()
+    print(f"wrote {report.PAGE.relative_to(results.ROOT)}")
+    return 0 if done else 1
+
+
+def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", default="", help=f"sections, with commas between: {', '.join(SECTIONS)}")
+    parser.add_argument("--trials", type=int, default=50, help="of each kind")
+    parser.add_argument("--clients", type=int, default=8, help="that write at the same time")
+    parser.add_argument("--think-ms", type=float, default=10, help="between an answer and a client's next row")
+    parser.add_argument(
+        "--limit", type=float, default=60, help="seconds after which a trial is given up and recorded so"
+    )
+    parser.add_argument(
+        "--report", action="store_true", help="measure nothing, write docs/benchmarks.md from bench-results"
+    )
+    parser.add_argument("--fresh", action="store_true", help="forget what was measured of these sections")
+    parser.add_argument("--port", type=int, default=14566, help="of the AWS endpoint")
+    parser.add_argument("--port-base", type=int, default=None, help="databases listen on 127.0.0.1 from here on")
+    parsed = parser.parse_args(words)
+    parsed.sections = [name for name in parsed.only.split(",") if name] or list(SECTIONS)
+    for name in parsed.sections:
+        if name not in SECTIONS:
+            parser.error(f"there is no section {name!r}; there are {', '.join(SECTIONS)}")
+    return parsed
+
+
+def run(arguments: argparse.Namespace) -> bool:
+    """Do the sections; False if one could not be finished or a row was lost."""
+    well = True
+    for name in arguments.sections:
+        well &= SECTIONS[name](name, arguments)
+    return well
+
+
+def our_section(name: str, arguments: argparse.Namespace) -> bool:
+    def build(base: Path) -> Stack:
+        return Stack(base / "home", arguments.port, arguments.port_base)
+
+    return measure(name, kinds.ours(name), build, arguments, arguments.trials, {})
+
+
+def measure(
+    name: str, kind: Kind, build: Build, arguments: argparse.Namespace, wanted: int, facts: dict[str, Any]
+) -> bool:
+    """Do the trials of one section that are still missing; False if not all could be done, or rows were lost."""
+    settings = {
+        "kind": asdict(kind), "clients": arguments.clients, "think_s": arguments.think_ms / 1000,
+        "limit_s": arguments.limit, "versions": results.versions(), "machine": results.machine(),
+    }  # fmt: skip
+    section = results.Section(name, settings, {**facts, "began": now(), "load_before": os.getloadavg()[0]})
+    had = 0 if arguments.fresh else section.resume()
+    print(f"{name}: {kind.says}; {had} of {wanted} trials are there", flush=True)
+    rebuilds = 0
+    while len(section.values["trials"]) < wanted and rebuilds <= REBUILDS:
+        try:
+            _trials(section, kind, build, arguments, wanted)
+        except (NotWell, psycopg.Error, RuntimeError, OSError) as error:
+            rebuilds += 1
+            section.add("errors", {"at": now(), "error": f"{type(error).__name__}: {error}"[:2000]})
+            traceback.print_exc()
+            print(f"{name}: made anew", flush=True)
+    section.values["ended"] = now()
+    section.save()
+    lost = sum(trial["rows"]["lost"] for trial in section.values["trials"])
+    print(f"{name}: {len(section.values['trials'])} trials, {lost} acknowledged rows lost", flush=True)
+    return len(section.values["trials"]) >= wanted and (not lost or name.startswith("patroni"))
+
+
+def _trials(section: results.Section, kind: Kind, build: Build, arguments: argparse.Namespace, wanted: int) -> None:
+    base = make_base()
+    try:
+        with build(base) as system, Writers() as writers:
+            trials.prepare(system)
+            load = Load(system.target, arguments.clients, kind.fresh, arguments.think_ms / 1000)
+            expected = 0
+            while (number := len(section.values["trials"])) < wanted:
+                record = trials.run(system, writers, kind, number, load, arguments.limit)
+                rows = record["rows"]
+                expected += rows["acknowledged"] - rows["lost"] + rows["unknown_landed"] + rows["failed_landed"]
+                section.add("trials", record)
+                say(record)
+            # Rows of early trials lived through every later failover: they must still be there.
+            missing = expected - trials.count_all(system)
+            section.values["rows_missing_at_end"] = section.values.get("rows_missing_at_end", 0) + missing
+    finally:
+        left = remove_base(base)
+        if left:
+            print(f"  ended {len(left)} processes that were left", flush=True)
+
+
+def say(record: dict[str, Any]) -> None:
+    """One line a trial."""
+    outages = ", ".join(
+        f"{fault['outage_s']:.3f} s"
+        + ("" if fault["fresh_outage_s"] is None else f" ({fault['fresh_outage_s']:.3f} s anew)")
+        + ("" if fault["resumed"] else " and not over")
+        for fault in record["faults"]
+    )
+    redundant = "not" if record["redundant_s"] is None else f"after {record['redundant_s']:.2f} s"
+    rows = record["rows"]
+    print(f"  {record['trial'] + 1}: {outages}; redundant {redundant}; rows {rows['acknowledged']} acknowledged, "
+          f"{rows['unknown']} unknown, {rows['failed']} failed, {rows['lost']} lost", flush=True)  # fmt: skip
+
+
+def now() -> str:
+    return datetime.fromtimestamp(time.time(), UTC).isoformat(timespec="seconds")
+
+
+SECTIONS: dict[str, Callable[[str, argparse.Namespace], bool]] = {kind.name: our_section for kind in kinds.OURS}
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,222 @@
+"""docs/benchmarks.md and its plot from bench-results/ha-*.json; what was not measured is called so.
+
+python scripts/bench_ha.py --report
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ha import kinds, wording
+from ha.endpoint_report import endpoint_tables
+from ha.figures import STEPS, percentile
+from ha.plot import Strip, svg
+from ha.results import ROOT, load_all
+
+PAGE = ROOT / "docs" / "benchmarks.md"
+PLOT = ROOT / "docs" / "benchmarks-outages.svg"
+NOT_MEASURED = "not measured"
+Results = Mapping[str, Mapping[str, Any]]
+
+
+def write(folder: Path | None = None) -> None:
+    """Write the page and the plot from what `folder` (by default bench-results) holds."""
+    found = load_all() if folder is None else load_all(folder)
+    PAGE.write_text(page(found))
+    strips = outage_strips(found)
+    if strips:
+        PLOT.write_text(svg(strips))
+    else:
+        PLOT.unlink(missing_ok=True)
+
+
+def page(found: Results) -> str:
+    """The whole page."""
+    parts = [
+        wording.HEAD,
+        machine_part(found),
+        wording.METHOD,
+        outage_part(found),
+        steps_part(found),
+        rows_part(found),
+        patroni_part(found),
+        endpoint_part(found),
+        wording.LIMITS,
+    ]
+    return "\n".join(parts)
+
+
+def machine_part(found: Results) -> str:
+    """Machine, versions and dates, one row for each combination there is."""
+    rows: dict[tuple[str, str], list[str]] = {}
+    for name, values in found.items():
+        machine, versions = values["settings"]["machine"], dict(values["settings"]["versions"])
+        where = (f"{machine['cpus']} cpus ({machine['processor']}), {machine['memory_mib'] / 1024:.0f} GiB, "
+                 f"Linux {machine['kernel']}, Python {machine['python']}")  # fmt: skip
+        what = ", ".join(f"{key} {value}" for key, value in versions.items())
+        date = (values.get("ended") or values.get("began") or "")[:10]
+        rows.setdefault((where, what), []).append(f"{name} ({date})")
+    body = [(where, what, ", ".join(names)) for (where, what), names in rows.items()]
+    return "## Machine and versions\n\n" + table(("machine", "versions", "sections (ended)"), body)
+
+
+def outage_part(found: Results) -> str:
+    """Outages of ours."""
+    body = [outage_row(kind.says, found.get(kind.name)) for kind in kinds.OURS]
+    picture = "![outages](benchmarks-outages.svg)\n\n" if outage_strips(found) else ""
+    return wording.OUTAGES + picture + table(OUTAGE_HEAD, body)
+
+
+OUTAGE_HEAD = ("fault", "n", "p50", "p90", "max", "one client, p50", "not over in time", "redundancy p50", "max")
+
+
+def outage_row(says: str, values: Mapping[str, Any] | None) -> tuple[str, ...]:
+    """One row of an outage table."""
+    trials = [] if values is None else values["trials"]
+    if not trials:
+        return (says, "0", *([NOT_MEASURED] * 3), *([""] * 4))
+    costs = [trial["faults"][-1] for trial in trials if len(trial["faults"]) == faults_of(values)]
+    if not costs:
+        return (says, "0", *([NOT_MEASURED] * 3), *([""] * 4))
+    outages = [outage_of(cost) for cost in costs]
+    redundant = [trial["redundant_s"] for trial in trials if trial["redundant_s"] is not None]
+    late = sum(not cost["resumed"] for cost in costs)
+    none = len(trials) - len(redundant)
+    return (
+        says,
+        str(len(costs)),
+        seconds(percentile(outages, 0.5)),
+        seconds(percentile(outages, 0.9)),
+        seconds(max(outages)),
+        seconds(percentile([cost["client_median_s"] for cost in costs], 0.5)),
+        str(late),
+        seconds(percentile(redundant, 0.5)) if redundant else "",
+        (seconds(max(redundant)) if redundant else "") + (f"; {none} never" if none else ""),
+    )
+
+
+def faults_of(values: Mapping[str, Any] | None) -> int:
+    """How many faults a trial of the section has."""
+    return 2 if values is not None and values["settings"]["kind"]["then"] else 1
+
+
+def outage_of(cost: Mapping[str, Any]) -> float:
+    """The outage that counts: that of the fresh clients where there are some."""
+    fresh = cost["fresh_outage_s"]
+    return float(cost["outage_s"] if fresh is None else fresh)
+
+
+def steps_part(found: Results) -> str:
+    """Medians of the steps of ours."""
+    body = []
+    for kind in kinds.OURS:
+        values = found.get(kind.name)
+        splits = [] if values is None else [
+            split for trial in values["trials"] for split in [trial["faults"][-1]["split"]] if split
+        ]  # fmt: skip
+        if not splits:
+            body.append((kind.name, "0", NOT_MEASURED, *([""] * (len(STEPS) - 1))))
+            continue
+        medians = []
+        for step in STEPS:
+            known = [split[step] for split in splits if step in split]
+            medians.append(seconds(percentile(known, 0.5)) if known else "")
+        body.append((kind.name, str(len(splits)), *medians))
+    return wording.STEPS + table(("section", "n", *STEPS), body)
+
+
+def rows_part(found: Results) -> str:
+    """Rows of ours, and the sum."""
+    measured = {kind.name: found[kind.name] for kind in kinds.OURS if found.get(kind.name, {}).get("trials")}
+    body = [rows_row(name, values) for name, values in measured.items()]
+    if not body:
+        return f"## Acknowledged rows\n\n{NOT_MEASURED.capitalize()}.\n"
+    every = [trial for values in measured.values() for trial in values["trials"]]
+    failovers = sum(trial["failovers"] for trial in every)
+    lost = sum(trial["rows"]["lost"] for trial in every)
+    missing = sum(values.get("rows_missing_at_end", 0) for values in measured.values())
+    rows = sum(trial["rows"]["acknowledged"] for trial in every)
+    fewest = min(values["settings"]["clients"] for values in measured.values())
+    sentence = (
+        f"**{lost} of {rows:,} acknowledged rows lost over {failovers} failovers** under {fewest} or more writing "
+        f"clients; {missing} rows missing when all were counted again."
+    )
+    return f"## Acknowledged rows\n\n{sentence}\n\n" + table(ROWS_HEAD, body)
+
+
+ROWS_HEAD = (
+    "section", "trials", "failovers", "acknowledged", "lost", "unknown", "of these there", "failed",
+    "of these there", "duplicates", "unsent",
+)  # fmt: skip
+
+
+def rows_row(name: str, values: Mapping[str, Any]) -> tuple[str, ...]:
+    """The sums of one section."""
+
+    def total(key: str) -> str:
+        return f"{sum(trial['rows'][key] for trial in values['trials']):,}"
+
+    trials = values["trials"]
+    classes = (
+        "acknowledged",
+        "lost",
+        "unknown",
+        "unknown_landed",
+        "failed",
+        "failed_landed",
+        "duplicates",
+        "strangers",
+    )
+    return (name, str(len(trials)), str(sum(trial["failovers"] for trial in trials)), *map(total, classes))
+
+
+def patroni_part(found: Results) -> str:
+    """Patroni's outages and rows."""
+    body, rows = [], []
+    for label, settings in (("defaults", "default"), ("fastest", "fast")):
+        for kind in kinds.PATRONI:
+            name = f"patroni-{settings}-{kind.name}"
+            values = found.get(name)
+            body.append(outage_row(f"{kind.says} ({label})", values))
+            if values is not None and values["trials"]:
+                rows.append(rows_row(name, values))
+    return wording.PATRONI + table(OUTAGE_HEAD, body) + ("\n" + table(ROWS_HEAD, rows) if rows else "")
+
+
+def endpoint_part(found: Results) -> str:
+    """The relay beside other proxies."""
+    return "## Endpoint\n\n" + endpoint_tables(found.get("endpoint"), NOT_MEASURED)
+
+
+def outage_strips(found: Results) -> list[Strip]:
+    """Rows of the plot: ours, then Patroni's."""
+    names = [(kind.name, f"multiaz: {kind.name}", "multiaz") for kind in kinds.OURS]
+    names += [
+        (f"patroni-{settings}-{kind.name}", f"Patroni, {label}: {kind.name}", "Patroni")
+        for settings, label in (("fast", "fastest"), ("default", "defaults"))
+        for kind in kinds.PATRONI
+    ]
+    strips = []
+    for name, label, system in names:
+        values = found.get(name)
+        costs = [] if values is None else [
+            trial["faults"][-1] for trial in values["trials"] if len(trial["faults"]) == faults_of(values)
+        ]  # fmt: skip
+        if costs:
+            over = [outage_of(cost) for cost in costs if cost["resumed"]]
+            strips.append(Strip(label, system, over, [outage_of(cost) for cost in costs if not cost["resumed"]]))
+    return strips
+
+
+def seconds(value: float) -> str:
+    """With three digits that count."""
+    return f"{value:.3f}" if value < 10 else f"{value:.1f}"
+
+
+def table(head: Sequence[str], body: Iterable[Sequence[str]]) -> str:
+    """A Markdown table; a body without rows is one row that says not measured."""
+    rows = [list(row) for row in body] or [[NOT_MEASURED, *[""] * (len(head) - 1)]]
+    lines = [head, ["---"] * len(head), *rows]
+    return "".join("| " + " | ".join(str(cell) for cell in line) + " |\n" for line in lines)

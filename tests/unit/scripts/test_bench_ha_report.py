@@ -1,0 +1,135 @@
+"""The page of `make bench-ha` says what was measured, and nothing else."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+from ha import kinds
+from ha.plot import Strip, svg
+from ha.report import PAGE, outage_strips, page
+from ha.results import Section, load_all
+
+VERSIONS = {"multiaz": "0.1.0", "commit": "abc"}
+MACHINE = {"cpus": 2, "memory_mib": 24576, "kernel": "6.1", "processor": "cpu", "python": "3.11.7"}
+
+
+def cost(outage: float, **changes: Any) -> dict[str, Any]:
+    split = {"detect": 0.01, "fence": 0.02, "record": 0.03, "promote": 0.04, "endpoint": 0.05, "first commit": 0.06}
+    return {
+        "resumed": True, "alone": False, "outage_s": outage, "client_median_s": outage + 0.01, "fresh_outage_s": None,
+        "split": split, **changes,
+    }  # fmt: skip
+
+
+def trial(*outages: float, lost: int = 0, **changes: Any) -> dict[str, Any]:
+    rows = {
+        "acknowledged": 1000, "unknown": 8, "failed": 2, "unknown_landed": 3, "failed_landed": 0, "lost": lost,
+        "duplicates": 0, "strangers": 0,
+    }  # fmt: skip
+    faults = [cost(outage, **changes) for outage in outages]
+    return {"faults": faults, "redundant_s": 2.5, "failovers": len(outages), "rows": rows}
+
+
+def section(name: str, *trials: dict[str, Any], then: str = "") -> dict[str, Any]:
+    settings = {"kind": {"then": then}, "versions": VERSIONS, "machine": MACHINE, "clients": 8, "limit_s": 60.0}
+    return {"section": name, "settings": settings, "began": "2026-11-26T01:00:00", "trials": list(trials), "errors": []}
+
+
+def row(text: str, first: str) -> list[str]:
+    """The cells of the first table row that begins with `first`."""
+    for line in text.splitlines():
+        if line.startswith(f"| {first}"):
+            return [cell.strip() for cell in line.strip("|").split("|")]
+    pytest.fail(f"no row {first!r} in\n{text}")
+
+
+def test_without_results_every_section_is_not_measured() -> None:
+    text = page({})
+    parts = re.split(r"^## ", text, flags=re.MULTILINE)[1:]
+    told = {part.splitlines()[0]: part for part in parts}
+    for name in ("Machine and versions", "Write outage", "Where the time goes", "Acknowledged rows",
+                 "Patroni 4 with etcd, beside it", "Endpoint"):  # fmt: skip
+        assert "not measured" in told[name].lower(), name
+    assert not re.search(r"\d\.\d{3}", text), "no figure"
+    assert "![" not in text, "no plot of nothing"
+
+
+def test_outages_are_shown_with_their_number() -> None:
+    text = page({"kill": section("kill", *(trial(outage) for outage in (0.2, 0.1, 0.4, 0.3)))})
+    assert row(text, kinds.ours("kill").says)[1:] == ["4", "0.200", "0.400", "0.400", "0.210", "0", "2.500", "2.500"]
+    assert row(text, kinds.ours("hang").says)[2] == "not measured"
+
+
+def test_an_outage_that_was_not_over_counts_and_is_named() -> None:
+    text = page({"hang": section("hang", trial(0.2), trial(61.0, resumed=False))})
+    cells = row(text, kinds.ours("hang").says)
+    assert (cells[4], cells[6]) == ("61.0", "1")
+
+
+def test_of_a_pair_the_second_failure_counts() -> None:
+    pairs = [trial(0.1, 0.7), trial(0.1)]
+    text = page({"second": section("second", *pairs, then="redundant")})
+    assert row(text, kinds.ours("second").says)[1:3] == ["1", "0.700"]
+
+
+def test_clients_that_connect_anew_count_where_there_are_some() -> None:
+    text = page({"hang-postmaster": section("hang-postmaster", trial(0.0, fresh_outage_s=1.5))})
+    assert row(text, kinds.ours("hang-postmaster").says)[2] == "1.500"
+
+
+def test_lost_rows_are_summed_over_every_failover() -> None:
+    found = {
+        "kill": section("kill", trial(0.1), trial(0.1, lost=2)),
+        "second": section("second", trial(0.1, 0.1), then="redundant"),
+    }
+    text = page(found)
+    assert "**2 of 3,000 acknowledged rows lost over 4 failovers** under 8 or more writing clients" in text
+    found["kill"]["rows_missing_at_end"] = 5
+    assert "5 rows missing when all were counted again" in page(found)
+
+
+def test_rows_of_a_peer_are_not_ours() -> None:
+    found = {"patroni-default-kill": section("patroni-default-kill", trial(3.0, lost=7))}
+    text = page(found)
+    assert "acknowledged rows lost over" not in text
+    assert row(text, "patroni-default-kill")[4] == "7"
+    assert row(text, "kill -9 of the primary's postmaster (defaults)")[2] == "3.000"
+
+
+def test_steps_are_medians_of_what_was_told() -> None:
+    text = page({"kill": section("kill", trial(0.2), trial(0.2, split=None))})
+    assert row(text, "kill |")[1:] == ["1", "0.010", "0.020", "0.030", "0.040", "0.050", "0.060"]
+    assert row(text, "zone |")[2] == "not measured"
+
+
+def test_the_plot_has_a_dot_a_trial_and_an_arrow_for_what_was_not_over() -> None:
+    strips = outage_strips({"kill": section("kill", trial(0.2), trial(0.3), trial(60.0, resumed=False))})
+    assert strips == [Strip("multiaz: kill", "multiaz", [0.2, 0.3], [60.0])]
+    picture = ElementTree.fromstring(svg(strips))
+    names = [element.tag.rpartition("}")[2] for element in picture.iter()]
+    assert (names.count("circle"), names.count("path")) == (2, 1)
+
+
+def test_results_are_continued_only_with_the_same_settings(tmp_path: Path) -> None:
+    first = Section("kill", {"clients": 8}, {"began": "then"}, tmp_path)
+    first.add("trials", trial(0.2))
+    same = Section("kill", {"clients": 8}, {"began": "now"}, tmp_path)
+    assert same.resume() == 1
+    same.add("trials", trial(0.3))
+    assert len(load_all(tmp_path)["kill"]["trials"]) == 2
+    assert Section("kill", {"clients": 16}, {"began": "now"}, tmp_path).resume() == 0
+
+
+def test_the_page_in_the_tree_was_written_by_the_report() -> None:
+    """Its fixed parts are those of the report: nobody changed a figure's meaning by hand."""
+    written, empty = PAGE.read_text(), page({})
+    for heading in re.findall(r"^## .*", empty, flags=re.MULTILINE):
+        assert heading in written
+    assert (
+        re.split(r"^## What the figures", written, flags=re.MULTILINE)[1]
+        == (re.split(r"^## What the figures", empty, flags=re.MULTILINE)[1])
+    )
