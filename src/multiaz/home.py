@@ -53,6 +53,11 @@ class Home:
         return self.root / "cloud.json"
 
     @property
+    def faults(self) -> Path:
+        """`faults.json` of the AWS endpoint itself; each DB instance has its own."""
+        return self.root / "faults.json"
+
+    @property
     def database(self) -> Path:
         """The SQLite file of stacks, DB instances, snapshots, events."""
         return self.root / "cloud.sqlite"
@@ -139,6 +144,11 @@ class InstanceHome:
     def lock(self) -> Path:
         """flock held by the supervisor for life."""
         return self.folder / "instance.lock"
+
+    @property
+    def faults(self) -> Path:
+        """`faults.json`: what `multiaz fault` breaks on purpose; written by `local`, obeyed by the supervisor."""
+        return self.folder / "faults.json"
 
     @property
     def creating(self) -> Path:

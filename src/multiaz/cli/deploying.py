@@ -102,6 +102,8 @@ def down(
     localcloud.require_cloud()
     question = f"Remove the stack {name} with all its data"
     output.confirm(f"{question}, and the local cloud in {home.root} unless it holds anything else?", yes)
+    for healed in local.faults.heal(home):
+        output.note(f"Healed: {healed.why}")
     cloud = localcloud.ensure_started(output)
     fleet = localcloud.fleet_of(name)
     kept: Sequence[str] = ()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from multiaz import local
+from multiaz.cli.faulting import show_active
 from multiaz.cli.output import Output
 from multiaz.cli.regions import check_region
 from multiaz.errors import NotFound
@@ -114,6 +115,7 @@ def status(output: Output) -> None:
     """Say what of the local cloud runs."""
     require_cloud()
     found = local.status(home())
+    faults = local.faults.active(home())
 
     def show() -> None:
         endpoint = found.endpoint
@@ -139,8 +141,9 @@ def status(output: Output) -> None:
         for instance in found.instances:
             if instance.problem:
                 output.line(f"{instance.identifier or instance.resource_id}: {instance.problem}")
+        show_active(output, faults)
 
-    output.result(found.as_dict(), show)
+    output.result({**found.as_dict(), "faults": [one.as_dict() for one in faults]}, show)
 
 
 def env(output: Output) -> None:

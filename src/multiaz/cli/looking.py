@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from importlib import metadata
 from typing import TYPE_CHECKING
 
+from multiaz import local
 from multiaz.cli.configuration import stack_named
-from multiaz.cli.localcloud import fleet_of
+from multiaz.cli.faulting import show_active
+from multiaz.cli.localcloud import fleet_of, home
 from multiaz.cli.output import Output
 
 if TYPE_CHECKING:
@@ -20,7 +22,13 @@ COLUMNS = ("NAME", "ROLE", "ZONE", "STATUS", "ENDPOINT", "LAG", "SYNC")
 def status(output: Output, *, stack: str | None, suffix: str | None, config: str | None, region: str | None) -> None:
     """Show the stack's instances."""
     found = fleet_of(stack_named(stack, suffix, config), region=region).status()
-    output.result(found.as_dict(), lambda: show_status(output, found))
+    faults = () if region is not None else local.faults.active(home())
+
+    def show() -> None:
+        show_status(output, found)
+        show_active(output, faults)
+
+    output.result({**found.as_dict(), "faults": [one.as_dict() for one in faults]}, show)
 
 
 def show_status(output: Output, found: FleetStatus) -> None:

@@ -12,6 +12,7 @@ import typer
 
 from multiaz.cli import options, streams
 from multiaz.cli.bugs import INTERRUPTED_CODE, Interrupted, bug
+from multiaz.cli.faulting import fault_app
 from multiaz.cli.output import Output
 from multiaz.cli.requests import UsageRefused, notation, refuse_passthrough, split_passthrough, wants_json
 from multiaz.errors import ExitCode, MultiazError
@@ -28,6 +29,7 @@ app = typer.Typer(
 )
 local_app = typer.Typer(help="The local cloud itself: an AWS endpoint on this machine.")
 app.add_typer(local_app, name="local")
+app.add_typer(fault_app, name="fault")
 
 
 @app.command()
@@ -405,9 +407,12 @@ def _interrupted(output: Output) -> int:
 def _command(own: Sequence[str]) -> str:
     """The command among the arguments, for pointing at its help."""
     words = [word for word in own if not word.startswith("-")]
-    if words[:1] == ["local"]:
-        known = [command.name for command in local_app.registered_commands]
-        return "local " + (f"{words[1]} " if words[1:] and words[1] in known else "")
+    for group, commands in (("local", local_app), ("fault", fault_app)):
+        if words[:1] == [group]:
+            named = [
+                c.name or c.callback.__name__.replace("_", "-") for c in commands.registered_commands if c.callback
+            ]
+            return " ".join([group, *(word for word in words[1:2] if word in named)]) + " "
     known = [command.callback.__name__ for command in app.registered_commands if command.callback]
     return f"{words[0]} " if words and words[0] in known else ""
 

@@ -82,6 +82,15 @@ def fenced_alive(view: View) -> Step:
     return _step(view, "fenced_alive", Phase.FAILING_OVER, f"{fenced} is fenced and must not run", Fence(fenced))
 
 
+def held_alive(view: View) -> Step | None:
+    """A fault holds a member down and it runs (it was being started when the fault came): kill it."""
+    for name, member in view.seen.members.items():
+        if member.held and member.alive:
+            phase = Phase.RECOVERING if name == view.primary else Phase.RUNNING
+            return _step(view, "held_alive", phase, member.held, Fence(name))
+    return None
+
+
 # -- the whole instance --------------------------------------------------------------------------------
 
 
@@ -110,6 +119,8 @@ def create(view: View) -> Step:
         return _step(view, "create", Phase.CREATING, "the first server is made", Record(record), PointPrimary("a"))
     if view.p.job is JobKind.CREATE:
         return _step(view, "create", Phase.CREATING, "the first server is being made")
+    if view.p.held:
+        return _step(view, "create", Phase.CREATING, view.p.held)
     if view.p.failed and view.p.wait_s > 0:
         return _step(view, "create", Phase.FAILED, view.p.failed)
     return _step(view, "create", Phase.CREATING, "there is no server yet", Begin(JobKind.CREATE, "a"))
@@ -166,10 +177,13 @@ def recover(view: View) -> Step:
     if view.p.job is not None:
         return _step(view, "recover", Phase.RECOVERING, f"the {view.p.job} of the server is under way")
     phase = Phase.REBOOTING if view.reboot_in_progress else Phase.RECOVERING
-    lost = view.p.failed or not view.p.exists
-    if lost and view.memory.in_sync and view.o.exists and not view.o.alive and not view.o.wait_s:
+    lost = view.p.failed or view.p.held or not view.p.exists
+    startable = view.o.exists and not view.o.alive and not view.o.wait_s and not view.o.held
+    if lost and view.memory.in_sync and startable:
         return _step(view, "recover", phase, "the primary does not start; the standby has everything and is started",
                      Start(view.other, standby=True))  # fmt: skip
+    if view.p.held:
+        return _step(view, "recover", phase, f"the primary waits: {view.p.held}")
     if view.p.wait_s > 0:
         return _step(view, "recover", Phase.FAILED, view.p.failed or "the server does not start")
     if not view.p.exists and view.memory.following:
@@ -347,7 +361,7 @@ def join(view: View) -> Step | None:
 
 def _free(view: View) -> bool:
     """Something may be done to the other member now."""
-    return view.o.job is None and view.o.wait_s <= 0
+    return view.o.job is None and view.o.wait_s <= 0 and not view.o.held
 
 
 def _restart_due(view: View) -> bool:
@@ -396,7 +410,7 @@ def rest(view: View) -> Step:
     """Nothing to do."""
     if not view.desired.multi_az or view.memory.in_sync:
         return _step(view, "rest", Phase.RUNNING, "the instance is well")
-    return _step(view, "rest", Phase.RUNNING, view.o.failed or "the standby is on its way")
+    return _step(view, "rest", Phase.RUNNING, view.o.held or view.o.failed or "the standby is on its way")
 
 
 # -- parts of rules -----------------------------------------------------------------------------------
@@ -466,6 +480,7 @@ TRANSITIONS: tuple[Transition, ...] = (
     Transition(states(S.TWO_PRIMARIES), second_primary, "fence the member that is not the recorded primary",
                states(S.REJOINING, S.STANDBY_UNWANTED), EVER),
     Transition(states(S.FENCED_RUNS), fenced_alive, "fence it again", states(S.REJOINING, S.STANDBY_UNWANTED), EVER),
+    Transition(UNGUARDED, held_alive, "kill what an injected fault holds down", wanted=EVER),
     Transition(UNGUARDED, deleted, "stop, keep the final snapshot, end", states(S.STOPPED),
                frozenset({RunState.DELETED})),
     Transition(UNGUARDED, stopped, "stop all servers", states(S.STOPPED), frozenset({RunState.STOPPED})),

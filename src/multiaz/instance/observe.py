@@ -219,7 +219,7 @@ class Observer:
         for name in MEMBERS:
             if not members[name].answering:
                 continue
-            stale = self.servers.applied.get(name) != self.servers.desired.parameters
+            stale = self.servers.is_stale(name)
             waits = self.servers.waits.get(name, False)
             wrong = waits != (name == memory.primary and (memory.in_sync or joined == memory.epoch))
             if stale or wrong or (again and name in self.servers.raised):
@@ -265,6 +265,7 @@ class Observer:
             job=kept.job,
             failed=kept.failed,
             wait_s=max(0.0, kept.next_attempt - now),
+            held=self.servers.faults.held(name),
         )
 
     def _notice_exit(self, name: MemberName, kept: _Member, pid: int | None) -> None:

@@ -12,6 +12,7 @@ from multiaz.errors import NoProgress
 from multiaz.files import switch_link, write_atomically
 from multiaz.home import InstanceHome
 from multiaz.instance import bootstrap
+from multiaz.instance.faults import Faults
 from multiaz.instance.records import DesiredInstance, MemberName, RoleRecord
 from multiaz.postgres.config import ServerSettings
 from multiaz.postgres.os_user import server_user
@@ -50,6 +51,9 @@ class Servers:
         """Parameters each member's configuration was last written with."""
         self.waits: dict[MemberName, bool] = {}
         """Whether that configuration has commits wait for the other member."""
+        self.faults = Faults()
+        """What `faults.json` says: parameters are laid over the wanted ones."""
+        self._laid_over: dict[MemberName, dict[str, str]] = {}
         self.raised: set[MemberName] = set()
         """Members whose configuration has higher values than wanted, because they have still to replay the lowering."""
         user = server_user()
@@ -69,33 +73,46 @@ class Servers:
         With `synchronous` its commits wait for the other member.
         """
         desired = self.desired  # once: it may be replaced while a job runs
-        settings = self._settings(desired, member, memory, synchronous)
+        laid_over = dict(self.faults.parameters())
+        wanted = {**desired.parameters, **laid_over}
+        settings = self._settings(desired, member, memory, synchronous, wanted)
         self[member].configure(settings)
         self.applied[member] = dict(desired.parameters)
+        self._laid_over[member] = laid_over
         self.waits[member] = synchronous
-        if dict(settings.parameters) != dict(desired.parameters):
+        if dict(settings.parameters) != wanted:
             self.raised.add(member)
         else:
             self.raised.discard(member)
         self[member].reload()
 
-    def _parameters(self, desired: DesiredInstance, member: MemberName, *, standby: bool) -> dict[str, str]:
+    def is_stale(self, member: MemberName) -> bool:
+        """Its configuration was not written with the parameters that are wanted now."""
+        laid_over = self._laid_over.get(member, {})
+        return self.applied.get(member) != self.desired.parameters or laid_over != self.faults.parameters()
+
+    def _parameters(self, wanted: dict[str, str], member: MemberName, *, standby: bool) -> dict[str, str]:
         """The wanted parameters; of a standby never below what its primary had when the WAL it replays was written.
 
         Else it ends: "recovery aborted because of insufficient parameter settings".
         Source: PostgreSQL manual, "Hot Standby", Administrator's Overview.
         """
-        parameters = dict(desired.parameters)
+        parameters = dict(wanted)
         if standby and self[member].exists():
             control = self[member].control()
             for name, label in FOLLOWED.items():
-                least, wanted = control.get(label, ""), parameters.get(name, "")
-                if least.isdigit() and wanted.isdigit() and int(wanted) < int(least):
+                least, asked = control.get(label, ""), parameters.get(name, "")
+                if least.isdigit() and asked.isdigit() and int(asked) < int(least):
                     parameters[name] = least
         return parameters
 
     def _settings(
-        self, desired: DesiredInstance, member: MemberName, memory: RoleRecord, synchronous: bool
+        self,
+        desired: DesiredInstance,
+        member: MemberName,
+        memory: RoleRecord,
+        synchronous: bool,
+        wanted: dict[str, str],
     ) -> ServerSettings:
         upstream: Path | None = None
         feedback: str | None = None
@@ -108,7 +125,7 @@ class Servers:
             name=application_name(member),
             socket_folder=self.home.socket_folder(member),
             log_folder=self.home.server_logs(member),
-            parameters=self._parameters(desired, member, standby=upstream is not None),
+            parameters=self._parameters(wanted, member, standby=upstream is not None),
             upstream=upstream,
             synchronous_standby=application_name(other_member(member)) if synchronous else None,
             feedback_name=feedback,

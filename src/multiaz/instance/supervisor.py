@@ -36,6 +36,7 @@ from multiaz.instance.actions import (
 )
 from multiaz.instance.decide import decide
 from multiaz.instance.events import EventLog
+from multiaz.instance.faults import FaultFile
 from multiaz.instance.observe import Observer
 from multiaz.instance.records import DesiredInstance, MemberName, Phase, RoleRecord
 from multiaz.instance.relaying import RelayKeeper
@@ -99,12 +100,14 @@ class Supervisor:
         self.events = EventLog(self.home.events)
         self.relay = RelayKeeper(self.top, self.home)
         self.relay.write(self.desired)
+        self.faults = FaultFile(self.home.faults)
         self.observer = Observer(self.home, self.servers, self.wake)
         log.info("supervising %s (%s), epoch %d, primary %s", self.desired.identifier, self.desired.resource_id,
                  self.memory.epoch, self.memory.primary)  # fmt: skip
 
     def _round(self) -> Step:
         self._read_desired()
+        self.servers.faults = self.faults.read()
         seen = self.observer.observe(self.memory)
         step = decide(self.desired, seen, self.memory)
         self.observer.say(step)

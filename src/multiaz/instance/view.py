@@ -42,6 +42,8 @@ class SeenMember:
     """Why the latest start or job failed; cleared by the next success."""
     wait_s: float = 0.0
     """How long to wait before the next attempt after a failure."""
+    held: str | None = None
+    """Why it must not run: a fault somebody injected; None: nothing holds it down."""
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Starts, stops and addresses the local cloud; it starts processes and imports none of them."""
 
+from multiaz.local import faults
 from multiaz.local.endpoint import EndpointFailed, LocalCloud, regions_in_use, running_cloud, start
 from multiaz.local.environment import environment, shell_lines
 from multiaz.local.marker import DEFAULT_PORT, LAYOUT, Marker, read_marker
@@ -22,6 +23,7 @@ __all__ = [
     "Removed",
     "Stopped",
     "environment",
+    "faults",
     "processes",
     "read_marker",
     "regions_in_use",

@@ -12,6 +12,7 @@ from multiaz.errors import Conflict, NoProgress
 from multiaz.files import lock_holder
 from multiaz.home import Home, InstanceHome
 from multiaz.local.endpoint import Progress, stop_endpoint
+from multiaz.local.faults_processes import thaw_everything
 from multiaz.local.marker import START_LOCK, require_marker, starting
 from multiaz.local.processes import HomeProcess, postmasters, processes, send, written_bytes
 
@@ -129,6 +130,7 @@ def _delete(path: Path) -> None:
 
 
 def _stop(home: Home, databases: bool, progress: Progress) -> Stopped:
+    thaw_everything(home, endpoint_only=not databases)  # a frozen process ends by nothing but SIGKILL
     endpoint = stop_endpoint(home, progress)
     before = tuple(sorted(_running_instances(home)))
     if databases:

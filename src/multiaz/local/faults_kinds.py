@@ -1,0 +1,57 @@
+"""What each kind of fault is, for people; `docs/faults.md` says the same at length."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of fault."""
+
+    name: str
+    what: str
+    """What breaks."""
+    expect: str
+    """What must be seen."""
+    heal: str
+    """How it ends."""
+
+    def as_dict(self) -> dict[str, object]:
+        """For JSON."""
+        return {"kind": self.name, "what": self.what, "expect": self.expect, "heal": self.heal}
+
+
+BY_ITSELF = "by itself: nothing is left to heal"
+SAME_PROCESSES = "heal sends SIGCONT to exactly those processes that still are the same"
+
+KINDS = (
+    Kind("kill", "kill -9 of a postmaster, or of one backend (which ends its server too)",
+         "primary: the standby takes over; standby: commits go on, it comes back", BY_ITSELF),
+    Kind("hang", "SIGSTOP to a postmaster, or to all processes of its server",
+         "of all processes of the primary: the standby takes over; the old primary is killed and rejoins",
+         SAME_PROCESSES),
+    Kind("zone-loss", "every server in an Availability Zone dies at once and cannot start there",
+         "primaries there fail over, standbys there are struck off; single servers there are down until healed",
+         "heal lets them start; they rejoin"),
+    Kind("standby-loss", "the standby dies and stays down",
+         "commits go on after at most the time a standby is waited for; redundancy is lost and said so",
+         "heal lets it start; it rejoins"),
+    Kind("supervisor", "kill -9 of the instance's supervisor, or SIGSTOP (a frozen manager)",
+         "killed: its relay starts another within a second; frozen: clients go on, nobody fails over",
+         f"killed: {BY_ITSELF}; frozen: {SAME_PROCESSES}"),
+    Kind("relay", "kill -9 of the instance's endpoint process, or SIGSTOP",
+         "killed: sessions are cut, its supervisor starts another; frozen: clients get no answer",
+         f"killed: {BY_ITSELF}; frozen: {SAME_PROCESSES}"),
+    Kind("cloud-endpoint", "kill -9 of the AWS endpoint, or SIGSTOP",
+         "AWS calls fail; databases serve and fail over; afterwards everything is as it was",
+         "heal, or whatever command starts it (`multiaz local start`, `multiaz up`)"),
+)  # fmt: skip
+"""In the order in which people are told."""
+
+NAMES = tuple(kind.name for kind in KINDS)
+
+
+def kind_named(name: str) -> Kind:
+    """The kind of that name; KeyError if there is none."""
+    return next(kind for kind in KINDS if kind.name == name)

@@ -1,0 +1,42 @@
+"""A home with one Multi-AZ instance under a real supervisor, shared by the tests of a file; each leaves it well."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from harness import Instance
+
+from multiaz.home import Home
+from multiaz.local import faults
+from multiaz.local.marker import plan_marker, record_marker
+
+
+@pytest.fixture(scope="module")
+def home(module_home_folder: Path) -> Home:
+    """A home that `multiaz fault` takes for one: it has a marker."""
+    home = Home(module_home_folder)
+    record_marker(home, plan_marker(home, port=None, port_base=None))
+    return home
+
+
+@pytest.fixture(scope="module")
+def shared(home: Home, free_port: Callable[[], int]) -> Iterator[Instance]:
+    instance = Instance(home, "shop", free_port())
+    instance.start()
+    try:
+        yield instance
+    finally:
+        faults.heal(home)
+        instance.end()
+
+
+@pytest.fixture
+def shop(shared: Instance, home: Home) -> Iterator[Instance]:
+    """The instance, well before each test and healed after it."""
+    shared.wait_well()
+    with shared.connect() as connection:
+        connection.execute("DROP TABLE IF EXISTS ledger")
+    yield shared
+    faults.heal(home)

@@ -1,0 +1,174 @@
+"""Each fault of a server: what must be seen, no acknowledged row lost, and redundancy again once it is healed."""
+
+from __future__ import annotations
+
+import pytest
+from harness import Instance, eventually
+from ledger import Ledger
+
+from multiaz.errors import Conflict, NotFound
+from multiaz.files import lock_holder
+from multiaz.home import Home
+from multiaz.instance.records import MemberName, MemberState, ObservedInstance, Phase
+from multiaz.local import faults
+from multiaz.local.faults_processes import started_at
+
+
+def the_standby(seen: ObservedInstance) -> MemberName:
+    return "b" if seen.primary == "a" else "a"
+
+
+def state(seen: ObservedInstance, member: MemberName) -> MemberState:
+    return next(one.state for one in seen.members if one.name == member)
+
+
+def test_a_killed_primary_is_taken_over_and_leaves_nothing_to_heal(shop: Instance, home: Home) -> None:
+    before = shop.wait_well()
+    with Ledger(shop) as ledger:
+        ledger.wait_for(20)
+        done = faults.kill(home)
+        shop.wait("taken over", lambda seen: seen.epoch > before.epoch)
+        ledger.wait_for(20)
+    after = shop.wait_well()
+    ledger.check()
+    assert (done.kind, done.lasts, len(done.processes)) == ("kill", False, 1)
+    assert after.primary == the_standby(before)
+    assert faults.active(home) == ()
+
+
+@pytest.mark.long
+def test_a_killed_backend_fails_the_primary_over(shop: Instance, home: Home) -> None:
+    before = shop.wait_well()
+    with Ledger(shop) as ledger, shop.connect() as victim:
+        faults.kill(home, backend=victim.info.backend_pid)
+        shop.wait("taken over", lambda seen: seen.epoch > before.epoch)
+        ledger.wait_for(20)
+    shop.wait_well()
+    ledger.check()
+    with pytest.raises(NotFound, match="Cannot kill process"):
+        faults.kill(home, backend=1)
+
+
+@pytest.mark.long
+def test_a_killed_standby_comes_back_and_no_commit_fails(shop: Instance, home: Home) -> None:
+    before = shop.wait_well()
+    with Ledger(shop) as ledger:
+        ledger.wait_for(20)
+        faults.kill(home, member="standby")
+        shop.wait("struck off", lambda seen: not seen.in_sync)
+        ledger.wait_for(20)
+        after = shop.wait_well()
+    ledger.check()
+    assert (ledger.unknown, ledger.failed) == ([], [])
+    assert after.epoch == before.epoch
+
+
+@pytest.mark.long
+def test_a_lost_standby_stays_down_until_healed_and_commits_go_on(shop: Instance, home: Home) -> None:
+    before = shop.wait_well()
+    with Ledger(shop) as ledger:
+        ledger.wait_for(20)
+        why = faults.lose_standby(home).why
+        shop.wait("says why there is no redundancy", lambda seen: not seen.in_sync and seen.reason == why)
+        ledger.wait_for(200)
+        assert state(shop.wait("observed", bool), the_standby(before)) is MemberState.DOWN
+        with pytest.raises(Conflict, match="already"):
+            faults.lose_standby(home)
+        faults.heal(home, "shop", "standby-loss")
+        after = shop.wait_well()
+    ledger.check()
+    assert (ledger.unknown, ledger.failed) == ([], [])
+    assert (after.epoch, after.primary) == (before.epoch, before.primary)
+
+
+@pytest.mark.long
+def test_a_lost_zone_fails_over_and_its_server_rejoins_when_the_zone_is_back(shop: Instance, home: Home) -> None:
+    before = shop.wait_well()
+    assert before.primary is not None
+    zone = shop.desired.zones[before.primary]
+    with Ledger(shop) as ledger:
+        ledger.wait_for(20)
+        done = faults.lose_zone(home, zone)
+        shop.wait("taken over", lambda seen: seen.epoch > before.epoch and seen.writable)
+        ledger.wait_for(200)
+        during = shop.wait("waits", lambda seen: seen.reason == done.why)
+        assert state(during, before.primary) is MemberState.DOWN
+        faults.heal(home, kind="zone-loss")
+        after = shop.wait_well()
+    ledger.check()
+    assert after.primary == the_standby(before)
+
+
+@pytest.mark.long
+def test_with_both_zones_lost_the_instance_waits_for_the_one_that_has_every_commit(shop: Instance, home: Home) -> None:
+    before = shop.wait_well()
+    assert before.primary is not None
+    first, second = shop.desired.zones[before.primary], shop.desired.zones[the_standby(before)]
+    with Ledger(shop) as ledger:
+        ledger.wait_for(20)
+        faults.lose_zone(home, first)
+        shop.wait("taken over", lambda seen: seen.epoch > before.epoch and seen.writable)
+        ledger.wait_for(20)
+        faults.lose_zone(home, second)
+        waits = shop.wait("waits", lambda seen: seen.phase is Phase.RECOVERING and second in seen.reason)
+        assert not waits.writable
+        (lost_first, lost_second) = faults.active(home)
+        assert (lost_first.fault.arguments["zone"], lost_second.fault.arguments["zone"]) == (first, second)
+        faults.heal(home)
+        after = shop.wait_well()
+        ledger.wait_for(20)
+    ledger.check()
+    assert after.primary == the_standby(before)
+
+
+@pytest.mark.long
+def test_a_hanging_standby_is_struck_off_and_rejoins_when_it_goes_on(shop: Instance, home: Home) -> None:
+    before = shop.wait_well()
+    with Ledger(shop) as ledger:
+        ledger.wait_for(20)
+        done = faults.hang(home, member="standby", all_processes=True)
+        assert len(done.processes) > 1
+        shop.wait("struck off", lambda seen: not seen.in_sync)
+        ledger.wait_for(50)
+        assert [one.fault.kind for one in faults.active(home)] == ["hang"]
+        (healed,) = faults.heal(home)
+        assert set(healed.thawed) == set(done.processes)
+        after = shop.wait_well()
+    ledger.check()
+    assert (ledger.unknown, ledger.failed) == ([], [])
+    assert after.epoch == before.epoch
+
+
+@pytest.mark.long
+def test_a_frozen_supervisor_fails_nobody_over_until_it_goes_on(shop: Instance, home: Home) -> None:
+    before = shop.wait_well()
+    with Ledger(shop) as ledger:
+        ledger.wait_for(20)
+        faults.break_supervisor(home, freeze=True)
+        ledger.wait_for(50)
+        faults.kill(home)
+        eventually("a client meets a dead primary", lambda: ledger.unknown or ledger.failed)
+        assert shop.home.role.read_text().count(f'"epoch": {before.epoch}') == 1
+        faults.heal(home, kind="supervisor")
+        shop.wait("taken over", lambda seen: seen.epoch > before.epoch)
+        ledger.wait_for(20)
+    shop.wait_well()
+    ledger.check()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("what", ["supervisor", "relay"])
+def test_a_killed_process_of_ours_is_started_again(shop: Instance, home: Home, what: str) -> None:
+    shop.wait("relay listens", lambda seen: seen.relay_ready)
+    inject, lock = (
+        (faults.break_supervisor, shop.home.lock)
+        if what == "supervisor"
+        else (faults.break_relay, shop.home.relay_lock)
+    )
+    with Ledger(shop) as ledger:
+        (killed,) = inject(home).processes
+        assert started_at(killed) is None
+        eventually("another one holds its lock", lambda: lock_holder(lock) not in (None, killed))
+        shop.wait("all is well again", lambda seen: seen.relay_ready and seen.writable and seen.redundant)
+    ledger.check()
+    assert (ledger.unknown, ledger.failed) == ([], [])

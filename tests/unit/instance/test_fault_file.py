@@ -1,0 +1,81 @@
+"""`faults.json` is written by `local` and read by the supervisor, which import nothing of each other."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+
+from multiaz.errors import Conflict
+from multiaz.instance import faults as read_side
+from multiaz.instance.faults import FaultFile, Faults
+from multiaz.local import faults_record as write_side
+from multiaz.local.faults_record import Fault, FrozenProcess, read_faults, write_faults
+
+FULL = Fault(
+    kind="zone-loss", why="Availability Zone us-west-2a is lost", since=12.5, arguments={"zone": "us-west-2a"},
+    held=("a",), parameters={"commit_delay": "100"}, frozen=(FrozenProcess(7, 99),),
+)  # fmt: skip
+
+
+def test_what_local_writes_is_what_the_supervisor_reads(tmp_path: Path) -> None:
+    write_faults(tmp_path / "faults.json", (FULL,))
+    found = FaultFile(tmp_path / "faults.json").read()
+    assert found.model_dump(mode="json")["faults"] == [json.loads(json.dumps(dataclasses.asdict(FULL)))]
+    assert read_faults(tmp_path / "faults.json") == (FULL,)
+
+
+def test_both_sides_have_the_same_fields() -> None:
+    assert {field.name for field in dataclasses.fields(Fault)} == set(read_side.Fault.model_fields)
+    assert {field.name for field in dataclasses.fields(FrozenProcess)} == set(read_side.FrozenProcess.model_fields)
+    write_side_version = write_side.VERSION
+    assert Faults(version=write_side_version).version == write_side_version
+
+
+def test_a_member_is_held_by_the_first_fault_that_names_it_and_parameters_of_the_last_win() -> None:
+    one = read_side.Fault(kind="standby-loss", since=1, why="one", held=("b",), parameters={"x": "1", "y": "1"})
+    two = read_side.Fault(kind="zone-loss", since=2, why="two", held=("a", "b"), parameters={"x": "2"})
+    faults = Faults(faults=(one, two))
+    assert (faults.held("a"), faults.held("b")) == ("two", "one")
+    assert faults.parameters() == {"x": "2", "y": "1"}
+    assert Faults().held("a") is None
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", "[]", '{"version": 2, "faults": []}', '{"version": 1, "faults": [{"kind": "x"}]}', '{"version": 1, "more": 1}',
+     '{"version": 1, "faults": [{"kind": "k", "since": 1, "why": "w", "held": ["c"]}]}'],
+)  # fmt: skip
+def test_what_cannot_be_read_is_told_and_leaves_in_force_what_was(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, content: str
+) -> None:
+    path = tmp_path / "faults.json"
+    file = FaultFile(path)
+    assert file.read() == Faults()
+    write_faults(path, (FULL,))
+    before = file.read()
+    assert before.held("a")
+    path.unlink()
+    path.write_text(content)
+    assert file.read() == before
+    assert file.read() == before
+    assert [record.levelname for record in caplog.records].count("ERROR") == 1, "told once, not each round"
+    write_faults(path, ())
+    assert file.read() == Faults()
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"version": 2, "faults": []}', '{"version": 1, "faults": [{"x": 1}]}'])
+def test_a_command_refuses_a_record_it_does_not_know(tmp_path: Path, content: str) -> None:
+    (tmp_path / "faults.json").write_text(content)
+    with pytest.raises(Conflict, match="record of faults"):
+        read_faults(tmp_path / "faults.json")
+
+
+def test_without_faults_there_is_no_file(tmp_path: Path) -> None:
+    path = tmp_path / "faults.json"
+    write_faults(path, (FULL,))
+    write_faults(path, ())
+    assert not path.exists()
+    write_faults(path, ())
