@@ -1,38 +1,22 @@
-"""ModifyDBInstance: which changes are made at once, which wait for the maintenance window, and how."""
+"""ModifyDBInstance: what the call says, checked; `modifications.py` has what comes of it."""
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
-from multiaz.cloud.rds import building, faults, rules
+from multiaz.cloud.rds import building, faults, modifications, rules
 from multiaz.cloud.rds.checks import Checks
 from multiaz.cloud.rds.core import Core
-from multiaz.cloud.rds.model import Instance, Monitoring, Operation, OperationKind
-from multiaz.cloud.rds.requests import with_request
-from multiaz.cloud.rds.status import Seen
+from multiaz.cloud.rds.model import Instance, Monitoring, OperationKind
+from multiaz.cloud.rds.modifications import HIDDEN, Plan, needs_no_window
+from multiaz.cloud.rds.status import MODIFIABLE
 from multiaz.cloud.service import AwsFault, Context
 from multiaz.cloud.service import Operation as Action
-from multiaz.instance.records import RequestKind
 from multiaz.postgres.scram import verifier
 
-DEFERRED = {
-    # parameter of the call: its name in PendingModifiedValues
-    "DBInstanceClass": "DBInstanceClass",
-    "AllocatedStorage": "AllocatedStorage",
-    "MultiAZ": "MultiAZ",
-    "StorageType": "StorageType",
-    "Iops": "Iops",
-    "StorageThroughput": "StorageThroughput",
-    "BackupRetentionPeriod": "BackupRetentionPeriod",
-    "CACertificateIdentifier": "CACertificateIdentifier",
-    "EngineVersion": "EngineVersion",
-    "EnableIAMDatabaseAuthentication": "IAMDatabaseAuthenticationEnabled",
-}
-"""Changes that wait for the maintenance window without ApplyImmediately.
-Source: RDS user guide, "Modifying an Amazon RDS DB instance", table of settings."""
-
-_STORAGE = ("AllocatedStorage", "StorageType", "Iops", "StorageThroughput")
+WHILE_STOPPED = frozenset({"DBInstanceIdentifier", "DBParameterGroupName", "OptionGroupName", "ApplyImmediately"})
+"""All that a call may say of an instance that is stopped.
+Source: RDS user guide, "Stopping an Amazon RDS DB instance temporarily", limitations and group considerations."""
 
 
 class ModifyAction:
@@ -48,39 +32,42 @@ class ModifyAction:
         core, region = self._core, context.region
         instance = core.require(region, params["DBInstanceIdentifier"])
         self._refuse(instance, params)
-        recorded = self._recorded(instance, params)
+        plan = self._at_once(instance, params)
         with core.repository.transaction():
             fresh = core.require(region, instance.identifier)
             if fresh != instance:
-                recorded = self._recorded(fresh, params)
-            seen = core.seen(fresh)
-            status = core.status(fresh)
-            pending = _pending(fresh, params)
-            if status != "available" and not (status == "stopped" and _only_recorded(params)):
-                raise faults.wrong_state(
-                    f"Database instance {fresh.identifier} is not in available state: it cannot be modified while "
-                    f"it is {status}."
-                )
-            changed = fresh.but(**recorded)
-            if params.get("MasterUserPassword"):
-                changed = changed.but(
-                    master_verifier=verifier(rules.master_password(params["MasterUserPassword"])),
-                    master_number=fresh.master_number + 1,
-                    operation=Operation(kind=OperationKind.PASSWORD, started_at=time.time()),
-                )
+                plan = self._at_once(fresh, params)
+            self._require_modifiable(fresh, params)
+            asked = modifications.asked(fresh, params)
             if params.get("ApplyImmediately", False):
-                changed = apply(core, changed.but(pending={}), {**fresh.pending, **pending}, seen)
+                now, waiting = {**fresh.pending, **asked}, {}
             else:
+                now = {name: value for name, value in asked.items() if needs_no_window(fresh, name, value)}
                 # A value the instance has already takes back what was waiting to change it.
-                now = _current(fresh)
+                as_is = modifications.current(fresh)
                 waiting = {
-                    name: value for name, value in {**fresh.pending, **pending}.items() if value != now.get(name)
+                    name: value
+                    for name, value in {**fresh.pending, **asked}.items()
+                    if name not in now and value != as_is.get(name)
                 }
-                check(changed, waiting)
-                changed = changed.but(pending=waiting)
+            modifications.check(fresh.but(**plan.changes), waiting)
+            modifications.add(core, fresh.but(**plan.changes), now, plan)
+            changed = modifications.carry_out(core, fresh.but(pending=waiting), plan, core.seen(fresh))
             core.repository.save(changed)
         core.wake()
         return {"DBInstance": core.shape(changed)}
+
+    def _require_modifiable(self, instance: Instance, params: dict[str, Any]) -> None:
+        status = self._core.status(instance)
+        if status == "stopped" and params.keys() - WHILE_STOPPED:
+            raise faults.wrong_state(
+                f"Cannot modify a stopped DB Instance: start {instance.identifier}, and then modify it."
+            )
+        if status != "stopped" and status not in MODIFIABLE:
+            raise faults.wrong_state(
+                f"Database instance {instance.identifier} is not in available state: it cannot be modified while "
+                f"it is {status}."
+            )
 
     def _refuse(self, instance: Instance, params: dict[str, Any]) -> None:
         """What cannot be changed here, unless it says what is so anyway."""
@@ -113,15 +100,26 @@ class ModifyAction:
         if authority is not None and authority not in rules.CERTIFICATE_AUTHORITIES:
             raise AwsFault("CertificateNotFound", f"Certificate not found: {authority}", 404)
 
-    def _recorded(self, instance: Instance, params: dict[str, Any]) -> dict[str, Any]:
+    def _at_once(self, instance: Instance, params: dict[str, Any]) -> Plan:
         """Changes that are made at once, whatever ApplyImmediately says."""
         core, region = self._core, instance.region
-        changes: dict[str, Any] = {}
+        plan = Plan()
+        changes = plan.changes
         if params.get("DBParameterGroupName"):
             group = core.parameter_group(region, params["DBParameterGroupName"])
             building.check_family(group, instance.major)
             # As on RDS, the values of a newly associated group, dynamic ones too, come with the next reboot.
             changes["parameter_group"] = group.name
+            if group.name != instance.parameter_group:
+                plan.begun += [
+                    f"0011 Updated to use DBParameterGroup {group.name}", "0092 Finished updating DB parameter group"
+                ]  # fmt: skip
+        if params.get("MasterUserPassword"):
+            changes["master_verifier"] = verifier(rules.master_password(params["MasterUserPassword"]))
+            changes["master_number"] = instance.master_number + 1
+            plan.kinds.add(OperationKind.PASSWORD)
+            plan.applying["MasterUserPassword"] = HIDDEN
+            plan.done.append("0016 Reset master credentials")
         for name, field in (
             ("DeletionProtection", "deletion_protection"),
             ("CopyTagsToSnapshot", "copy_tags"),
@@ -134,7 +132,7 @@ class ModifyAction:
                 params["EngineLifecycleSupport"], rules.LIFECYCLES, "EngineLifecycleSupport"
             )
         changes.update(_windows(instance, params))
-        changes["monitoring"] = self._monitoring(instance, params)
+        changes["monitoring"] = self._monitoring(instance, params, plan)
         network = instance.network
         if params.get("VpcSecurityGroupIds"):
             groups = self._checks.security_groups(region, params["VpcSecurityGroupIds"], network.vpc_id)
@@ -151,9 +149,10 @@ class ModifyAction:
             storage = instance.storage
             rules.storage("gp2", max(20, allocated), None, None, most)
             changes["storage"] = storage.but(max_allocated_gib=most)
-        return changes
+        return plan
 
-    def _monitoring(self, instance: Instance, params: dict[str, Any]) -> Monitoring:
+    def _monitoring(self, instance: Instance, params: dict[str, Any], plan: Plan) -> Monitoring:
+        before = instance.monitoring
         wanted = {key: value for key, value in params.items() if key != "EnableCloudwatchLogsExports"}
         exports = params.get("CloudwatchLogsExportConfiguration") or {}
         kept = set(instance.monitoring.log_exports)
@@ -164,7 +163,18 @@ class ModifyAction:
                 f"A log type cannot be enabled and disabled at once: {', '.join(sorted(on & off))}"
             )
         wanted["EnableCloudwatchLogsExports"] = sorted((kept | on) - off)
-        return building.monitoring_of(wanted, self._checks, instance.region, instance.version, instance.monitoring)
+        watch = building.monitoring_of(wanted, self._checks, instance.region, instance.version, before)
+        if (watch.interval_s, watch.role) != (before.interval_s, before.role):
+            plan.kinds.add(OperationKind.MONITORING)
+            if watch.interval_s != before.interval_s:
+                plan.done.append(f"0078 Monitoring Interval changed to {watch.interval_s}")
+        if watch.log_exports != before.log_exports:
+            plan.kinds.add(OperationKind.LOGS)
+            plan.applying["PendingCloudwatchLogsExports"] = {
+                "LogTypesToEnable": sorted(on - kept),
+                "LogTypesToDisable": sorted(off & kept),
+            }
+        return watch
 
 
 def _windows(instance: Instance, params: dict[str, Any]) -> dict[str, str]:
@@ -175,124 +185,3 @@ def _windows(instance: Instance, params: dict[str, Any]) -> dict[str, str]:
     backup, maintenance = rules.backup_window(backup), rules.maintenance_window(maintenance)
     rules.windows_apart(backup, maintenance)
     return {"backup_window": backup, "maintenance_window": maintenance}
-
-
-def _current(instance: Instance) -> dict[str, Any]:
-    """The values PendingModifiedValues may hold, as they are now."""
-    return {
-        "DBInstanceClass": instance.instance_class,
-        "AllocatedStorage": instance.storage.allocated_gib,
-        "MultiAZ": instance.multi_az,
-        "StorageType": instance.storage.kind,
-        "Iops": instance.storage.iops,
-        "StorageThroughput": instance.storage.throughput_mibs,
-        "BackupRetentionPeriod": instance.backup_retention_days,
-        "CACertificateIdentifier": instance.certificate_authority,
-        "EngineVersion": instance.version,
-        "IAMDatabaseAuthenticationEnabled": instance.iam_authentication,
-    }
-
-
-def _pending(instance: Instance, params: dict[str, Any]) -> dict[str, Any]:
-    """What the call changes among the values that may wait."""
-    now = {**_current(instance), **instance.pending}
-    if "." not in params.get("EngineVersion", "."):
-        # A major version alone is what the instance has: that was checked before.
-        params = {**params, "EngineVersion": instance.version}
-    return {
-        shown: params[name]
-        for name, shown in DEFERRED.items()
-        if params.get(name) is not None and params[name] != now[shown]
-    }
-
-
-def _only_recorded(params: dict[str, Any]) -> bool:
-    return not (params.keys() & (DEFERRED.keys() | {"MasterUserPassword"}))
-
-
-def check(instance: Instance, wanted: dict[str, Any]) -> None:
-    """Raise AwsFault if the pending changes could not be made."""
-    if "DBInstanceClass" in wanted:
-        rules.instance_class(wanted["DBInstanceClass"])
-    if "BackupRetentionPeriod" in wanted:
-        rules.retention_days(wanted["BackupRetentionPeriod"])
-    _storage_changes(instance, wanted)
-
-
-def _storage_changes(instance: Instance, wanted: dict[str, Any]) -> dict[str, Any]:
-    if not any(name in wanted for name in _STORAGE):
-        return {}
-    before = instance.storage
-    allocated = wanted.get("AllocatedStorage", before.allocated_gib)
-    rules.growth(before.allocated_gib, allocated)
-    kind = wanted.get("StorageType", before.kind)
-    keeps = kind == before.kind and (kind != "gp3" or before.allocated_gib >= 400)
-    iops = wanted.get("Iops", before.iops if keeps else None)
-    throughput = wanted.get("StorageThroughput", before.throughput_mibs if keeps else None)
-    most = before.max_allocated_gib
-    if most is not None and most <= allocated:
-        raise faults.bad_combination(f"MaxAllocatedStorage ({most}) must be above AllocatedStorage ({allocated}).")
-    iops, throughput = rules.storage(kind, allocated, iops, throughput, None)
-    return {"storage": before.but(kind=kind, allocated_gib=allocated, iops=iops, throughput_mibs=throughput)}
-
-
-def apply(core: Core, instance: Instance, wanted: dict[str, Any], seen: Seen) -> Instance:
-    """The record with the changes, which the watcher then brings about. Raises AwsFault if one is refused."""
-    check(instance, wanted)
-    if not wanted:
-        return instance
-    said: list[str] = []
-    changes: dict[str, Any] = _storage_changes(instance, wanted)
-    if changes:
-        said.append("0018 Finished applying modification to allocated storage")
-    if "BackupRetentionPeriod" in wanted:
-        days = changes["backup_retention_days"] = wanted["BackupRetentionPeriod"]
-        if days == 0 and core.repository.replicas_of(instance.resource_id):
-            raise faults.bad_combination("Automated backups cannot be turned off while the instance has read replicas.")
-        said.append("0028 Disabled automated backups" if days == 0 else "0032 Enabled automated backups")
-    if "CACertificateIdentifier" in wanted:
-        changes["certificate_authority"] = wanted["CACertificateIdentifier"]
-    if "EngineVersion" in wanted:
-        # Recorded only: the server that runs is the one installed, of the same major version.
-        changes["version"] = wanted["EngineVersion"]
-    if "IAMDatabaseAuthenticationEnabled" in wanted:
-        changes["iam_authentication"] = wanted["IAMDatabaseAuthenticationEnabled"]
-    if "MultiAZ" in wanted:
-        changes["multi_az"] = wanted["MultiAZ"]
-        said.append(
-            "0025 Finished applying modification to convert to a Multi-AZ DB instance"
-            if wanted["MultiAZ"]
-            else "0030 Finished applying modification to convert to a standard (Single-AZ) DB instance"
-        )
-    changed = instance.but(**changes)
-    if "DBInstanceClass" in wanted:
-        changed = changed.but(instance_class=wanted["DBInstanceClass"])
-        # A new class means new hardware on RDS, so everything that waited for a reboot comes with it.
-        changed = with_request(changed.but(parameters=core.target(changed)), RequestKind.REBOOT, seen)
-        said.append("0014 Finished applying modification to DB instance class")
-    password = instance.operation is not None and instance.operation.kind is OperationKind.PASSWORD
-    if password:
-        said.append("0016 Reset master credentials")
-    operation = Operation(
-        kind=OperationKind.MODIFY,
-        started_at=time.time(),
-        request=changed.requests if "DBInstanceClass" in wanted else None,
-        detail="\n".join(said),
-    )
-    return changed.but(operation=operation)
-
-
-def apply_pending(core: Core, instance: Instance) -> bool:
-    """The maintenance window has come: make the changes that waited; True if the record changed."""
-    with core.repository.transaction():
-        fresh = core.repository.instances.get(instance.region, instance.identifier)
-        if fresh is None or not fresh.pending or fresh.operation is not None:
-            return False
-        waiting = fresh.but(pending={})
-        try:
-            changed = apply(core, waiting, fresh.pending, core.seen(fresh))
-        except AwsFault as fault:
-            core.tell(fresh, "0036", f"The pending modifications could not be applied: {fault.message}")
-            changed = waiting
-        core.repository.save(changed)
-    return True

@@ -13,7 +13,7 @@ from multiaz.cloud.rds.events import EventLog
 from multiaz.cloud.rds.model import Instance, ParameterGroup
 from multiaz.cloud.rds.parameters import FAMILIES, major_of, values_of
 from multiaz.cloud.rds.repository import Repository
-from multiaz.cloud.rds.status import Seen, status_of
+from multiaz.cloud.rds.status import MODIFIABLE, Seen, status_of
 from multiaz.cloud.rds.wanted import variables_of
 from multiaz.cloud.service import Clients
 from multiaz.errors import Missing
@@ -49,7 +49,7 @@ class Core:
         """The instance, which is available. Raises AwsFault InvalidDBInstanceState otherwise."""
         instance = self.require(region, identifier)
         status = self.status(instance)
-        if status != "available":
+        if status not in MODIFIABLE:
             raise faults.wrong_state(f"Database instance {instance.identifier} is not in available state: it cannot be "
                                      f"{doing} while it is {status}.")  # fmt: skip
         return instance

@@ -50,6 +50,9 @@ def instance_shape(instance: Instance, around: Surroundings) -> dict[str, Any]:
     seen, network, storage, watch = around.seen, instance.network, instance.storage, instance.monitoring
     status = status_of(instance, seen)
     primary = seen.primary or "a"
+    under_way = instance.operation
+    before = under_way.before if under_way else {}
+    multi_az = before.get("MultiAZ", instance.multi_az)
     shape: dict[str, Any] = {
         "DBInstanceIdentifier": instance.identifier,
         "DBInstanceClass": instance.instance_class,
@@ -70,8 +73,8 @@ def instance_shape(instance: Instance, around: Surroundings) -> dict[str, Any]:
         ],
         "AvailabilityZone": network.zones[primary],
         "PreferredMaintenanceWindow": instance.maintenance_window,
-        "PendingModifiedValues": dict(instance.pending),
-        "MultiAZ": instance.multi_az,
+        "PendingModifiedValues": {**instance.pending, **(under_way.applying if under_way else {})},
+        "MultiAZ": multi_az,
         "EngineVersion": instance.version,
         "AutoMinorVersionUpgrade": instance.auto_minor_upgrade,
         "ReadReplicaSourceDBInstanceIdentifier": around.source_identifier,
@@ -80,7 +83,7 @@ def instance_shape(instance: Instance, around: Surroundings) -> dict[str, Any]:
         "Iops": storage.iops,
         "StorageThroughput": storage.throughput_mibs,
         "OptionGroupMemberships": [{"OptionGroupName": f"default:postgres-{instance.major}", "Status": "in-sync"}],
-        "SecondaryAvailabilityZone": network.zones["b" if primary == "a" else "a"] if instance.multi_az else None,
+        "SecondaryAvailabilityZone": network.zones["b" if primary == "a" else "a"] if multi_az else None,
         "PubliclyAccessible": network.publicly_accessible,
         "StorageType": storage.kind,
         "DbInstancePort": 0,
@@ -110,6 +113,7 @@ def instance_shape(instance: Instance, around: Surroundings) -> dict[str, Any]:
         "DedicatedLogVolume": False,
         "IsStorageConfigUpgradeAvailable": False,
         "EngineLifecycleSupport": instance.lifecycle_support,
+        **before,
     }
     if around.subnet_group is not None:
         shape["DBSubnetGroup"] = subnet_group_shape(around.subnet_group)

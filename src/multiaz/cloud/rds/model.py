@@ -31,6 +31,11 @@ class OperationKind(StrEnum):
     CREATE = "create"
     MODIFY = "modify"
     PASSWORD = "password"  # noqa: S105 - the name of an operation
+    IAM = "iam"
+    MONITORING = "monitoring"
+    LOGS = "logs"
+    OPTIMIZE = "optimize"
+    """Storage was changed a moment ago."""
     REBOOT = "reboot"
     FAILOVER = "failover"
     PROMOTE = "promote"
@@ -47,7 +52,11 @@ class Operation(Document):
     request: int | None = None
     """Number of the supervisor's request it waits for."""
     detail: str = ""
-    """What an event will say was changed."""
+    """What events will say was changed, a line each."""
+    before: dict[str, Any] = Field(default_factory=dict)
+    """What the API still shows of the instance, by its names, until the change is seen to be done."""
+    applying: dict[str, Any] = Field(default_factory=dict)
+    """What PendingModifiedValues shows meanwhile; never a password."""
 
 
 class Networking(Document):
@@ -131,6 +140,8 @@ class Instance(Document):
     created: bool = False
     """It has been available once."""
     stopped_at: float | None = None
+    storage_changed_at: float | None = None
+    """When the latest change of storage was done: it rests for hours then."""
     final_snapshot: str | None = None
     """Identifier of the snapshot to be made on deletion."""
     events_seen: int = 0

@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from datetime import UTC, datetime
 
-from multiaz.cloud.rds.changes import apply_pending
 from multiaz.cloud.rds.core import Core
 from multiaz.cloud.rds.describe import STOP_DAYS
 from multiaz.cloud.rds.model import Instance, Operation, OperationKind
+from multiaz.cloud.rds.modifications import STORAGE, apply_pending
 from multiaz.cloud.rds.requests import begin_promotion, with_request
 from multiaz.cloud.rds.rules import in_maintenance_window
 from multiaz.cloud.rds.status import Seen, answer_to, is_finished
@@ -100,8 +100,6 @@ def _finish(core: Core, instance: Instance, operation: Operation, seen: Seen, an
                 core.tell(fresh, "0005", "DB instance created")
                 if fresh.is_replica:
                     core.tell(fresh, "0046", "Replication for the Read Replica resumed")
-            case OperationKind.PASSWORD:
-                core.tell(fresh, "0016", "Reset master credentials")
             case OperationKind.FAILOVER if answer is not None and answer.outcome == "refused":
                 core.tell(fresh, "0034", f"Abandoning user requested failover: {answer.reason}")
             case OperationKind.PROMOTE:
@@ -116,13 +114,20 @@ def _finish(core: Core, instance: Instance, operation: Operation, seen: Seen, an
             case OperationKind.START:
                 done = done.but(stopped_at=None)
                 core.tell(fresh, "0088", "DB instance started")
-            case OperationKind.MODIFY if operation.detail:
-                for line in operation.detail.splitlines():
-                    core.tell(fresh, *line.split(" ", 1))  # type: ignore[arg-type]
             case _:
-                pass
+                done = _modified(core, done, operation)
         repository.save(done)
     return True
+
+
+def _modified(core: Core, done: Instance, operation: Operation) -> Instance:
+    """Tell what was modified; storage that was is optimised from now on."""
+    for line in operation.detail.splitlines():
+        core.tell(done, *line.split(" ", 1))  # type: ignore[arg-type]
+    if not any(name in operation.applying for name in STORAGE):
+        return done
+    now = time.time()
+    return done.but(storage_changed_at=now, operation=Operation(kind=OperationKind.OPTIMIZE, started_at=now))
 
 
 def waiting_replicas(core: Core, instance: Instance) -> list[Instance]:
@@ -182,6 +187,6 @@ def forget(core: Core, instance: Instance) -> None:
                 )  # fmt: skip
             elif snapshot is not None:
                 repository.snapshots.remove(instance.region, snapshot.identifier)
-                core.tell(instance, "0058", "The final snapshot could not be made: there was no data to keep")
+                core.tell(instance, "0044", "The final snapshot could not be made: there was no data to keep")
         core.tell(instance, "0003", "DB instance deleted")
         repository.instances.remove(instance.region, instance.identifier)

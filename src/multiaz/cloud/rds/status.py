@@ -44,6 +44,10 @@ _WORDS = {
     OperationKind.CREATE: "creating",
     OperationKind.MODIFY: "modifying",
     OperationKind.PASSWORD: "resetting-master-credentials",
+    OperationKind.IAM: "configuring-iam-database-auth",
+    OperationKind.MONITORING: "configuring-enhanced-monitoring",
+    OperationKind.LOGS: "configuring-log-exports",
+    OperationKind.OPTIMIZE: "storage-optimization",
     OperationKind.REBOOT: "rebooting",
     OperationKind.FAILOVER: "rebooting",
     OperationKind.PROMOTE: "modifying",
@@ -51,6 +55,11 @@ _WORDS = {
     OperationKind.STOP: "stopping",
     OperationKind.DELETE: "deleting",
 }
+"""Source: RDS user guide, "Viewing Amazon RDS DB instance status". A call that changes several things at once
+shows "modifying"."""
+
+MODIFIABLE = frozenset({"available", "storage-optimization"})
+"""Statuses in which calls that need an available instance are taken: in the second it is fully operational."""
 
 
 def answer_to(observed: ObservedInstance, number: int | None) -> Answer | None:
@@ -72,6 +81,8 @@ def is_finished(instance: Instance, operation: Operation, observed: ObservedInst
             return False
         case OperationKind.STOP:
             return observed.phase is Phase.STOPPED
+        case OperationKind.IAM | OperationKind.MONITORING | OperationKind.LOGS | OperationKind.OPTIMIZE:
+            return serving(observed)
         case OperationKind.PASSWORD:
             return observed.master_number >= instance.master_number
         case OperationKind.REBOOT | OperationKind.FAILOVER | OperationKind.PROMOTE:
