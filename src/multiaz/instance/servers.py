@@ -183,14 +183,12 @@ class Servers:
     def rejoin(self, member: MemberName, primary: MemberName) -> str:
         """Bring a fenced member to the primary's history; how: "rewound" or "cloned".
 
-        The checkpoint comes first: until the promoted server has made one, its control file names the
-        old timeline and pg_rewind finds nothing to do.
+        No checkpoint of the promoted server is waited for: since PostgreSQL 16 pg_rewind takes the timeline from
+        the end of recovery, which is in the control file before the first commit.
         """
         server = self[member]
         server.stop(immediate=True)
         server.make_folders()
-        with self[primary].connect() as connection:
-            connection.execute("CHECKPOINT")
         try:
             state = server.control().get("Database cluster state", "")
         except ServerFailed as unreadable:
@@ -231,13 +229,16 @@ class Servers:
         try:
             with self[primary].connect() as connection:
                 self._wait_for_setting(primary, application_name(standby))
-                connection.execute("CHECKPOINT")
+                self._checkpoint(connection)
                 self._wait_for_flush(connection, application_name(standby))
                 self.point_upstream(standby)
                 self._wait_for_flush(connection, application_name(standby))
         except BaseException:
             self.configure(primary, memory, synchronous=False)
             raise
+
+    def _checkpoint(self, connection: psycopg.Connection[Any]) -> None:
+        connection.execute("CHECKPOINT")
 
     def _wait_for_setting(self, primary: MemberName, name: str) -> None:
         deadline = time.monotonic() + CATCH_UP_PATIENCE_S

@@ -180,9 +180,13 @@ class Server:
         return postmaster_pid(self.data)
 
     def remove_stale_pid(self) -> None:
-        """Remove a postmaster.pid nobody stands behind; does nothing while any process of this server lives."""
+        """Remove the lock files of a dead postmaster; does nothing while any process of this server lives.
+
+        PostgreSQL takes a zombie for alive, and there are zombies where PID 1 does not reap.
+        """
         if not processes_in(self.data):
             (self.data / "postmaster.pid").unlink(missing_ok=True)
+            (self.socket_folder / f".s.PGSQL.{SOCKET_PORT}.lock").unlink(missing_ok=True)
 
     def start(self) -> subprocess.Popen[bytes]:
         """Start the postmaster in its own session and return it at once; it logs to files only."""
