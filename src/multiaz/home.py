@@ -191,6 +191,10 @@ class InstanceHome:
         """Folder of one server's Unix socket (`.s.PGSQL.5432`)."""
         return self.run / name
 
+    def wire_folder(self, name: str) -> Path:
+        """Folder of the Unix socket of one of the relay's wires; at most five letters keep its path short."""
+        return self.run / f"w-{name}"
+
     @property
     def primary_link(self) -> Path:
         """Link to the socket folder of whoever is primary."""

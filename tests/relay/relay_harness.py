@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import hashlib
 import ipaddress
 import json
 import os
@@ -22,7 +23,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from multiaz.postgres.config import ServerSettings
+from multiaz.postgres.config import REPLICATION_USER, ServerSettings
 from multiaz.postgres.scram import verifier
 from multiaz.postgres.server import Server
 
@@ -108,6 +109,7 @@ class Database:
                 admin.execute(f"CREATE ROLE {role}")
             admin.execute(f"CREATE ROLE app LOGIN CREATEDB PASSWORD '{verifier(PASSWORD)}'")
             admin.execute(f"CREATE ROLE token_user LOGIN PASSWORD '{verifier(PASSWORD)}' IN ROLE rds_iam")
+            admin.execute(f"CREATE ROLE {REPLICATION_USER} LOGIN REPLICATION")
             admin.execute("CREATE DATABASE shop OWNER app")
 
     def configure(self, **parameters: str) -> None:
@@ -179,7 +181,16 @@ class RunningRelay:
             ready = json.loads((self.folder / "relay.ready").read_text())
         except FileNotFoundError:
             return False
-        return bool(ready == {"pid": self.process.pid, "address": self.config["address"], "port": self.config["port"]})
+        said = {name: ready[name] for name in ("pid", "address", "port")}
+        return said == {"pid": self.process.pid, "address": self.config["address"], "port": self.config["port"]}
+
+    def follow(self, **changes: Any) -> None:
+        """Change the configuration and wait until the relay says that it is in force."""
+        assert self.process is not None
+        self.write_config(**changes)
+        self.process.send_signal(signal.SIGHUP)
+        wanted = hashlib.sha256((self.folder / "relay.json").read_bytes()).hexdigest()
+        wait_for("the relay follows", lambda: json.loads((self.folder / "relay.ready").read_text())["config"] == wanted)
 
     def client_sockets(self) -> int:
         """How many clients the relay's kernel side has connected, by its own descriptors."""

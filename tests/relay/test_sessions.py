@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import select
+import signal
 import subprocess
 import threading
 import time
@@ -14,6 +16,8 @@ from pathlib import Path
 import psycopg
 import pytest
 from relay_harness import Authority, Database, RunningRelay, wait_for
+
+from multiaz.relay.server import LOOK_S
 
 
 def test_verify_full_with_the_password(relay: RunningRelay) -> None:
@@ -261,6 +265,29 @@ def test_a_session_of_a_former_primary_is_closed_even_if_that_server_lives(
             return False
 
         wait_for("the session ends", closed, within_s=3)
+
+
+def test_a_signal_cuts_the_sessions_of_a_former_primary_in_milliseconds(
+    new_relay: Callable[..., RunningRelay], database: Database, own_database: Database
+) -> None:
+    """Thirty sessions, so that none of them is cut by chance; generous, since tests share two cores."""
+    relay = new_relay(own_database.socket_folder)
+    relay.start()
+    assert relay.process is not None
+    sessions = [relay.connect(sslmode=("disable", "verify-full")[number % 2]) for number in range(30)]
+    took = []
+    for target in (database, own_database, database):
+        mine = sessions if target is database and not took else [relay.connect() for _ in range(30)]
+        relay.point_at(target.socket_folder)
+        relay.process.send_signal(signal.SIGHUP)
+        started = time.monotonic()
+        for session in mine:
+            assert select.select([session.pgconn.socket], [], [], 5)[0]
+        took.append(time.monotonic() - started)
+        for session in mine:
+            with pytest.raises(psycopg.OperationalError):
+                session.execute("SELECT 1")
+    assert min(took) < LOOK_S / 2, took
 
 
 def test_nobody_accepting_for_too_long_is_said(new_relay: Callable[..., RunningRelay]) -> None:

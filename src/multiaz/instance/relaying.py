@@ -3,21 +3,49 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
 
 from multiaz.files import lock_holder, write_atomically
 from multiaz.home import Home, InstanceHome
 from multiaz.instance.records import DesiredInstance
-from multiaz.postgres.config import REPLICATION_USER, SUPERUSER
+from multiaz.postgres.config import REPLICATION_USER, SOCKET_PORT, SUPERUSER
+from multiaz.postgres.os_user import server_user
 
 LOOK_EVERY_S = 0.25
 CONNECT_WAIT_S = 30
 """How long a new connection waits for a primary during a failover."""
+
+
+@dataclass(frozen=True)
+class Shaping:
+    """What a network does to traffic, in each direction."""
+
+    delay_ms: float = 0
+    bytes_per_s: float | None = None
+    """Shared by all connections; None: no bound."""
+    blocked: bool | Literal["cut"] = False
+    """True: nothing passes and nobody is told, until healed. "cut": connections break, new ones end at once."""
+
+
+@dataclass(frozen=True)
+class Wire:
+    """A Unix socket in `InstanceHome.wire_folder(name)` that leads to the one in the folder `target`."""
+
+    name: str
+    """At most five characters."""
+    target: Path
+    """A socket folder or a link to one, followed anew for each connection."""
+    shaping: Shaping
 
 
 class RelayKeeper:
@@ -30,33 +58,35 @@ class RelayKeeper:
         self._child: subprocess.Popen[bytes] | None = None
         self._ready = False
 
-    def write(self, desired: DesiredInstance) -> None:
-        """Write `relay.json` if it changed; the relay reads it again by itself."""
-        iam = None
-        if desired.endpoint.iam_authentication and desired.endpoint.authorize_url:
-            iam = {
-                "authorize_url": desired.endpoint.authorize_url,
-                "resource_id": desired.resource_id,
-                "region": desired.endpoint.region,
-            }
-        text = json.dumps(
-            {
-                "address": desired.endpoint.address,
-                "port": desired.endpoint.port,
-                "certificate": str(self._home.tls / "server.pem"),
-                "key": str(self._home.tls / "server.key"),
-                "primary": str(self._home.primary_link),
-                "force_ssl": desired.endpoint.force_ssl,
-                "iam": iam,
-                "connect_wait_s": CONNECT_WAIT_S,
-                "supervisor": supervisor_command(self._top, self._home),
-                "supervisor_lock": str(self._home.lock),
-                "reserved_users": [SUPERUSER, REPLICATION_USER],
-            },
-            indent=1,
-        )
+    def write(self, desired: DesiredInstance, network: Shaping | None = None, wires: Sequence[Wire] = ()) -> None:
+        """Write `relay.json` if it changed, and have the relay read it at once.
+
+        `network` lies between clients and the endpoint. The folders of `wires` are made here.
+        """
+        for wire in wires:
+            folder = self._home.wire_folder(wire.name)
+            folder.mkdir(mode=0o700, exist_ok=True)
+            server_user().own(folder)
+        text = json.dumps(relay_config(self._top, self._home, desired, network, wires), indent=1)
         if not self._home.relay.exists() or self._home.relay.read_text() != text:
             write_atomically(self._home.relay, text)
+            self.poke()
+
+    def poke(self) -> None:
+        """Have the relay look now: it cuts the sessions of a former primary and reads its configuration again."""
+        holder = lock_holder(self._home.relay_lock)
+        if holder is not None and holder > 0:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(holder, signal.SIGHUP)
+
+    def in_force(self) -> bool:
+        """The relay that runs follows the whole of `relay.json` as it is now."""
+        try:
+            wanted = hashlib.sha256(self._home.relay.read_bytes()).hexdigest()
+        except FileNotFoundError:
+            return False
+        said = self._said()
+        return said.get("config") == wanted and said.get("pid") == lock_holder(self._home.relay_lock)
 
     def keep(self) -> None:
         """Start the relay if nobody holds its lock (looked at a few times a second)."""
@@ -90,15 +120,58 @@ class RelayKeeper:
             if self._child is not None:
                 self._child.poll()
             time.sleep(0.01)
+        if self._child is not None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._child.wait(1)  # its lock is free, so all that is left is its exit code
 
     def _listening(self, holder: int) -> bool:
+        return bool(self._said().get("pid") == holder)
+
+    def _said(self) -> dict[str, Any]:
         try:
             said = json.loads((self._home.folder / "relay.ready").read_text())
         except (OSError, ValueError):
-            return False
-        return bool(said.get("pid") == holder)
+            return {}
+        return said if isinstance(said, dict) else {}
 
 
 def supervisor_command(top: Home, home: InstanceHome) -> list[str]:
     """How a supervisor of this instance is started."""
     return [sys.executable, "-m", "multiaz.instance", str(home.folder), "--home", str(top.root)]
+
+
+def relay_config(
+    top: Home, home: InstanceHome, desired: DesiredInstance, network: Shaping | None, wires: Sequence[Wire]
+) -> dict[str, Any]:
+    """What `relay.json` says."""
+    iam = None
+    if desired.endpoint.iam_authentication and desired.endpoint.authorize_url:
+        iam = {
+            "authorize_url": desired.endpoint.authorize_url,
+            "resource_id": desired.resource_id,
+            "region": desired.endpoint.region,
+        }
+    socket_name = f".s.PGSQL.{SOCKET_PORT}"
+    return {
+        "address": desired.endpoint.address,
+        "port": desired.endpoint.port,
+        "certificate": str(home.tls / "server.pem"),
+        "key": str(home.tls / "server.key"),
+        "primary": str(home.primary_link),
+        "force_ssl": desired.endpoint.force_ssl,
+        "iam": iam,
+        "connect_wait_s": CONNECT_WAIT_S,
+        "supervisor": supervisor_command(top, home),
+        "supervisor_lock": str(home.lock),
+        "reserved_users": [SUPERUSER, REPLICATION_USER],
+        "network": None if network is None else asdict(network),
+        "wires": [
+            {
+                "name": wire.name,
+                "listen": str(home.wire_folder(wire.name) / socket_name),
+                "target": str(wire.target / socket_name),
+                **asdict(wire.shaping),
+            }
+            for wire in wires
+        ],
+    }

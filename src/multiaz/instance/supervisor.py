@@ -203,6 +203,7 @@ class Supervisor:
                     self.observer.forget(member)
                 case PointPrimary(member):
                     switch_link(self.home.primary_link, member)
+                    self.relay.poke()
                 case PointUpstream(member):
                     self.servers.point_upstream(member)
                 case Configure(member, synchronous):

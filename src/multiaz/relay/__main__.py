@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 import resource
+import signal
 import sys
 from pathlib import Path
 
@@ -35,6 +36,7 @@ def main(arguments: list[str]) -> int:
     if not (folder / "relay.json").exists():
         log.info("there is no relay.json: nothing to serve")
         return 0
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # whoever sees the lock may send it before the loop handles it
     lock = locks.hold(folder / "relay.lock")
     if lock is None:
         log.info("another process serves this DB instance")

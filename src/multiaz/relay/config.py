@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+from multiaz.relay.shape import CLEAR, Block, Shape
 
 SOCKET_NAME = ".s.PGSQL.5432"
 """Name of a server's Unix socket in its socket folder, whatever port clients use."""
@@ -23,6 +26,18 @@ class IamConfig:
     authorize_url: str
     resource_id: str
     region: str
+
+
+@dataclass(frozen=True)
+class WireConfig:
+    """A Unix socket that leads to another one through a network of its own."""
+
+    name: str
+    listen: Path
+    """Where the wire listens. Its folder is there already, and only its owner may enter it."""
+    target: Path
+    """Where it leads; links are followed anew for each connection."""
+    shape: Shape
 
 
 @dataclass(frozen=True)
@@ -43,6 +58,11 @@ class RelayConfig:
     reserved_users: frozenset[str]
     startup_timeout_s: float = 60.0
     """How long a client may take to say who it is, and again to hand over a token."""
+    network: Shape = CLEAR
+    """What lies between clients and the endpoint."""
+    wires: tuple[WireConfig, ...] = ()
+    digest: str = ""
+    """SHA-256 of the file this was read from."""
 
     @property
     def primary_socket(self) -> str:
@@ -55,13 +75,14 @@ def read_config(path: Path) -> RelayConfig:
 
     Raises FileNotFoundError if it is gone, BadConfig if it cannot be understood.
     """
+    content = path.read_bytes()
     try:
-        loaded = json.loads(path.read_text())
+        loaded = json.loads(content)
     except ValueError as error:
         raise BadConfig(f"{path.name} is not JSON: {error}") from error
     if not isinstance(loaded, dict):
         raise BadConfig(f"{path.name} is not a JSON object")
-    return parse_config(loaded)
+    return replace(parse_config(loaded), digest=hashlib.sha256(content).hexdigest())
 
 
 def parse_config(values: Mapping[str, Any]) -> RelayConfig:
@@ -80,10 +101,10 @@ def parse_config(values: Mapping[str, Any]) -> RelayConfig:
         supervisor_lock=fields.path_or_none("supervisor_lock"),
         reserved_users=frozenset(fields.texts("reserved_users")),
         startup_timeout_s=fields.seconds("startup_timeout_s", 60.0),
+        network=fields.network("network"),
+        wires=fields.wires("wires"),
     )
-    unknown = sorted(set(values) - fields.read)
-    if unknown:
-        raise BadConfig(f"unknown field {unknown[0]!r}")
+    fields.refuse_unknown()
     return config
 
 
@@ -95,6 +116,12 @@ class _Fields:
     def _take(self, name: str) -> Any:
         self.read.add(name)
         return self._values.get(name)
+
+    def refuse_unknown(self) -> None:
+        """Raise BadConfig if there is a field nobody read: nothing is ignored."""
+        unknown = sorted(set(self._values) - self.read)
+        if unknown:
+            raise BadConfig(f"unknown field {unknown[0]!r}")
 
     def text(self, name: str) -> str:
         value = self._take(name)
@@ -141,3 +168,44 @@ class _Fields:
             raise BadConfig(f"{name!r} must be an object or null")
         inner = _Fields(value)
         return IamConfig(inner.text("authorize_url"), inner.text("resource_id"), inner.text("region"))
+
+    def network(self, name: str) -> Shape:
+        value = self._take(name)
+        if value is None:
+            return CLEAR
+        if not isinstance(value, dict):
+            raise BadConfig(f"{name!r} must be an object or null")
+        inner = _Fields(value)
+        shape = inner.shape()
+        inner.refuse_unknown()
+        return shape
+
+    def wires(self, name: str) -> tuple[WireConfig, ...]:
+        value = self._take(name)
+        if value is None:
+            return ()
+        if not isinstance(value, list) or not all(isinstance(part, dict) for part in value):
+            raise BadConfig(f"{name!r} must be a list of objects")
+        found: dict[str, WireConfig] = {}
+        for part in value:
+            inner = _Fields(part)
+            wire = WireConfig(inner.text("name"), Path(inner.text("listen")), Path(inner.text("target")), inner.shape())
+            inner.refuse_unknown()
+            if wire.name in found:
+                raise BadConfig(f"{name!r} has {wire.name!r} twice")
+            found[wire.name] = wire
+        return tuple(found.values())
+
+    def shape(self) -> Shape:
+        delay_ms, rate, blocked = self._take("delay_ms"), self._take("bytes_per_s"), self._take("blocked")
+        if delay_ms is not None and (not _is_number(delay_ms) or delay_ms < 0):
+            raise BadConfig("'delay_ms' must be a number of milliseconds, 0 or above")
+        if rate is not None and (not _is_number(rate) or rate <= 0):
+            raise BadConfig("'bytes_per_s' must be a number above 0, or null")
+        if blocked is not None and not isinstance(blocked, bool) and blocked != Block.CUT.value:
+            raise BadConfig("'blocked' must be true, false or \"cut\"")
+        return Shape((delay_ms or 0) / 1000, rate, Block(blocked or False))
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

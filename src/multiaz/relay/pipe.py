@@ -88,13 +88,14 @@ class Pipe(asyncio.BaseProtocol):
     more, the peer is no longer read.
     """
 
-    __slots__ = ("_on_lost", "_pass_end", "_peer", "data_received")
+    __slots__ = ("_on_lost", "_pass_end", "_peer", "choked", "data_received")
 
     def __init__(self, peer: asyncio.Transport, on_lost: Callable[[], object], *, pass_end: bool) -> None:
         self.data_received = peer.write
         self._peer = peer
         self._on_lost = on_lost
         self._pass_end = pass_end
+        self.choked = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Nothing to do: the connection was made before."""
@@ -112,8 +113,10 @@ class Pipe(asyncio.BaseProtocol):
 
     def pause_writing(self) -> None:
         """This side is slow: stop reading the peer."""
+        self.choked = True
         self._peer.pause_reading()
 
     def resume_writing(self) -> None:
         """This side caught up: read the peer again."""
+        self.choked = False
         self._peer.resume_reading()

@@ -16,9 +16,12 @@ from typing import Any
 from multiaz.relay import locks
 from multiaz.relay.config import BadConfig, RelayConfig, read_config
 from multiaz.relay.listener import CannotListen, listen, tune
+from multiaz.relay.pair import Network
 from multiaz.relay.session import Endpoint, Session
+from multiaz.relay.shape import Block
 from multiaz.relay.supervisor import SupervisorWatch
 from multiaz.relay.tls import BadCertificate, server_context
+from multiaz.relay.wires import BadWire, Wires, reset, through
 
 LOOK_S = 0.25
 """How often the configuration and the supervisor's lock are looked at."""
@@ -42,6 +45,8 @@ class Relay:
         self._endpoint: Endpoint | None = None
         self._listener: socket.socket | None = None
         self._listening_on: tuple[str, int] | None = None
+        self._accepting = False
+        self._wires = Wires()
         self._seen: tuple[object, ...] = ()
         self._failure = ""
         self._again_at = 0.0
@@ -72,6 +77,8 @@ class Relay:
         self._look_now.set()
 
     def _reload(self) -> None:
+        """SIGHUP: the link or the configuration changed. Who talks to a former primary is cut before anything else."""
+        self._close_strays()
         self._seen = ()
         self._look_now.set()
 
@@ -87,7 +94,10 @@ class Relay:
         if self._endpoint is None:
             return
         self._supervisor.look(self._endpoint.config)
-        if closed := self._endpoint.close_strays():
+        self._close_strays()
+
+    def _close_strays(self) -> None:
+        if self._endpoint is not None and (closed := self._endpoint.close_strays()):
             log.info("closed %d connections to a server that is no longer the primary", closed)
 
     # Configuration
@@ -104,7 +114,7 @@ class Relay:
                 log.info("relay.json is gone: ending")
                 return False
             self._fail(f"{error.filename} is missing")
-        except (BadConfig, BadCertificate, CannotListen, OSError) as error:
+        except (BadConfig, BadCertificate, BadWire, CannotListen, OSError) as error:
             self._fail(str(error))
         return True
 
@@ -128,10 +138,24 @@ class Relay:
             if config != self._endpoint.config:
                 log.info("relay.json changed")
             self._endpoint.config, self._endpoint.context = config, context
+        self._shape(self._endpoint, config)
+        problems = self._wires.follow(config.wires)
+        in_force = None if problems else config.digest
+        ready = {"pid": os.getpid(), "address": config.address, "port": config.port, "config": in_force}
+        locks.replace_file(self._ready_path, json.dumps(ready) + "\n")
+        if problems:
+            raise BadWire("; ".join(problems))
         self._failure = ""
         self._failed_path.unlink(missing_ok=True)
-        ready = {"pid": os.getpid(), "address": config.address, "port": config.port}
-        locks.replace_file(self._ready_path, json.dumps(ready) + "\n")
+
+    def _shape(self, endpoint: Endpoint, config: RelayConfig) -> None:
+        """Shape what passes between clients and the endpoint; logins under way are cut like sessions."""
+        if config.network != endpoint.network.shape:
+            log.info("the network of clients: %s", config.network)
+        endpoint.network.change(config.network)
+        if config.network.block is Block.CUT:
+            self._end_logins()
+        self._accept_or_not()
 
     def _fail(self, reason: str) -> None:
         """Say what is wrong once, beside the lock and in the log; what worked before goes on."""
@@ -146,10 +170,21 @@ class Relay:
         self._close_listener()
         self._listener = listener
         self._listening_on = (config.address, config.port)
-        asyncio.get_running_loop().add_reader(listener, self._accept)
+        self._accept_or_not()
         log.info("listening on %s:%d", config.address, config.port)
 
     # Clients
+
+    def _accept_or_not(self) -> None:
+        """Accept unless the network is silent: whoever comes then waits in the backlog, unanswered."""
+        loop = asyncio.get_running_loop()
+        wanted = self._endpoint is None or not self._endpoint.network.silent
+        if self._listener is not None and wanted != self._accepting:
+            self._accepting = wanted
+            if wanted:
+                loop.add_reader(self._listener, self._accept)
+            else:
+                loop.remove_reader(self._listener)
 
     def _accept(self) -> None:
         """Take what waits in the backlog."""
@@ -165,38 +200,49 @@ class Relay:
                     self._pause_accepting(error)
                     return
                 continue
+            if self._endpoint.network.shape.block is Block.CUT:
+                reset(accepted)
+                continue
             accepted.setblocking(False)
             tune(accepted)
-            task = asyncio.get_running_loop().create_task(Session(self._endpoint, accepted, peer[0]).run())
+            task = asyncio.get_running_loop().create_task(self._serve(self._endpoint, accepted, peer[0]))
             self._sessions.add(task)
             task.add_done_callback(self._sessions.discard)
+
+    async def _serve(self, endpoint: Endpoint, accepted: socket.socket, host: str) -> None:
+        if endpoint.network.shape.clear:
+            await Session(endpoint, endpoint.network, accepted, host).run()
+        else:
+            inner = await through(endpoint.network, accepted)
+            await Session(endpoint, Network(), inner, host).run()
 
     def _pause_accepting(self, error: OSError) -> None:
         log.warning("cannot accept for %g s: %s", ACCEPT_PAUSE_S, error.strerror)
         loop, listener = asyncio.get_running_loop(), self._listener
         assert listener is not None
         loop.remove_reader(listener)
-
-        def again() -> None:
-            if self._listener is listener:
-                loop.add_reader(listener, self._accept)
-
-        loop.call_later(ACCEPT_PAUSE_S, again)
+        self._accepting = False
+        loop.call_later(ACCEPT_PAUSE_S, self._accept_or_not)
 
     # The end
 
     def _close_listener(self) -> None:
         if self._listener is not None:
             asyncio.get_running_loop().remove_reader(self._listener)
+            self._accepting = False
             self._listener.close()
             self._listener = None
+
+    def _end_logins(self) -> None:
+        for task in list(self._sessions):
+            task.cancel()
 
     def _close(self) -> None:
         self._close_listener()
         self._ready_path.unlink(missing_ok=True)
         self._failed_path.unlink(missing_ok=True)
-        for task in list(self._sessions):
-            task.cancel()
+        self._end_logins()
+        self._wires.end()
         if self._endpoint is not None:
             for session in list(self._endpoint.passing):
                 session.end()

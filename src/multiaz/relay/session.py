@@ -12,12 +12,11 @@ from dataclasses import dataclass, field
 from multiaz.relay import iam, startup
 from multiaz.relay.config import RelayConfig
 from multiaz.relay.greeting import Client, greet
-from multiaz.relay.pipe import Dialogue, Gone, Pipe
+from multiaz.relay.pair import Network, Pair, close_soon
+from multiaz.relay.pipe import Dialogue, Gone
 from multiaz.relay.startup import HEAD_SIZE, FirstReply, Kind, ProtocolViolation, Reply, Startup
 from multiaz.relay.turnstile import Turnstile
 
-LINGER_S = 5.0
-"""How long the last bytes may take to reach the side that is being closed."""
 LINK_LOOK_S = 0.25
 """How often a client that waits for an answer looks whether the primary is another one now."""
 CANCEL_WITHIN_S = 5.0
@@ -41,6 +40,8 @@ class Endpoint:
     context: ssl.SSLContext
     turnstile: Turnstile = field(default_factory=Turnstile)
     passing: set[Passing] = field(default_factory=set)
+    network: Network = field(default_factory=Network)
+    """What lies between clients and this endpoint."""
 
     def primary(self) -> str | None:
         """The folder the primary link leads to now, or None if it leads nowhere."""
@@ -59,36 +60,23 @@ class Endpoint:
 
 
 class Passing:
-    """A session after the login: two pipes, and the end of both when one ends."""
+    """A session after the login: two connections joined, and the end of both when one ends."""
 
-    def __init__(self, endpoint: Endpoint, client: Dialogue, server: Server) -> None:
+    def __init__(self, endpoint: Endpoint, network: Network, client: Dialogue, server: Server) -> None:
         self.primary = server.primary
         self._endpoint = endpoint
-        self._client = client.transport
-        self._server = server.dialogue.transport
         client.on_gone = None
-        plain = self._client.get_extra_info("ssl_object") is None  # TLS knows no half-closed connection
-        self._client.set_protocol(Pipe(self._server, self.end, pass_end=plain))
-        self._server.set_protocol(Pipe(self._client, self.end, pass_end=False))
+        plain = client.transport.get_extra_info("ssl_object") is None  # TLS knows no half-closed connection
         endpoint.passing.add(self)
-        self._client.resume_reading()
-        self._server.resume_reading()
-        self._client.write(bytes(server.dialogue.buffer))
-        self._server.write(bytes(client.buffer))
+        self._pair = Pair(network, client.transport, server.dialogue.transport, self._forget, half_closes=plain)
+        self._pair.begin(bytes(client.buffer), bytes(server.dialogue.buffer))
 
     def end(self) -> None:
         """Close what is still open; what was sent already is still delivered."""
-        if self in self._endpoint.passing:
-            self._endpoint.passing.remove(self)
-            close_soon(self._client)
-            close_soon(self._server)
+        self._pair.end()
 
-
-def close_soon(transport: asyncio.Transport) -> None:
-    """Close `transport` after its last bytes, or without them if nobody takes them."""
-    transport.close()
-    if transport.get_write_buffer_size() or transport.get_extra_info("ssl_object") is not None:
-        asyncio.get_running_loop().call_later(LINGER_S, transport.abort)
+    def _forget(self) -> None:
+        self._endpoint.passing.discard(self)
 
 
 @dataclass(frozen=True)
@@ -109,10 +97,14 @@ class _NotNow(Exception):
 
 
 class Session:
-    """The login of one client."""
+    """The login of one client.
 
-    def __init__(self, endpoint: Endpoint, accepted: socket.socket, host: str) -> None:
+    `network` is what its bytes pass after the login: the endpoint's, or a clear one if they pass the endpoint's before.
+    """
+
+    def __init__(self, endpoint: Endpoint, network: Network, accepted: socket.socket, host: str) -> None:
         self._endpoint = endpoint
+        self._network = network
         self._accepted = accepted
         self._host = host
         self._judged = False
@@ -134,15 +126,12 @@ class Session:
                 client = None
         except Refused as refusal:
             log.info("refused %s: %s", self._host, _one_line(refusal))
-            if client is not None:
-                client.dialogue.transport.write(refusal.packet)
+            await self._tell(client, refusal.packet)
         except startup.UnsupportedProtocol as error:
-            if client is not None:
-                client.dialogue.transport.write(startup.fatal("0A000", str(error)))
+            await self._tell(client, startup.fatal("0A000", str(error)))
         except ProtocolViolation as error:
             log.info("closed %s: %s", self._host, error)
-            if client is not None:
-                client.dialogue.transport.write(startup.fatal("08P01", str(error)))
+            await self._tell(client, startup.fatal("08P01", str(error)))
         except (TimeoutError, _TimeIsUp):
             log.info("closed %s: it did not finish its startup in time", self._host)
         except ssl.SSLError as error:
@@ -154,6 +143,12 @@ class Session:
             if client is not None:
                 client.dialogue.on_gone = None
                 close_soon(client.dialogue.transport)
+
+    async def _tell(self, client: Client | None, packet: bytes) -> None:
+        """Send `packet` as soon as the network lets anything pass."""
+        if client is not None:
+            await self._network.passable()
+            client.dialogue.transport.write(packet)
 
     async def _log_in(self, client: Client, asked: Startup) -> None:
         """Try until the primary has given an answer the client should have, then hand over."""
@@ -196,7 +191,7 @@ class Session:
             if server.reply.meaning is not Reply.FORWARD:
                 raise _NotNow("the primary closed the connection")
             # Its answer was an error, and its last word.
-            client.dialogue.transport.write(bytes(server.dialogue.buffer))
+            await self._tell(client, bytes(server.dialogue.buffer))
             client.dialogue.on_gone = None
             close_soon(client.dialogue.transport)
             return
@@ -204,7 +199,7 @@ class Session:
             raise _NotNow("another server became the primary")
         if client.dialogue.gone:
             raise Gone
-        Passing(self._endpoint, client.dialogue, server)
+        Passing(self._endpoint, self._network, client.dialogue, server)
 
     def _admit(self, client: Client, asked: Startup) -> None:
         """Refuse who must not even reach the server."""
@@ -275,9 +270,8 @@ class Session:
         verdict = iam.Verdict(False, "IAM authentication is not enabled for this DB instance")
         if config.iam is not None:
             first = server.reply.at
-            client.dialogue.transport.write(bytes(server.dialogue.buffer[:first]))
+            await self._tell(client, bytes(server.dialogue.buffer[:first]) + startup.ASK_CLEARTEXT_PASSWORD)
             del server.dialogue.buffer[:first]
-            client.dialogue.transport.write(startup.ASK_CLEARTEXT_PASSWORD)
             try:
                 async with asyncio.timeout(config.startup_timeout_s):
                     token = await _password(client.dialogue)
