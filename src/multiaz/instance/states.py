@@ -20,6 +20,8 @@ class State(StrEnum):
     """The member that is not the recorded primary takes writes."""
     FENCED_RUNS = "fenced-runs"
     """A member that was fenced runs again."""
+    HELD_RUNS = "held-runs"
+    """A member that an injected fault holds down runs."""
     RECORD_MISSING = "record-missing"
     """There is data and no `role.json` that says whose it is."""
     CREATING = "creating"
@@ -88,6 +90,8 @@ def _guard(view: View) -> State | None:
         return State.TWO_PRIMARIES
     if memory.fenced is not None and memory.fenced in view.seen.members and view.seen.members[memory.fenced].alive:
         return State.FENCED_RUNS
+    if any(member.held and member.alive for member in view.seen.members.values()):
+        return State.HELD_RUNS
     return None
 
 

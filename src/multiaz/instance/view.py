@@ -10,6 +10,8 @@ from multiaz.instance.records import Answer, DesiredInstance, MemberName, Reques
 KEPT_ANSWERS = 16
 LEAVE_AFTER_S = 1.0
 """How long commits wait for a standby that is up but not streaming before it is struck off. RDS too goes on."""
+STRAY_AFTER_S = 5.0
+"""How long a standby or replica may be up, with its upstream up, and not stream before it is rebuilt."""
 
 
 @dataclass(frozen=True)
@@ -136,6 +138,12 @@ class View:
     def reboot_in_progress(self) -> bool:
         """A requested reboot was begun and is not answered."""
         return self.memory.request is not None and self.memory.request.kind is RequestKind.REBOOT
+
+    @property
+    def waiting_request(self) -> Request | None:
+        """The request that is wanted and not answered."""
+        request = self.desired.request
+        return request if request is not None and request.number > self.memory.answered else None
 
     def remember(self, **changes: object) -> RoleRecord:
         """The memory with `changes`."""

@@ -20,7 +20,7 @@ from multiaz.instance.actions import (
     StopAll,
     TakeSnapshot,
 )
-from multiaz.instance.decide import STRAY_AFTER_S, TRANSITIONS, decide
+from multiaz.instance.decide import TRANSITIONS, decide
 from multiaz.instance.records import (
     DesiredInstance,
     Endpoint,
@@ -32,7 +32,7 @@ from multiaz.instance.records import (
     RunState,
     Source,
 )
-from multiaz.instance.view import LEAVE_AFTER_S, Seen, SeenMember
+from multiaz.instance.view import LEAVE_AFTER_S, STRAY_AFTER_S, Seen, SeenMember
 
 DESIRED = DesiredInstance(
     resource_id="db-X",

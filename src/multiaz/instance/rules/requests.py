@@ -1,0 +1,63 @@
+"""One-shot requests: each is carried out once, or answered with why not."""
+
+from __future__ import annotations
+
+from multiaz.instance.actions import Begin, JobKind, PointPrimary, Promote, Record, Step
+from multiaz.instance.records import Phase, Request, RequestKind
+from multiaz.instance.rules.steps import failover, step
+from multiaz.instance.view import View
+
+
+def stale_request(view: View) -> Step | None:
+    """A request was made for an epoch that is over, and was not begun: say so instead of doing it."""
+    request = view.waiting_request
+    if request is None or request.epoch >= view.memory.epoch or view.memory.request == request:
+        return None
+    answers = view.answer(request, "stale", f"made for epoch {request.epoch}, this is {view.memory.epoch}")
+    return step(Phase.RUNNING, "a stale request", Record(view.remember(answers=answers)))
+
+
+def answer_failover(view: View) -> Step | None:
+    """A failover is requested: it takes the same path as a death."""
+    request = _asked(view, RequestKind.FAILOVER)
+    if request is None:
+        return None
+    if view.takeover_possible and view.o.answering:
+        return failover(view, "a failover was requested", view.answer(request, "done", f"{view.other} is primary"))
+    answers = view.answer(request, "refused", "there is no standby that has every commit")
+    return step(Phase.RUNNING, "a failover was requested and refused", Record(view.remember(answers=answers)))
+
+
+def answer_reboot(view: View) -> Step | None:
+    """A reboot is requested: remember that it is no failure, restart, answer."""
+    request = _asked(view, RequestKind.REBOOT)
+    if request is None:
+        return None
+    restart = Begin(JobKind.RESTART, view.primary)
+    if view.memory.request != request:
+        return step(Phase.REBOOTING, "a reboot was requested", Record(view.remember(request=request)), restart)
+    if view.seen.restarted:
+        answers = view.answer(request, "done", "the primary was restarted")
+        record = view.remember(request=None, answers=answers, to_announce=("RDS-EVENT-0006",))
+        return step(Phase.RUNNING, "the reboot is done", Record(record))
+    # the supervisor died in the middle: whether the restart happened is unknown, so it is done again
+    return step(Phase.REBOOTING, "a reboot is carried on", restart)
+
+
+def answer_promote(view: View) -> Step | None:
+    """A read replica is to become an instance of its own: it forgets its source before it takes writes."""
+    request = _asked(view, RequestKind.PROMOTE)
+    if request is None:
+        return None
+    if not view.memory.following:
+        answers = view.answer(request, "refused", "this is not a read replica")
+        return step(Phase.RUNNING, "a promotion was refused", Record(view.remember(answers=answers)))
+    answers = view.answer(request, "done", "the read replica is an instance of its own")
+    record = view.remember(following=False, epoch=view.memory.epoch + 1, answers=answers)
+    why = "the read replica is being promoted"
+    return step(Phase.RUNNING, why, Record(record), Promote(view.primary), PointPrimary(view.primary))
+
+
+def _asked(view: View, kind: RequestKind) -> Request | None:
+    request = view.waiting_request
+    return request if request is not None and request.kind is kind else None

@@ -1,0 +1,94 @@
+"""The standby: leaves, is removed, comes back, joins."""
+
+from __future__ import annotations
+
+from multiaz.instance.actions import Begin, Configure, JobKind, PointUpstream, Record, Start, Step
+from multiaz.instance.records import Phase
+from multiaz.instance.rules.steps import step
+from multiaz.instance.view import STRAY_AFTER_S, View
+
+CLONE_AFTER_FAILURES = 3
+
+
+def leave(view: View) -> Step | None:
+    """The standby no longer takes commits: strike it off, durably, before commits stop waiting."""
+    if view.leaving is None:
+        return None
+    alone = Configure(view.primary, synchronous=False)
+    record = Record(view.remember(in_sync=False))
+    return step(Phase.RUNNING, view.leaving, record, alone, PointUpstream(view.primary))
+
+
+def single(view: View) -> Step | None:
+    """Multi-AZ is off (or this is a replica) and the other member is still there: remove it."""
+    if view.o.job is not None:
+        return None
+    if view.o.exists or view.o.alive:
+        begin = () if view.o.wait_s > 0 else (Begin(JobKind.REMOVE, view.other),)
+        return step(Phase.RUNNING, "the standby is being removed", *begin)
+    return step(Phase.RUNNING, "the standby is removed", Record(view.remember(fenced=None)))
+
+
+def record_join(view: View) -> Step | None:
+    """The join is done and commits wait: say in sync, durably."""
+    if not view.joined or not _free(view):
+        return None
+    return step(Phase.RUNNING, "the standby is in sync", Record(view.remember(in_sync=True)))
+
+
+def rejoin(view: View) -> Step | None:
+    """The former primary is fenced: bring it to the primary's history, then let it run as standby."""
+    if not _free(view):
+        return None
+    other, pardon = view.other, Record(view.remember(fenced=None))
+    if other in view.seen.rejoined:
+        return step(Phase.RUNNING, f"{other} has the primary's history", pardon)
+    if not view.o.exists:
+        return step(Phase.RUNNING, f"{other} has no data left to fence", pardon)
+    return step(Phase.RUNNING, f"{other} rejoins as standby", Begin(JobKind.REJOIN, other))
+
+
+def clone(view: View) -> Step | None:
+    """The standby has no data, does not start, or cannot stream: copy the primary."""
+    o = view.o
+    if not _free(view):
+        return None
+    if not o.exists:
+        why = f"{view.other} is being cloned from the primary"
+    elif not o.alive and o.failures >= CLONE_AFTER_FAILURES:
+        why = f"{view.other} does not start and is cloned again"
+    elif o.alive and not o.streaming and o.stalled_s > STRAY_AFTER_S and not _restart_due(view):
+        why = "the standby cannot stream and is cloned again"
+    else:
+        return None
+    return step(Phase.RUNNING, why, Begin(JobKind.CLONE, view.other))
+
+
+def start_standby(view: View) -> Step | None:
+    """The standby is down and has the primary's history."""
+    if not _free(view):
+        return None
+    return step(Phase.RUNNING, "the standby is being started", Start(view.other, standby=True))
+
+
+def restart_standby(view: View) -> Step | None:
+    """The standby must be restarted for new parameters, before it joins again."""
+    if not _free(view) or not _restart_due(view):
+        return None
+    return step(Phase.RUNNING, "the standby is restarted for new parameters", Begin(JobKind.RESTART, view.other))
+
+
+def join(view: View) -> Step | None:
+    """The standby streams: make commits wait for it."""
+    if not _free(view) or not view.o.streaming:
+        return None
+    return step(Phase.RUNNING, "the standby catches up", Begin(JobKind.JOIN, view.other))
+
+
+def _free(view: View) -> bool:
+    """Something may be done to the other member now."""
+    return view.o.job is None and view.o.wait_s <= 0 and not view.o.held
+
+
+def _restart_due(view: View) -> bool:
+    return view.o.pending_restart and not view.p.pending_restart
