@@ -17,7 +17,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
-from ha import kinds, peers, report, results, trials
+from ha import kinds, patroni, peers, report, results, trials
 from ha.processes import make_base, remove_base
 from ha.stack import Stack
 from ha.trials import Kind, NotWell, System
@@ -51,6 +51,7 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default="", help=f"sections, with commas between: {', '.join(SECTIONS)}")
     parser.add_argument("--trials", type=int, default=50, help="of each kind")
+    parser.add_argument("--peer-trials", type=int, default=None, help="of each kind of Patroni; by default a fifth")
     parser.add_argument("--clients", type=int, default=8, help="that write at the same time")
     parser.add_argument("--think-ms", type=float, default=10, help="between an answer and a client's next row")
     parser.add_argument(
@@ -59,11 +60,14 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--report", action="store_true", help="measure nothing, write docs/benchmarks.md from bench-results"
     )
+    parser.add_argument("--install", action="store_true", help="get the peers first: .venv-peers, and apt-get as root")
     parser.add_argument("--fresh", action="store_true", help="forget what was measured of these sections")
     parser.add_argument("--port", type=int, default=14566, help="of the AWS endpoint")
     parser.add_argument("--port-base", type=int, default=None, help="databases listen on 127.0.0.1 from here on")
     parsed = parser.parse_args(words)
     parsed.sections = [name for name in parsed.only.split(",") if name] or list(SECTIONS)
+    if parsed.peer_trials is None:
+        parsed.peer_trials = -(-parsed.trials // 5)
     for name in parsed.sections:
         if name not in SECTIONS:
             parser.error(f"there is no section {name!r}; there are {', '.join(SECTIONS)}")
@@ -85,13 +89,33 @@ def our_section(name: str, arguments: argparse.Namespace) -> bool:
     return measure(name, kinds.ours(name), build, arguments, arguments.trials, {})
 
 
+def patroni_section(name: str, arguments: argparse.Namespace) -> bool:
+    why = peers.missing()
+    if why:
+        print(f"{name}: skipped, {why}", flush=True)
+        return True
+    settings, kind = kinds.patroni(name)
+
+    def build(base: Path) -> patroni.Cluster:
+        return patroni.Cluster(base, settings)
+
+    return measure(name, kind, build, arguments, arguments.peer_trials, {}, peers.versions())
+
+
 def measure(
-    name: str, kind: Kind, build: Build, arguments: argparse.Namespace, wanted: int, facts: dict[str, Any]
+    name: str,
+    kind: Kind,
+    build: Build,
+    arguments: argparse.Namespace,
+    wanted: int,
+    facts: dict[str, Any],
+    versions: Mapping[str, str] | None = None,
 ) -> bool:
     """Do the trials of one section that are still missing; False if not all could be done, or rows were lost."""
     settings = {
         "kind": asdict(kind), "clients": arguments.clients, "think_s": arguments.think_ms / 1000,
-        "limit_s": arguments.limit, "versions": results.versions(), "machine": results.machine(),
+        "limit_s": arguments.limit, "machine": results.machine(),
+        "versions": {**results.versions(), **(versions or {})},
     }  # fmt: skip
     section = results.Section(name, settings, {**facts, "began": now(), "load_before": os.getloadavg()[0]})
     had = 0 if arguments.fresh else section.resume()
@@ -152,7 +176,10 @@ def now() -> str:
     return datetime.fromtimestamp(time.time(), UTC).isoformat(timespec="seconds")
 
 
-SECTIONS: dict[str, Callable[[str, argparse.Namespace], bool]] = {kind.name: our_section for kind in kinds.OURS}
+SECTIONS: dict[str, Callable[[str, argparse.Namespace], bool]] = {
+    **{kind.name: our_section for kind in kinds.OURS},
+    **{f"patroni-{how}-{kind.name}": patroni_section for how in ("fast", "default") for kind in kinds.PATRONI},
+}
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -21,7 +21,8 @@ OURS = (
 PATRONI = (
     Kind("requested", "requested", "patronictl switchover"),
     Kind("kill", "kill", "kill -9 of the primary's postmaster"),
-    Kind("hang", "hang", "SIGSTOP of every PostgreSQL process of the primary; Patroni itself runs on"),
+    Kind("hang", "hang", "SIGSTOP of every PostgreSQL process of the primary, killed once clients write again; Patroni "
+         "itself runs on", heals_late=True),
     Kind("node", "node", "kill -9 of every process of the primary's node, Patroni included; it stays down until "
          "clients write again", heals_late=True),
 )  # fmt: skip
@@ -30,3 +31,9 @@ PATRONI = (
 def ours(name: str) -> Kind:
     """The kind of ours of that name."""
     return next(kind for kind in OURS if kind.name == name)
+
+
+def patroni(name: str) -> tuple[str, Kind]:
+    """Settings and kind of a section patroni-SETTINGS-KIND."""
+    _, settings, kind = name.split("-", 2)
+    return settings, next(found for found in PATRONI if found.name == kind)
