@@ -57,12 +57,16 @@ class RelayKeeper:
         self._looked = 0.0
         self._child: subprocess.Popen[bytes] | None = None
         self._ready = False
+        self._where: tuple[str, int] | None = None
 
     def write(self, desired: DesiredInstance, network: Shaping | None = None, wires: Sequence[Wire] = ()) -> None:
         """Write `relay.json` if it changed, and have the relay read it at once.
 
         `network` lies between clients and the endpoint. The folders of `wires` are made here.
         """
+        where = (desired.endpoint.address, desired.endpoint.port)
+        if where != self._where:  # renamed: what was seen of the relay speaks of another address
+            self._where, self._ready, self._looked = where, False, 0.0
         for wire in wires:
             folder = self._home.wire_folder(wire.name)
             folder.mkdir(mode=0o700, exist_ok=True)
@@ -125,7 +129,8 @@ class RelayKeeper:
                 self._child.wait(1)  # its lock is free, so all that is left is its exit code
 
     def _listening(self, holder: int) -> bool:
-        return bool(self._said().get("pid") == holder)
+        said = self._said()
+        return said.get("pid") == holder and (said.get("address"), said.get("port")) == self._where
 
     def _said(self) -> dict[str, Any]:
         try:

@@ -195,7 +195,6 @@ def test_a_source_has_fifteen_read_replicas_and_no_more(cloud: Cloud, monkeypatc
     [
         ({"EngineVersion": "16.9"}, "16.9"),
         ({"DBPortNumber": 5555}, "DBPortNumber"),
-        ({"NewDBInstanceIdentifier": "other"}, "NewDBInstanceIdentifier"),
         ({"DBSubnetGroupName": "other"}, "DBSubnetGroupName"),
         ({"PromotionTier": 1}, "PromotionTier"),
         ({"CertificateRotationRestart": False}, "CACertificateIdentifier"),

@@ -166,7 +166,7 @@ PARAMETERS: dict[str, dict[str, Treatment]] = {
         "LicenseModel": Only(("postgresql-license",), "PostgreSQL has one licence"),
         "DBPortNumber": _A,
         "DBSubnetGroupName": _A,
-        "NewDBInstanceIdentifier": Refused("an instance keeps its identifier here"),
+        "NewDBInstanceIdentifier": _A,
         "EngineLifecycleSupport": _R,
         "DBSecurityGroups": Only(([],), "EC2-Classic is gone: use VpcSecurityGroupIds"),
         "TdeCredentialArn": _NO_ORACLE,

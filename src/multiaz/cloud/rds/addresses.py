@@ -1,8 +1,8 @@
-"""Where an instance listens: a loopback address of its own, kept for life.
+"""Where an instance listens: a loopback address of its own, which goes with its identifier, as endpoints do on RDS.
 
-On Linux all of 127.0.0.0/8 is this machine, so every instance has an address hashed from its home and
-resource id and keeps the port that was asked for. Elsewhere, or with a port base, it is 127.0.0.1 and a
-port of its own.
+On Linux all of 127.0.0.0/8 is this machine, so every instance has an address hashed from its home, region and
+identifier and keeps the port that was asked for. Elsewhere, or with a port base, it is 127.0.0.1 and a
+port of its own. A renamed instance leaves its address, and whoever is given the name next has it again.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from collections.abc import Callable, Collection, Iterator
 from itertools import islice
 from pathlib import Path
 
+from multiaz.cloud.rds.model import Instance
+from multiaz.cloud.rds.repository import Repository
 from multiaz.cloud.service import AwsFault
 from multiaz.home import Home
 
@@ -36,6 +38,13 @@ def port_base(home: Home) -> int | None:
     except FileNotFoundError:
         return None
     return int(base) if base else None
+
+
+def of_name(home: Home, repository: Repository, instance: Instance, identifier: str) -> tuple[str, int]:
+    """The address and port of an instance that is to be called `identifier`. Raises AwsFault as `allocate` does."""
+    taken = {(one.network.address, one.network.port) for one in repository.instances.all()}
+    seed = f"{home.root}/{instance.region}/{identifier}"
+    return allocate(seed, instance.network.asked_port, port_base(home), taken)
 
 
 def candidate_addresses(seed: str) -> Iterator[str]:

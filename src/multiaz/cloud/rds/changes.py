@@ -50,7 +50,7 @@ class ModifyAction:
                     for name, value in {**fresh.pending, **asked}.items()
                     if name not in now and value != as_is.get(name)
                 }
-            modifications.check(fresh.but(**plan.changes), waiting)
+            modifications.check(core, fresh.but(**plan.changes), waiting)
             modifications.add(core, fresh.but(**plan.changes), now, plan)
             changed = modifications.carry_out(core, fresh.but(pending=waiting), plan, core.seen(fresh))
             core.repository.save(changed)

@@ -45,6 +45,13 @@ class Core:
             raise faults.instance_not_found(identifier)
         return found
 
+    def name_taken(self, region: str, identifier: str) -> bool:
+        """An instance has that identifier, or is being renamed to it."""
+        return any(
+            identifier == one.identifier or (one.operation is not None and identifier == one.operation.rename)
+            for one in self.repository.instances.all(region)
+        )
+
     def require_available(self, region: str, identifier: str, doing: str) -> Instance:
         """The instance, which is available. Raises AwsFault InvalidDBInstanceState otherwise."""
         instance = self.require(region, identifier)

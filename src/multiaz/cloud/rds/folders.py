@@ -16,7 +16,7 @@ from multiaz.instance.records import DesiredInstance, InstanceEvent, ObservedIns
 
 
 def prepare(home: Home, resource_id: str, address: str, identifier: str) -> InstanceHome:
-    """Make the folders and the endpoint's certificate unless they are there.
+    """Make the folders, and a certificate for the endpoint's address, unless they are there.
 
     Everything on the way is 0711, because the servers run as another user than root; what is ours is 0600.
     """

@@ -51,7 +51,7 @@ class InstanceActions:
         """CreateDBInstance."""
         core, region = self._core, context.region
         identifier = rules.identifier(params["DBInstanceIdentifier"])
-        if core.repository.instances.get(region, identifier):
+        if core.name_taken(region, identifier):
             raise faults.instance_exists(identifier)
         if params["Engine"] != "postgres":
             raise faults.bad_value(f"Invalid DB engine: {params['Engine']}. The local cloud has: postgres.")
@@ -115,7 +115,7 @@ class InstanceActions:
         """CreateDBInstanceReadReplica."""
         core, region = self._core, context.region
         identifier = rules.identifier(params["DBInstanceIdentifier"])
-        if core.repository.instances.get(region, identifier):
+        if core.name_taken(region, identifier):
             raise faults.instance_exists(identifier)
         named = params.get("SourceDBInstanceIdentifier")
         if not named:
@@ -176,19 +176,13 @@ class InstanceActions:
         """Give the instance an address, and keep it: from here on it is acknowledged."""
         core = self._core
         with core.repository.transaction():
-            if core.repository.instances.get(instance.region, instance.identifier):
+            if core.name_taken(instance.region, instance.identifier):
                 raise faults.instance_exists(instance.identifier)
             source = core.repository.by_resource_id(instance.source) if instance.source else None
             if instance.source and (source is None or core.status(source) == "deleting"):
                 raise faults.wrong_state("The source of the read replica is being deleted.")
             building.check_quota(core, instance.region, instance.storage.allocated_gib)
-            taken = {(one.network.address, one.network.port) for one in core.repository.instances.all()}
-            address, port = addresses.allocate(
-                f"{core.home.root}/{instance.resource_id}",
-                instance.network.asked_port,
-                addresses.port_base(core.home),
-                taken,
-            )
+            address, port = addresses.of_name(core.home, core.repository, instance, instance.identifier)
             network = instance.network.but(address=address, port=port)
             kept = core.repository.save(instance.but(network=network))
         core.wake()

@@ -38,6 +38,7 @@ class OperationKind(StrEnum):
     """Storage was changed a moment ago."""
     REBOOT = "reboot"
     FAILOVER = "failover"
+    RENAME = "rename"
     PROMOTE = "promote"
     START = "start"
     STOP = "stop"
@@ -57,6 +58,8 @@ class Operation(Document):
     """What the API still shows of the instance, by its names, until the change is seen to be done."""
     applying: dict[str, Any] = Field(default_factory=dict)
     """What PendingModifiedValues shows meanwhile; never a password."""
+    rename: str | None = None
+    """The identifier the instance has once this is done. Nobody else can take it meanwhile."""
 
 
 class Networking(Document):
@@ -146,6 +149,12 @@ class Instance(Document):
     """Identifier of the snapshot to be made on deletion."""
     events_seen: int = 0
     """Number of the last line of events.jsonl that became an event."""
+
+    @property
+    def name_to_be(self) -> str:
+        """Its identifier, or the one it is being renamed to."""
+        renamed = self.operation.rename if self.operation is not None else None
+        return renamed or self.identifier
 
     @property
     def is_replica(self) -> bool:

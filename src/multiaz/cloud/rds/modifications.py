@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from multiaz.cloud.rds import faults, rules
+from multiaz.cloud.rds import addresses, faults, rules
 from multiaz.cloud.rds.core import Core
 from multiaz.cloud.rds.model import Instance, Operation, OperationKind
 from multiaz.cloud.rds.requests import with_request
@@ -31,6 +31,7 @@ DEFERRED = {
     "CACertificateIdentifier": "CACertificateIdentifier",
     "EngineVersion": "EngineVersion",
     "EnableIAMDatabaseAuthentication": "IAMDatabaseAuthenticationEnabled",
+    "NewDBInstanceIdentifier": "DBInstanceIdentifier",
 }
 """Changes that wait for the maintenance window without ApplyImmediately.
 Source: RDS user guide, "Modifying an Amazon RDS DB instance", table of settings."""
@@ -83,6 +84,7 @@ class Plan:
     """What PendingModifiedValues shows meanwhile."""
     restart: bool = False
     """The servers take over new parameters by a restart."""
+    rename: str | None = None
 
     def say(self, what: str) -> None:
         """Tell the beginning and the end of a change."""
@@ -104,6 +106,7 @@ def current(instance: Instance) -> dict[str, Any]:
         "CACertificateIdentifier": instance.certificate_authority,
         "EngineVersion": instance.version,
         "IAMDatabaseAuthenticationEnabled": instance.iam_authentication,
+        "DBInstanceIdentifier": instance.identifier,
     }
 
 
@@ -113,6 +116,9 @@ def asked(instance: Instance, params: Mapping[str, Any]) -> dict[str, Any]:
     if "." not in params.get("EngineVersion", "."):
         # A major version alone is what the instance has: that was checked before.
         params = {**params, "EngineVersion": instance.version}
+    if params.get("NewDBInstanceIdentifier") is not None:
+        identifier = rules.identifier(params["NewDBInstanceIdentifier"], "NewDBInstanceIdentifier")
+        params = {**params, "NewDBInstanceIdentifier": identifier}
     return {
         shown: params[name]
         for name, shown in DEFERRED.items()
@@ -128,8 +134,10 @@ def needs_no_window(instance: Instance, name: str, value: Any) -> bool:
     return name == "BackupRetentionPeriod" and value != 0 and instance.backup_retention_days != 0
 
 
-def check(instance: Instance, wanted: Mapping[str, Any]) -> None:
+def check(core: Core, instance: Instance, wanted: Mapping[str, Any]) -> None:
     """Raise AwsFault if the pending changes could not be made."""
+    if "DBInstanceIdentifier" in wanted and core.name_taken(instance.region, wanted["DBInstanceIdentifier"]):
+        raise faults.instance_exists(wanted["DBInstanceIdentifier"])
     if "DBInstanceClass" in wanted:
         rules.instance_class(wanted["DBInstanceClass"])
     if "BackupRetentionPeriod" in wanted:
@@ -162,7 +170,7 @@ def _storage_changes(instance: Instance, wanted: Mapping[str, Any]) -> dict[str,
 
 def add(core: Core, instance: Instance, wanted: Mapping[str, Any], plan: Plan) -> None:
     """Put changes of values that may wait into the plan. Raises AwsFault if one is refused."""
-    check(instance, wanted)
+    check(core, instance, wanted)
     now = current(instance)
     storage = _storage_changes(instance, wanted)
     if storage:
@@ -191,7 +199,12 @@ def add(core: Core, instance: Instance, wanted: Mapping[str, Any], plan: Plan) -
         plan.changes["instance_class"] = wanted["DBInstanceClass"]
         plan.restart = True
         plan.say("class")
-    if wanted.keys() - {"IAMDatabaseAuthenticationEnabled"}:
+    if "DBInstanceIdentifier" in wanted:
+        # As on RDS the endpoint goes with the name, and the instance is rebooted.
+        plan.rename = wanted["DBInstanceIdentifier"]
+        plan.restart = True
+        plan.kinds.add(OperationKind.RENAME)
+    if wanted.keys() - {"IAMDatabaseAuthenticationEnabled", "DBInstanceIdentifier"}:
         plan.kinds.add(OperationKind.MODIFY)
     plan.before |= {name: now[name] for name in wanted}
     plan.applying |= wanted
@@ -206,6 +219,9 @@ def carry_out(core: Core, instance: Instance, plan: Plan, seen: Seen) -> Instanc
         for line in plan.done:
             core.tell(instance, *line.split(" ", 1))  # type: ignore[arg-type]
         return changed
+    if plan.rename is not None:
+        address, port = addresses.of_name(core.home, core.repository, instance, plan.rename)
+        changed = changed.but(network=changed.network.but(address=address, port=port))
     if plan.restart:
         # A new class means new hardware on RDS, so everything that waited for a reboot comes with it.
         changed = with_request(changed.but(parameters=core.target(changed)), RequestKind.REBOOT, seen)
@@ -216,6 +232,7 @@ def carry_out(core: Core, instance: Instance, plan: Plan, seen: Seen) -> Instanc
         detail="\n".join(plan.done),
         before=plan.before,
         applying=plan.applying,
+        rename=plan.rename,
     )
     return changed.but(operation=operation)
 

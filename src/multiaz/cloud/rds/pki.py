@@ -55,9 +55,9 @@ def ensure_authority(folder: Path) -> Path:
 
 
 def ensure_server_certificate(authority: Path, folder: Path, address: str, identifier: str) -> None:
-    """Make `server.pem` and `server.key` (0600) for an endpoint in `folder` unless they are there."""
+    """Make `server.pem` and `server.key` (0600) for an endpoint in `folder`, unless they are there for that address."""
     certificate, key = folder / "server.pem", folder / "server.key"
-    if certificate.exists() and key.exists():
+    if certificate.exists() and key.exists() and _is_for(certificate, address):
         return
     ensure_authority(authority)
     issuer = x509.load_pem_x509_certificate((authority / "ca.pem").read_bytes())
@@ -87,6 +87,13 @@ def ensure_server_certificate(authority: Path, folder: Path, address: str, ident
     )
     write_atomically(key, _private_pem(private), mode=0o600)
     write_atomically(certificate, made.public_bytes(serialization.Encoding.PEM), mode=0o644)
+
+
+def _is_for(certificate: Path, address: str) -> bool:
+    names = x509.load_pem_x509_certificate(certificate.read_bytes()).extensions.get_extension_for_class(
+        x509.SubjectAlternativeName
+    )
+    return ipaddress.ip_address(address) in names.value.get_values_for_type(x509.IPAddress)
 
 
 @lru_cache(maxsize=512)

@@ -21,6 +21,7 @@ SYNC_WAIT_S = 120.0
 _REQUESTS = {
     OperationKind.REBOOT: RequestKind.REBOOT,
     OperationKind.MODIFY: RequestKind.REBOOT,
+    OperationKind.RENAME: RequestKind.REBOOT,
     OperationKind.FAILOVER: RequestKind.FAILOVER,
     OperationKind.PROMOTE: RequestKind.PROMOTE,
 }
@@ -116,12 +117,16 @@ def _finish(core: Core, instance: Instance, operation: Operation, seen: Seen, an
                 core.tell(fresh, "0088", "DB instance started")
             case _:
                 done = _modified(core, done, operation)
+        if operation.rename is not None:
+            repository.instances.remove(fresh.region, fresh.identifier)
         repository.save(done)
     return True
 
 
 def _modified(core: Core, done: Instance, operation: Operation) -> Instance:
-    """Tell what was modified; storage that was is optimised from now on."""
+    """Give the instance its new name, and tell what was modified; storage that was is optimised from now on."""
+    if operation.rename is not None:
+        done = done.but(identifier=operation.rename)
     for line in operation.detail.splitlines():
         core.tell(done, *line.split(" ", 1))  # type: ignore[arg-type]
     if not any(name in operation.applying for name in STORAGE):

@@ -48,6 +48,7 @@ _WORDS = {
     OperationKind.MONITORING: "configuring-enhanced-monitoring",
     OperationKind.LOGS: "configuring-log-exports",
     OperationKind.OPTIMIZE: "storage-optimization",
+    OperationKind.RENAME: "renaming",
     OperationKind.REBOOT: "rebooting",
     OperationKind.FAILOVER: "rebooting",
     OperationKind.PROMOTE: "modifying",
@@ -85,7 +86,7 @@ def is_finished(instance: Instance, operation: Operation, observed: ObservedInst
             return serving(observed)
         case OperationKind.PASSWORD:
             return observed.master_number >= instance.master_number
-        case OperationKind.REBOOT | OperationKind.FAILOVER | OperationKind.PROMOTE:
+        case OperationKind.REBOOT | OperationKind.FAILOVER | OperationKind.PROMOTE | OperationKind.RENAME:
             return answer_to(observed, operation.request) is not None and serving(observed)
         case OperationKind.CREATE | OperationKind.START:
             return (

@@ -74,7 +74,8 @@ class Watched:
     supervised_at: float = -1e9
     """Monotonic time the lock was last seen held."""
     starts: list[float] = field(default_factory=list)
-    prepared: bool = False
+    prepared: str = ""
+    """The address its certificate was last made sure of for."""
     given_up: str = ""
     deleting: bool = False
     event_bytes: int = -1
@@ -185,9 +186,9 @@ class Watcher:
         if deleting and not watched.supervised and self._is_gone(instance, watched):
             self._remove(instance)
             return True
-        if not watched.prepared:
-            folders.prepare(core.home, instance.resource_id, instance.network.address, instance.identifier)
-            watched.prepared = True
+        if watched.prepared != instance.network.address:
+            folders.prepare(core.home, instance.resource_id, instance.network.address, instance.name_to_be)
+            watched.prepared = instance.network.address
         ready_to_go = not deleting or not waiting_replicas(core, instance)
         desired = desired_of(
             instance, core.home, self._bin_folder(instance, watched), core.endpoint_url, ready_to_go=ready_to_go
