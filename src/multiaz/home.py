@@ -53,6 +53,11 @@ class Home:
         return self.root / "cloud.json"
 
     @property
+    def behaviour(self) -> Path:
+        """`behaviour.json`: the pace of failovers; written by `local`, read by the cloud."""
+        return self.root / "behaviour.json"
+
+    @property
     def faults(self) -> Path:
         """`faults.json` of the AWS endpoint itself; each DB instance has its own."""
         return self.root / "faults.json"

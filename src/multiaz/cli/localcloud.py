@@ -8,8 +8,10 @@ from multiaz import local
 from multiaz.cli.faulting import show_active
 from multiaz.cli.output import Output
 from multiaz.cli.regions import check_region
+from multiaz.cli.requests import UsageRefused
 from multiaz.errors import NotFound
 from multiaz.home import Home
+from multiaz.local.behaviour import RDS_PACE_S
 
 if TYPE_CHECKING:
     from multiaz.fleet.fleet import Fleet
@@ -38,10 +40,26 @@ def require_cloud() -> None:
         )
 
 
-def ensure_started(output: Output, *, port: int | None = None, port_base: int | None = None) -> local.LocalCloud:
-    """The running local cloud, started if it was not."""
+def ensure_started(
+    output: Output, *, port: int | None = None, port_base: int | None = None, endpoint_down_s: float | None = None
+) -> local.LocalCloud:
+    """The running local cloud, started if it was not; with `endpoint_down_s` it follows that pace from now on."""
     quiet = local.running_cloud(home()) is not None
-    return local.start(home(), port, port_base=port_base, progress=_ignore if quiet else output.note)
+    cloud = local.start(home(), port, port_base=port_base, progress=_ignore if quiet else output.note)
+    local.change_behaviour(home(), endpoint_down_s=endpoint_down_s)
+    return cloud
+
+
+def pace_seconds(pace: str | None, seconds: float | None) -> float | None:
+    """How long the endpoint is to stay down in a failover; None: as before. Raises UsageRefused for seconds without
+    the pace they belong to."""
+    if seconds is not None and pace != "rds":
+        raise UsageRefused(
+            "Cannot use --pace-seconds alone", "it says how long a failover takes at RDS's pace", "add --pace rds"
+        )
+    if pace is None:
+        return None
+    return 0.0 if pace == "instant" else seconds or RDS_PACE_S
 
 
 def _ignore(_: str) -> None:
@@ -79,16 +97,29 @@ def fleet_of(stack: str, *, region: str | None = None, template_bucket: str | No
     return Fleet(access, stack, quiet_limit_s=QUIET_LIMIT_S, template_bucket=template_bucket)
 
 
-def start(output: Output, *, port: int | None, port_base: int | None) -> None:
-    """Start the local cloud, or say that it runs."""
+def start(
+    output: Output, *, port: int | None, port_base: int | None, pace: str | None = None, seconds: float | None = None
+) -> None:
+    """Start the local cloud, or say that it runs; it keeps the pace it is given."""
+    down_s = pace_seconds(pace, seconds)
     with output.waiting("Starting the local cloud") as say:
         cloud = local.start(home(), port, port_base=port_base, progress=say)
+    before = local.read_behaviour(home())
+    behaviour = local.change_behaviour(home(), endpoint_down_s=down_s)
 
     def show() -> None:
-        what = f"started in {cloud.seconds:.1f} s" if cloud.started else "runs already; nothing was changed"
+        nothing = "" if behaviour != before else "; nothing was changed"
+        what = f"started in {cloud.seconds:.1f} s" if cloud.started else f"runs already{nothing}"
         output.line(f"Local cloud {what}: {cloud.url} (process {cloud.pid})")
+        _show_pace(output, behaviour)
 
-    output.result(cloud.as_dict(), show)
+    output.result({**cloud.as_dict(), "behaviour": behaviour.as_dict()}, show)
+
+
+def _show_pace(output: Output, behaviour: local.Behaviour) -> None:
+    """The pace, where it is not the one everybody expects."""
+    if behaviour.endpoint_down_s:
+        output.line(f"Pace: rds, endpoints stay down for {behaviour.endpoint_down_s:g} s in a failover")
 
 
 def stop(output: Output, *, endpoint_only: bool) -> None:
@@ -115,7 +146,7 @@ def status(output: Output) -> None:
     """Say what of the local cloud runs."""
     require_cloud()
     found = local.status(home())
-    faults = local.faults.active(home())
+    faults, behaviour = local.faults.active(home()), local.read_behaviour(home())
 
     def show() -> None:
         endpoint = found.endpoint
@@ -141,9 +172,11 @@ def status(output: Output) -> None:
         for instance in found.instances:
             if instance.problem:
                 output.line(f"{instance.identifier or instance.resource_id}: {instance.problem}")
+        _show_pace(output, behaviour)
         show_active(output, faults)
 
-    output.result({**found.as_dict(), "faults": [one.as_dict() for one in faults]}, show)
+    document = {**found.as_dict(), "behaviour": behaviour.as_dict(), "faults": [one.as_dict() for one in faults]}
+    output.result(document, show)
 
 
 def env(output: Output) -> None:

@@ -71,6 +71,8 @@ def up(
     template_bucket: options.TemplateBucket = None,
     port: options.Port = None,
     port_base: options.PortBase = None,
+    pace: options.Pace = None,
+    pace_seconds: options.PaceSeconds = None,
     json: options.Json = False,
 ) -> None:
     """Start the local cloud if needed, deploy the stack, print how to connect.
@@ -90,6 +92,8 @@ def up(
         template_bucket=template_bucket,
         port=port,
         port_base=port_base,
+        pace=pace,
+        seconds=pace_seconds,
     )
 
 
@@ -321,11 +325,17 @@ def version(json: options.Json = False) -> None:
 
 
 @local_app.command("start")
-def local_start(port: options.Port = None, port_base: options.PortBase = None, json: options.Json = False) -> None:
-    """Start the local cloud; everything is found as it was. Running already: says so."""
+def local_start(
+    port: options.Port = None,
+    port_base: options.PortBase = None,
+    pace: options.Pace = None,
+    pace_seconds: options.PaceSeconds = None,
+    json: options.Json = False,
+) -> None:
+    """Start the local cloud; everything is found as it was. Running already: says so, and takes another pace."""
     from multiaz.cli import localcloud
 
-    localcloud.start(Output(json), port=port, port_base=port_base)
+    localcloud.start(Output(json), port=port, port_base=port_base, pace=pace, seconds=pace_seconds)
 
 
 @local_app.command("stop")

@@ -38,6 +38,28 @@ PortBase = Annotated[
         help="Databases listen on 127.0.0.1 from this port on, instead of port 5432 of addresses of their own.",
     ),
 ]
+
+
+class PaceName(StrEnum):
+    """How long a failover takes at the endpoint."""
+
+    INSTANT = "instant"
+    RDS = "rds"
+
+
+Pace = Annotated[
+    PaceName | None,
+    typer.Option(
+        "--pace",
+        help="instant: a failover is as short as can be; rds: the endpoint stays down as on RDS. By default as before.",
+    ),
+]
+PaceSeconds = Annotated[
+    float | None,
+    typer.Option(
+        "--pace-seconds", min=1, max=120, help="With --pace rds: how long the endpoint stays down; by default 60."
+    ),
+]
 TemplateBucket = Annotated[
     str | None,
     typer.Option(

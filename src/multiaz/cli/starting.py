@@ -24,16 +24,19 @@ def up(
     port: int | None,
     port_base: int | None,
     template_bucket: str | None = None,
+    pace: str | None = None,
+    seconds: float | None = None,
 ) -> None:
     """Start the local cloud if it is not running, deploy the stack, say how to connect."""
     began = time.monotonic()
     check_bucket_name(template_bucket)
+    down_s = localcloud.pace_seconds(pace, seconds)
     asked = check_request(
         preset=preset, stack=stack, suffix=suffix, parameters=parameters, settings=settings, config=config
     )
     configuration.tell_places(output, asked.places)
     with ThreadPoolExecutor(max_workers=1) as pool:
-        started = pool.submit(localcloud.ensure_started, output, port=port, port_base=port_base)
+        started = pool.submit(localcloud.ensure_started, output, port=port, port_base=port_base, endpoint_down_s=down_s)
         from multiaz.cli import deploying  # boto3 and psycopg take as long to load as the cloud to start
 
         request = stack_request(asked)

@@ -63,9 +63,9 @@ class Promote:
 
 @dataclass(frozen=True)
 class PointPrimary:
-    """Point the link `primary` (where the relay connects) at the member."""
+    """Point the link `primary` (where the relay connects) at the member; None: clients are led nowhere."""
 
-    member: MemberName
+    member: MemberName | None
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,7 @@ from multiaz.instance.rules.standby import (
     single,
     start_standby,
 )
-from multiaz.instance.rules.steps import Rule
+from multiaz.instance.rules.steps import Rule, phase_for_clients
 from multiaz.instance.rules.whole import (
     create,
     deleted,
@@ -58,7 +58,7 @@ def decide(desired: DesiredInstance, seen: Seen, memory: RoleRecord) -> Step:
         if state in row.current and desired.run in row.wanted:
             step = row.rule(view)
             if step is not None:
-                return replace(step, rule=row.name)
+                return replace(step, rule=row.name, phase=phase_for_clients(view, step.phase))
     raise AssertionError(f"unreachable: in {state} nobody speaks")
 
 

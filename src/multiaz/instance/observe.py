@@ -205,6 +205,7 @@ class Observer:
             outdated=self._outdated(members, memory, joined),
             created=self._created,
             restarted=self._restarted is not None and self._restarted == memory.primary,
+            now=time.time(),
             snapshot_taken=bool(
                 self.servers.desired.final_snapshot and Path(self.servers.desired.final_snapshot).exists()
             ),

@@ -101,6 +101,8 @@ class DesiredInstance(Record):
     """Evaluated values of the parameter group, `rds.*` included, as postgresql.conf takes them."""
     endpoint: Endpoint
     request: Request | None = None
+    endpoint_down_s: float = Field(default=0, ge=0)
+    """Least time the endpoint leads nowhere in a failover, counted from its start (`--pace rds`)."""
     final_snapshot: str | None = None
     """With run=deleted: absolute path of a folder the primary's data directory is moved to."""
 
@@ -224,6 +226,8 @@ class RoleRecord(Record):
     """`MasterUser.number` last applied."""
     to_announce: tuple[str, ...] = ()
     """Event ids to be said once clients reach the primary."""
+    endpoint_opens_at: float | None = None
+    """Unix time until which the endpoint leads nowhere after a failover; None once it has opened."""
 
     @property
     def answered(self) -> int:

@@ -202,8 +202,7 @@ class Supervisor:
                     wait_until_primary(self.servers[member])
                     self.observer.forget(member)
                 case PointPrimary(member):
-                    switch_link(self.home.primary_link, member)
-                    self.relay.poke()
+                    self._lead_clients(member)
                 case PointUpstream(member):
                     self.servers.point_upstream(member)
                 case Configure(member, synchronous):
@@ -218,6 +217,13 @@ class Supervisor:
                         self.events.append(code, message)
                     except OSError as error:  # a full disk must not hold a failover back
                         log.error("the event %s cannot be kept: %s", code, error)
+
+    def _lead_clients(self, member: MemberName | None) -> None:
+        if member is None:
+            self.home.primary_link.unlink(missing_ok=True)
+        else:
+            switch_link(self.home.primary_link, member)
+        self.relay.poke()
 
     def _remember(self, memory: RoleRecord) -> None:
         if memory.epoch < self.memory.epoch:

@@ -78,6 +78,8 @@ class Seen:
     restarted: bool = False
     """The restart job of the primary for the request in progress finished."""
     snapshot_taken: bool = False
+    now: float = 0.0
+    """Unix time."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +102,17 @@ class View:
     def takeover_possible(self) -> bool:
         """The standby has every acknowledged commit and is up."""
         return self.memory.in_sync and self.o.alive and self.o.job is None
+
+    @property
+    def endpoint_closed(self) -> bool:
+        """A failover was less than `endpoint_down_s` ago. A clock set back, or a shorter pace, opens it at once."""
+        opens_at = self.memory.endpoint_opens_at
+        return opens_at is not None and 0 < opens_at - self.seen.now <= self.desired.endpoint_down_s
+
+    @property
+    def clients_to(self) -> MemberName | None:
+        """Whom the endpoint leads to once that one takes clients; None while it is to lead nowhere."""
+        return None if self.endpoint_closed else self.primary
 
     @property
     def joined(self) -> bool:

@@ -1,6 +1,7 @@
 """Starts, stops and addresses the local cloud; it starts processes and imports none of them."""
 
 from multiaz.local import faults
+from multiaz.local.behaviour import Behaviour, change_behaviour, read_behaviour
 from multiaz.local.endpoint import EndpointFailed, LocalCloud, regions_in_use, running_cloud, start
 from multiaz.local.environment import environment, shell_lines
 from multiaz.local.marker import DEFAULT_PORT, LAYOUT, Marker, read_marker
@@ -11,6 +12,7 @@ from multiaz.local.stopping import Kept, Removed, Stopped, remove, stop
 __all__ = [
     "DEFAULT_PORT",
     "LAYOUT",
+    "Behaviour",
     "EndpointFailed",
     "EndpointStatus",
     "HomeProcess",
@@ -22,9 +24,11 @@ __all__ = [
     "Marker",
     "Removed",
     "Stopped",
+    "change_behaviour",
     "environment",
     "faults",
     "processes",
+    "read_behaviour",
     "read_marker",
     "regions_in_use",
     "remove",

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from multiaz.cloud.rds import describe, faults, pki
+from multiaz.cloud.rds.behaviour import BehaviourFile
 from multiaz.cloud.rds.engines import Engine, Engines
 from multiaz.cloud.rds.events import EventLog
 from multiaz.cloud.rds.model import Instance, ParameterGroup
@@ -36,6 +37,10 @@ class Core:
     """What is seen of an instance now."""
     wake: Callable[[], None] = field(default=lambda: None)
     """Have the watcher look at once."""
+    behaviour: BehaviourFile = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.behaviour = BehaviourFile(self.home.behaviour)
 
     def require(self, region: str, identifier: str) -> Instance:
         """The instance, by identifier or ARN. Raises AwsFault DBInstanceNotFound."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from multiaz.cloud.rds.behaviour import Behaviour
 from multiaz.cloud.rds.classes import INSTANCE_CLASSES
 from multiaz.cloud.rds.formulas import Variables
 from multiaz.cloud.rds.model import Instance, OperationKind
@@ -20,7 +21,13 @@ def variables_of(instance_class: str, allocated_gib: int, port: int) -> Variable
 
 
 def desired_of(
-    instance: Instance, home: Home, bin_folder: str, endpoint_url: str, *, ready_to_go: bool = True
+    instance: Instance,
+    home: Home,
+    bin_folder: str,
+    endpoint_url: str,
+    *,
+    ready_to_go: bool = True,
+    behaviour: Behaviour | None = None,
 ) -> DesiredInstance:
     """The record as the supervisor reads it.
 
@@ -60,6 +67,7 @@ def desired_of(
             authorize_url=endpoint_url.rstrip("/") + AUTHORIZE_PATH if instance.iam_authentication else None,
         ),
         request=instance.request,
+        endpoint_down_s=(behaviour or Behaviour()).endpoint_down_s,
         final_snapshot=snapshot,
     )
 

@@ -191,7 +191,12 @@ class Watcher:
             watched.prepared = instance.network.address
         ready_to_go = not deleting or not waiting_replicas(core, instance)
         desired = desired_of(
-            instance, core.home, self._bin_folder(instance, watched), core.endpoint_url, ready_to_go=ready_to_go
+            instance,
+            core.home,
+            self._bin_folder(instance, watched),
+            core.endpoint_url,
+            ready_to_go=ready_to_go,
+            behaviour=core.behaviour.read(),
         )
         changed = folders.write_desired(place, desired)
         if not watched.supervised and watched.child is None:

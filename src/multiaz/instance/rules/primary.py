@@ -54,7 +54,7 @@ def hung_primary(view: View) -> Step | None:
 def finish_promotion(view: View) -> Step:
     """The recorded primary is still in recovery: a promotion was begun and is carried on."""
     actions: list[Action] = [Fence(view.other)] if view.o.alive else []
-    actions += [Promote(view.primary), PointPrimary(view.primary), PointUpstream(view.primary)]
+    actions += [Promote(view.primary), PointPrimary(view.clients_to), PointUpstream(view.primary)]
     return step(Phase.FAILING_OVER, f"{view.primary} is being promoted", *actions)
 
 
@@ -87,18 +87,20 @@ def awaken(view: View) -> Step:
 
 
 def point(view: View) -> Step | None:
-    """The primary answers and the link does not name it (a new run folder): point it there."""
-    if view.seen.primary_link == view.primary:
+    """The primary answers and the link does not name it (a new run folder, the end of a pause): point it there."""
+    if view.seen.primary_link == view.clients_to:
         return None
+    if view.clients_to is None:
+        return step(Phase.FAILING_OVER, "clients are led nowhere for a while", PointPrimary(None))
     return step(Phase.RECOVERING, "clients are led to the primary", PointPrimary(view.primary))
 
 
 def announce(view: View) -> Step | None:
     """Clients reach the primary again: say what happened, at least once."""
-    if not view.memory.to_announce:
+    if not view.memory.to_announce or view.endpoint_closed:
         return None
     said = [Announce(code, MESSAGES[code]) for code in view.memory.to_announce]
-    return step(Phase.RUNNING, "events are told", *said, Record(view.remember(to_announce=())))
+    return step(Phase.RUNNING, "events are told", *said, Record(view.remember(to_announce=(), endpoint_opens_at=None)))
 
 
 def configure(view: View) -> Step | None:

@@ -1,0 +1,65 @@
+"""`behaviour.json`: how the DB instances of a home behave where RDS's own behaviour is a matter of choice here.
+
+It belongs to the home, not to an instance: the cloud hands it to every instance, those that run too.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from multiaz.errors import Conflict
+from multiaz.files import write_atomically
+from multiaz.home import Home
+from multiaz.local.marker import require_marker
+
+RDS_PACE_S = 60.0
+"""How long the endpoint stays down in a failover at RDS's pace, unless told otherwise.
+Source: RDS user guide, "Failing over a Multi-AZ DB instance": typically 60–120 seconds; we take the lower end."""
+SHORTEST_PACE_S, LONGEST_PACE_S = 1.0, 120.0
+
+
+@dataclass(frozen=True)
+class Behaviour:
+    """The content of `behaviour.json`; without the file these defaults hold."""
+
+    endpoint_down_s: float = 0.0
+    """Least time the endpoint leads nowhere in a failover; 0: as short as can be."""
+
+    @property
+    def pace(self) -> str:
+        """ "instant" or "rds"."""
+        return "rds" if self.endpoint_down_s else "instant"
+
+    def as_dict(self) -> dict[str, object]:
+        """For JSON."""
+        return {"pace": self.pace, **asdict(self)}
+
+
+def read_behaviour(home: Home) -> Behaviour:
+    """What holds for this home. Raises Conflict if the file cannot be read."""
+    try:
+        values: dict[str, Any] = json.loads(home.behaviour.read_text())
+        return Behaviour(endpoint_down_s=float(values["endpoint_down_s"]))
+    except FileNotFoundError:
+        return Behaviour()
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise Conflict(
+            f"Cannot read {home.behaviour}",
+            f"it says nothing this multiaz knows ({type(error).__name__}: {error})",
+            "remove that file: the defaults hold then",
+        ) from error
+
+
+def change_behaviour(home: Home, *, endpoint_down_s: float | None = None) -> Behaviour:
+    """Change what is given, durably, and return what holds now; the running cloud follows within a second or so.
+
+    Raises NotFound without a local cloud, Conflict for a file that cannot be read.
+    """
+    require_marker(home)
+    before = read_behaviour(home)
+    after = before if endpoint_down_s is None else replace(before, endpoint_down_s=endpoint_down_s)
+    if after != before:
+        write_atomically(home.behaviour, json.dumps(asdict(after), indent=1) + "\n", mode=0o644)
+    return after

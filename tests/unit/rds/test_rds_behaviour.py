@@ -1,0 +1,63 @@
+"""`behaviour.json` is written by `local`, read by the cloud, and reaches every instance's `desired.json`."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+from test_rds_status import HOME, instance
+
+from multiaz.cloud.rds.behaviour import Behaviour, BehaviourFile
+from multiaz.cloud.rds.wanted import desired_of
+from multiaz.errors import Conflict, NotFound
+from multiaz.home import Home
+from multiaz.local import behaviour as local_side
+from multiaz.local.marker import plan_marker, record_marker
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    home = Home(tmp_path)
+    record_marker(home, plan_marker(home, port=None, port_base=None))
+    return home
+
+
+def test_what_local_writes_is_what_the_cloud_reads_at_once_and_hands_on(home: Home) -> None:
+    file = BehaviourFile(home.behaviour)
+    assert file.read() == Behaviour()
+    for seconds in (60.0, 2.5, 0.0):
+        local_side.change_behaviour(home, endpoint_down_s=seconds)
+        found = file.read()
+        assert found.endpoint_down_s == seconds == local_side.read_behaviour(home).endpoint_down_s
+        assert desired_of(instance(), HOME, "/bin", "http://x", behaviour=found).endpoint_down_s == seconds
+
+
+def test_both_sides_have_the_same_fields_and_defaults() -> None:
+    assert dataclasses.asdict(local_side.Behaviour()) == Behaviour().model_dump()
+
+
+def test_what_is_not_given_stays(home: Home) -> None:
+    local_side.change_behaviour(home, endpoint_down_s=60)
+    assert local_side.change_behaviour(home).pace == "rds"
+
+
+def test_what_cannot_be_read_is_told_once_and_leaves_in_force_what_was(
+    home: Home, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = BehaviourFile(home.behaviour)
+    local_side.change_behaviour(home, endpoint_down_s=60)
+    before = file.read()
+    home.behaviour.unlink()
+    home.behaviour.write_text('{"endpoint_down_s": -1}')
+    assert (file.read(), file.read()) == (before, before)
+    assert [record.levelname for record in caplog.records].count("ERROR") == 1
+    home.behaviour.write_text("{")
+    with pytest.raises(Conflict, match=r"behaviour\.json"):
+        local_side.read_behaviour(home)
+
+
+def test_a_pace_needs_a_home(tmp_path: Path) -> None:
+    with pytest.raises(NotFound):
+        local_side.change_behaviour(Home(tmp_path / "none"), endpoint_down_s=1)
+    assert not (tmp_path / "none").exists()
