@@ -25,7 +25,13 @@ from multiaz.instance.rules.primary import (
     take_over,
 )
 from multiaz.instance.rules.replicas import stray_replica, upstream
-from multiaz.instance.rules.requests import answer_failover, answer_promote, answer_reboot, stale_request
+from multiaz.instance.rules.requests import (
+    answer_failover,
+    answer_promote,
+    answer_reboot,
+    answer_restart_standby,
+    stale_request,
+)
 from multiaz.instance.rules.standby import (
     clone,
     join,
@@ -124,6 +130,8 @@ TRANSITIONS: tuple[Transition, ...] = (
     Transition(UP, answer_failover, "fail over on request, or refuse it", states(S.REJOINING)),
     Transition(states(S.PRIMARY_STARTING, S.PRIMARY_HUNG), awaken, "wait for an answer", ANSWERING),
     Transition(ANSWERING, answer_reboot, "restart the primary on request", states(S.RESTARTING)),
+    Transition(ANSWERING, answer_restart_standby, "restart the standby on request, or refuse it",
+               states(S.CATCHING_UP)),
     Transition(ANSWERING, answer_promote, "promote a read replica on request, or refuse it",
                states(S.SINGLE, S.CLONING)),
     Transition(ANSWERING, point, "lead clients to the primary"),

@@ -206,6 +206,7 @@ class Observer:
             created=self._created,
             restarted=self._restarted is not None and self._restarted == memory.primary,
             now=time.time(),
+            standby_restarted=self._restarted is not None and self._restarted != memory.primary,
             snapshot_taken=bool(
                 self.servers.desired.final_snapshot and Path(self.servers.desired.final_snapshot).exists()
             ),

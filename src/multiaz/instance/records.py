@@ -39,6 +39,8 @@ class RequestKind(StrEnum):
     """Reboot with failover; needs an in-sync standby, else it is refused."""
     PROMOTE = "promote"
     """Make a read replica an instance of its own."""
+    RESTART_STANDBY = "restart-standby"
+    """Restart the standby for the parameters that are wanted; done once it is in sync again. Clients notice nothing."""
 
 
 class Request(Record):

@@ -75,6 +75,8 @@ class Seen:
     """Setting the master user's verifier failed a moment ago."""
     created: bool = False
     """The create job finished: the first server is made and bootstrapped."""
+    standby_restarted: bool = False
+    """The restart job of the standby for the request in progress finished."""
     restarted: bool = False
     """The restart job of the primary for the request in progress finished."""
     snapshot_taken: bool = False

@@ -25,6 +25,9 @@ from multiaz.instance.records import (
     RunState,
 )
 
+TOO_LARGE = 10**9
+"""shared_buffers with which a pretended standby does not start."""
+
 
 class Fake:
     """One instance's pretended servers."""
@@ -85,13 +88,15 @@ class Fake:
         request = desired.request
         if request and all(answer.number < request.number for answer in self.role.answers):
             outcome = "stale" if request.epoch < self.role.epoch else "done"
+            if request.kind is RequestKind.RESTART_STANDBY and int(desired.parameters["shared_buffers"]) > TOO_LARGE:
+                outcome = "refused"
             if outcome == "done" and request.kind is RequestKind.FAILOVER:
                 self.remember(primary="b" if self.role.primary == "a" else "a", epoch=self.role.epoch + 1)
                 self.events.append("RDS-EVENT-0013", "Multi-AZ instance failover started.")
                 self.events.append("RDS-EVENT-0049", "Multi-AZ instance failover completed")
             elif outcome == "done" and request.kind is RequestKind.PROMOTE:
                 self.remember(following=False, epoch=self.role.epoch + 1)
-            elif outcome == "done":
+            elif outcome == "done" and request.kind is RequestKind.REBOOT:
                 self.events.append("RDS-EVENT-0006", "DB instance restarted")
             answer = Answer(number=request.number, outcome=outcome, reason=outcome)  # type: ignore[arg-type]
             self.remember(answers=(*self.role.answers, answer)[-16:])

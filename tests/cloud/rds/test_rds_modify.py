@@ -91,6 +91,41 @@ def test_a_change_is_shown_as_pending_until_it_is_made(
     assert tuple(told) == events
 
 
+def test_a_multi_az_instance_gets_a_new_class_by_a_failover(cloud: Cloud) -> None:
+    before = make(cloud, MultiAZ=True)
+    cloud.call("ModifyDBInstance", DBInstanceIdentifier="shop", DBInstanceClass="db.t3.small", ApplyImmediately=True)
+    after = cloud.until_status("shop", "available")
+    assert (after["DBInstanceClass"], after["AvailabilityZone"]) == ("db.t3.small", before["SecondaryAvailabilityZone"])
+    assert told_since_creation(cloud) == [
+        CLASS[0], "Multi-AZ instance failover started.", "Multi-AZ instance failover completed", CLASS[1],
+    ]  # fmt: skip
+    # The former primary has a higher max_connections, and so has its standby until it is restarted as primary.
+    cloud.call("ModifyDBInstance", DBInstanceIdentifier="shop", DBInstanceClass="db.t3.micro", ApplyImmediately=True)
+    cloud.until_status("shop", "available")
+    told = told_since_creation(cloud)[4:]
+    assert told.index("Multi-AZ instance failover completed") < told.index("DB instance restarted")
+
+
+def test_a_class_the_standby_does_not_start_with_is_not_taken_and_the_rest_of_the_call_is(cloud: Cloud) -> None:
+    before = make(cloud, MultiAZ=True)
+    cloud.call(
+        "CreateDBParameterGroup", DBParameterGroupName="large", DBParameterGroupFamily="postgres17", Description="x"
+    )
+    value = {"ParameterName": "shared_buffers", "ParameterValue": "1073741823", "ApplyMethod": "pending-reboot"}
+    cloud.call("ModifyDBParameterGroup", DBParameterGroupName="large", Parameters=[value])
+    cloud.call(
+        "ModifyDBInstance", DBInstanceIdentifier="shop", DBInstanceClass="db.t3.small", AllocatedStorage=30,
+        DBParameterGroupName="large", ApplyImmediately=True,
+    )  # fmt: skip
+    after = cloud.until_status("shop", "available")
+    assert (after["DBInstanceClass"], after["AllocatedStorage"]) == (before["DBInstanceClass"], 30)
+    assert after["AvailabilityZone"] == before["AvailabilityZone"]
+    assert after["DBParameterGroups"][0]["ParameterApplyStatus"] == "pending-reboot"
+    told = told_since_creation(cloud)
+    assert [message for message in told if message.startswith("Unable to modify the DB instance class. ")]
+    assert (CLASS[1] in told, STORAGE[1] in told) == (False, True)
+
+
 @pytest.mark.parametrize(
     ("change", "status", "pending", "events"),
     [

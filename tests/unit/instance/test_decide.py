@@ -322,3 +322,59 @@ def test_replica_without_its_source_waits_and_is_not_copied_again() -> None:
 
 def test_every_rule_says_what_it_is_for() -> None:
     assert all(row.rule.__doc__ for row in TRANSITIONS)
+
+
+RESTART_STANDBY = request(RequestKind.RESTART_STANDBY)
+
+
+@pytest.mark.parametrize(
+    ("b", "remembered", "restarted", "begins"),
+    [
+        (STANDBY, WELL, False, True),
+        (STANDBY, memory(in_sync=False), False, True),
+        # the supervisor died in the middle: whether the restart happened is unknown, so it is done again
+        (STANDBY, memory(request=RESTART_STANDBY), False, True),
+        (member(STANDBY, job=JobKind.RESTART), memory(request=RESTART_STANDBY, in_sync=False), False, False),
+        (STANDBY, memory(request=RESTART_STANDBY, in_sync=False), True, False),
+        (DEAD, memory(in_sync=False), False, False),
+        (member(STANDBY, held="kill"), memory(in_sync=False), False, False),
+    ],
+)
+def test_a_standby_is_struck_off_before_it_is_restarted_on_request(
+    b: SeenMember, remembered: RoleRecord, restarted: bool, begins: bool
+) -> None:
+    step = decide(desired(request=RESTART_STANDBY), seen(b=b, standby_restarted=restarted), remembered)
+    restart = Begin(JobKind.RESTART, "b")
+    assert (restart in step.actions) is begins
+    assert Begin(JobKind.RESTART, "a") not in step.actions
+    if begins:
+        assert [type(action) for action in step.actions] == [Record, Configure, PointUpstream, Begin]
+        assert isinstance(step.actions[0], Record)
+        assert not step.actions[0].memory.in_sync
+        assert step.actions[1] == Configure("a", synchronous=False)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "b", "remembered", "restarted", "outcome"),
+    [
+        (DESIRED, STANDBY, memory(request=RESTART_STANDBY), True, "done"),
+        (DESIRED, STANDBY, memory(request=RESTART_STANDBY, in_sync=False), True, None),
+        (
+            DESIRED,
+            member(DEAD, failed="out of memory", wait_s=1),
+            memory(request=RESTART_STANDBY, in_sync=False),
+            False,
+            "refused",
+        ),
+        (DESIRED, member(DEAD, failed="before"), memory(in_sync=False), False, None),
+        (desired(multi_az=False), SeenMember(), memory(in_sync=False), False, "refused"),
+    ],
+)
+def test_a_restart_of_the_standby_is_answered_when_it_is_in_sync_again_or_does_not_start(
+    wanted: DesiredInstance, b: SeenMember, remembered: RoleRecord, restarted: bool, outcome: str | None
+) -> None:
+    asked = wanted.model_copy(update={"request": RESTART_STANDBY})
+    step = decide(asked, seen(b=b, standby_restarted=restarted), remembered)
+    answers = [action.memory.answers for action in step.actions if isinstance(action, Record)]
+    told = [answer.outcome for kept in answers for answer in kept if answer.number == RESTART_STANDBY.number]
+    assert told == ([outcome] if outcome else [])

@@ -58,6 +58,10 @@ class Operation(Document):
     """What the API still shows of the instance, by its names, until the change is seen to be done."""
     applying: dict[str, Any] = Field(default_factory=dict)
     """What PendingModifiedValues shows meanwhile; never a password."""
+    stage: Literal["", "standby", "failover", "restart"] = ""
+    """Of a new class of a Multi-AZ instance: which of its steps is under way (`resizing.py`)."""
+    undo: dict[str, Any] = Field(default_factory=dict)
+    """Fields of the record as they were, for a change that turns out to be impossible."""
     rename: str | None = None
     """The identifier the instance has once this is done. Nobody else can take it meanwhile."""
 

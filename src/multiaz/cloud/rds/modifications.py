@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from multiaz.cloud.rds import addresses, faults, rules
+from multiaz.cloud.rds import addresses, faults, resizing, rules
 from multiaz.cloud.rds.core import Core
 from multiaz.cloud.rds.model import Instance, Operation, OperationKind
 from multiaz.cloud.rds.requests import with_request
@@ -224,16 +224,20 @@ def carry_out(core: Core, instance: Instance, plan: Plan, seen: Seen) -> Instanc
         changed = changed.but(network=changed.network.but(address=address, port=port))
     if plan.restart:
         # A new class means new hardware on RDS, so everything that waited for a reboot comes with it.
-        changed = with_request(changed.but(parameters=core.target(changed)), RequestKind.REBOOT, seen)
+        changed = changed.but(parameters=core.target(changed))
     operation = Operation(
         kind=plan.kinds.copy().pop() if len(plan.kinds) == 1 else OperationKind.MODIFY,
         started_at=time.time(),
-        request=changed.requests if plan.restart else None,
         detail="\n".join(plan.done),
         before=plan.before,
         applying=plan.applying,
         rename=plan.rename,
     )
+    if resizing.goes_by_failover(instance, changed):
+        return resizing.begin(instance, changed, operation, seen)
+    if plan.restart:
+        changed = with_request(changed, RequestKind.REBOOT, seen)
+        operation = operation.but(request=changed.requests)
     return changed.but(operation=operation)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from datetime import UTC, datetime
 
+from multiaz.cloud.rds import resizing
 from multiaz.cloud.rds.core import Core
 from multiaz.cloud.rds.describe import STOP_DAYS
 from multiaz.cloud.rds.model import Instance, Operation, OperationKind
@@ -39,6 +40,8 @@ def advance(core: Core, instance: Instance, seen: Seen) -> bool:
     if operation.kind is OperationKind.FAILOVER and operation.request is None:
         return _ask_when_in_sync(core, instance, operation, seen)
     answer = answer_to(observed, operation.request)
+    if operation.stage:
+        return resizing.proceed(core, instance, operation, seen, answer)
     if answer is not None and answer.outcome == "stale" and operation.kind in _REQUESTS:
         return _repeat(core, instance, operation, seen)
     if not is_finished(instance, operation, observed):

@@ -94,6 +94,8 @@ def is_finished(instance: Instance, operation: Operation, observed: ObservedInst
                 and observed.in_sync == instance.multi_az
                 and (instance.is_replica or observed.master_number >= instance.master_number)
             )
+        case OperationKind.MODIFY if operation.stage:
+            return False
         case OperationKind.MODIFY:
             answered = operation.request is None or answer_to(observed, operation.request) is not None
             return (

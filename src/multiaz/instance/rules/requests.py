@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from multiaz.instance.actions import Begin, JobKind, PointPrimary, Promote, Record, Step
+from multiaz.instance.actions import Begin, Configure, JobKind, PointPrimary, PointUpstream, Promote, Record, Step
 from multiaz.instance.records import Phase, Request, RequestKind
 from multiaz.instance.rules.steps import failover, step
 from multiaz.instance.view import View
@@ -42,6 +42,38 @@ def answer_reboot(view: View) -> Step | None:
         return step(Phase.RUNNING, "the reboot is done", Record(record))
     # the supervisor died in the middle: whether the restart happened is unknown, so it is done again
     return step(Phase.REBOOTING, "a reboot is carried on", restart)
+
+
+def answer_restart_standby(view: View) -> Step | None:
+    """The standby is to have new parameters before the primary: strike it off, restart it, let it join, answer.
+
+    A standby that does not start with them is the answer too; the primary has not been touched.
+    """
+    request = _asked(view, RequestKind.RESTART_STANDBY)
+    if request is None:
+        return None
+    begun, o = view.memory.request == request, view.o
+    if not view.standby_wanted:
+        return _refuse(view, request, "there is no standby")
+    if begun and view.seen.standby_restarted and view.memory.in_sync:
+        answers = view.answer(request, "done", f"{view.other} was restarted and is in sync")
+        return step(
+            Phase.RUNNING, "the standby has been restarted", Record(view.remember(request=None, answers=answers))
+        )
+    if begun and o.failed and not o.alive and o.job is None:
+        return _refuse(view, request, f"the standby did not start: {o.failed}")
+    if not o.alive or o.job is not None or o.held or (begun and view.seen.standby_restarted):
+        return None  # other rules bring it up, and in sync again
+    record = Record(view.remember(request=request, in_sync=False))
+    return step(
+        Phase.RUNNING, "the standby is restarted on request", record, Configure(view.primary, synchronous=False),
+        PointUpstream(view.primary), Begin(JobKind.RESTART, view.other),
+    )  # fmt: skip
+
+
+def _refuse(view: View, request: Request, why: str) -> Step:
+    record = view.remember(request=None, answers=view.answer(request, "refused", why))
+    return step(Phase.RUNNING, "a restart of the standby was refused", Record(record))
 
 
 def answer_promote(view: View) -> Step | None:

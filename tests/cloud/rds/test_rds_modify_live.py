@@ -1,0 +1,159 @@
+"""Instances are modified while a client writes: nothing that was acknowledged is lost. Real servers."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+import pytest
+
+if TYPE_CHECKING:
+    from conftest import Cloud
+
+PASSWORD = "correct-horse-battery"
+SHOP = {"DBInstanceIdentifier": "shop"}
+
+
+def make(cloud: Cloud, name: str = "shop", **more: Any) -> dict[str, Any]:
+    cloud.call("CreateDBInstance", DBInstanceIdentifier=name, **{**cloud.prepare(), **more})
+    return cloud.until_status(name, "available")
+
+
+def connect(cloud: Cloud, name: str = "shop", password: str = PASSWORD) -> psycopg.Connection[Any]:
+    endpoint = cloud.instance(name)["Endpoint"]
+    return psycopg.connect(
+        host=endpoint["Address"], port=endpoint["Port"], user="shop", password=password, dbname="postgres",
+        autocommit=True, sslmode="verify-full", sslrootcert=str(cloud.home.pki / "ca.pem"), connect_timeout=30,
+    )  # fmt: skip
+
+
+class Writer:
+    """Writes one row after the other in a thread, and remembers which were acknowledged."""
+
+    def __init__(self, cloud: Cloud) -> None:
+        self._cloud = cloud
+        self.acknowledged: list[int] = []
+        self.cuts = 0
+        self.longest_gap_s = 0.0
+        self._stop = threading.Event()
+        with connect(cloud) as connection:
+            connection.execute("CREATE TABLE IF NOT EXISTS ledger (number int)")
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> Writer:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join(60)
+
+    def goes_on(self) -> None:
+        """Wait until something more is acknowledged."""
+        count = len(self.acknowledged)
+        self._cloud.until(lambda: len(self.acknowledged) > count + 5, what="acknowledged rows")
+
+    def _run(self) -> None:
+        connection, number, last = None, 0, time.monotonic()
+        while not self._stop.is_set():
+            number += 1
+            try:
+                if connection is None:
+                    connection = connect(self._cloud)
+                connection.execute("INSERT INTO ledger VALUES (%s)", (number,))
+            except psycopg.OperationalError:
+                self.cuts += 1
+                if connection is not None:
+                    connection.close()
+                connection = None
+                continue
+            self.acknowledged.append(number)
+            now = time.monotonic()
+            self.longest_gap_s, last = max(self.longest_gap_s, now - last), now
+        if connection is not None:
+            connection.close()
+
+    def lost(self) -> set[int]:
+        """Acknowledged rows that are not there."""
+        with connect(self._cloud) as connection:
+            there = {row[0] for row in connection.execute("SELECT number FROM ledger")}
+        return set(self.acknowledged) - there
+
+
+def show(cloud: Cloud, *settings: str) -> list[str]:
+    with connect(cloud) as connection:
+        return [connection.execute(f"SHOW {one}").fetchone()[0] for one in settings]  # type: ignore[index]
+
+
+@pytest.mark.long
+def test_a_new_class_of_a_multi_az_instance_costs_one_failover_and_no_row(real_cloud: Cloud) -> None:
+    cloud = real_cloud
+    zones = [make(cloud, MultiAZ=True)["AvailabilityZone"]]
+    few = show(cloud, "max_connections")
+    with Writer(cloud) as writer:
+        for size in ("small", "micro"):
+            writer.goes_on()
+            writer.longest_gap_s = 0.0
+            cloud.call("ModifyDBInstance", **SHOP, DBInstanceClass=f"db.t3.{size}", ApplyImmediately=True)
+            zones.append(cloud.until_status("shop", "available", 120)["AvailabilityZone"])
+            writer.goes_on()
+            print(f"db.t3.{size}: no row was acknowledged for {writer.longest_gap_s:.2f} s at most")  # noqa: T201
+            assert (show(cloud, "max_connections") == few) is (size == "micro")
+            groups = cloud.instance("shop")["DBParameterGroups"]
+            assert groups[0]["ParameterApplyStatus"] == "in-sync"
+    assert zones == [zones[0], zones[1], zones[0]]
+    assert zones[0] != zones[1]
+    assert writer.lost() == set()
+    events = cloud.events("shop")
+    assert events.count("Multi-AZ instance failover completed") == 2
+    assert events.count("Finished applying modification to DB instance class") == 2
+    seen = cloud.rds.core.seen(cloud.rds.core.require("us-east-1", "shop")).valid
+    assert seen is not None
+    assert (seen.in_sync, seen.pending_restart) == (True, ())
+
+
+@pytest.mark.long
+def test_multi_az_is_turned_on_and_off_and_on_while_a_client_writes(real_cloud: Cloud) -> None:
+    cloud = real_cloud
+    before = make(cloud)
+    folder = cloud.folder("shop")
+    with Writer(cloud) as writer:
+        for wanted in (True, False, True):
+            writer.goes_on()
+            cloud.call("ModifyDBInstance", **SHOP, MultiAZ=wanted, ApplyImmediately=True)
+            after = cloud.until_status("shop", "available", 120)
+            assert after["AvailabilityZone"] == before["AvailabilityZone"]
+            assert ("SecondaryAvailabilityZone" in after) is wanted
+            if not wanted:
+                cloud.until(lambda: not (folder / "b" / "data").exists(), what="the standby's data is removed")
+        writer.goes_on()
+    assert writer.cuts == 0
+    cloud.call("RebootDBInstance", **SHOP, ForceFailover=True)
+    assert cloud.until_status("shop", "available", 120)["AvailabilityZone"] != before["AvailabilityZone"]
+    assert writer.lost() == set()
+
+
+def test_a_new_password_cuts_nobody_and_dynamic_values_reach_open_sessions(real_cloud: Cloud) -> None:
+    cloud = real_cloud
+    cloud.call(
+        "CreateDBParameterGroup", DBParameterGroupName="tuned", DBParameterGroupFamily="postgres17", Description="x"
+    )
+    make(cloud, DBParameterGroupName="tuned")
+    with connect(cloud) as session:
+
+        def shown(name: str) -> str:
+            return str(session.execute(f"SHOW {name}").fetchone()[0])  # type: ignore[index]
+
+        value = {"ParameterName": "work_mem", "ParameterValue": "8192", "ApplyMethod": "immediate"}
+        cloud.call("ModifyDBParameterGroup", DBParameterGroupName="tuned", Parameters=[value])
+        cloud.until(lambda: shown("work_mem") == "8MB", what="work_mem in the open session")
+        assert cloud.instance("shop")["DBParameterGroups"][0]["ParameterApplyStatus"] == "in-sync"
+        begun = cloud.call("ModifyDBInstance", **SHOP, MasterUserPassword="another-password")["DBInstance"]
+        assert begun["PendingModifiedValues"] == {"MasterUserPassword": "****"}
+        cloud.until_status("shop", "available")
+        assert shown("work_mem") == "8MB"
+        connect(cloud, password="another-password").close()
+        with pytest.raises(psycopg.OperationalError, match="password"):
+            connect(cloud)
