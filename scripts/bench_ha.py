@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import os
 import signal
+import subprocess
 import sys
 import time
 import traceback
@@ -25,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
-from ha import kinds, patroni, peers, report, results, trials
+from ha import endpoint, kinds, patroni, peers, report, results, trials
 from ha.processes import make_base, remove_base
 from ha.stack import Stack
 from ha.trials import Kind, NotWell, System
@@ -52,6 +53,8 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--only", default="", help=f"sections, with commas between: {', '.join(SECTIONS)}")
     parser.add_argument("--trials", type=int, default=50, help="of each kind")
     parser.add_argument("--peer-trials", type=int, default=None, help="of each kind of Patroni; by default a fifth")
+    parser.add_argument("--rounds", type=int, default=5, help="of the section endpoint")
+    parser.add_argument("--seconds", type=int, default=5, help="of each pgbench in it")
     parser.add_argument("--clients", type=int, default=8, help="that write at the same time")
     parser.add_argument("--think-ms", type=float, default=10, help="between an answer and a client's next row")
     parser.add_argument(
@@ -100,6 +103,26 @@ def patroni_section(name: str, arguments: argparse.Namespace) -> bool:
         return patroni.Cluster(base, settings)
 
     return measure(name, kind, build, arguments, arguments.peer_trials, {}, peers.versions())
+
+
+def endpoint_section(name: str, arguments: argparse.Namespace) -> bool:
+    why = endpoint.missing()
+    if why:
+        print(f"{name}: skipped, {why}", flush=True)
+        return True
+    settings = {"seconds": arguments.seconds, "machine": results.machine(), "versions": results.versions()}
+    section = results.Section(name, settings, {"began": now(), "load_before": os.getloadavg()[0]})
+    had = 0 if arguments.fresh else section.resume()
+    print(f"{name}: pgbench -S and COPY through each way; {had} of {arguments.rounds} rounds are there", flush=True)
+    try:
+        endpoint.measure_rounds(section, arguments.rounds, arguments.seconds)
+    except (subprocess.SubprocessError, RuntimeError, OSError, psycopg.Error) as error:
+        section.add("errors", {"at": now(), "error": f"{type(error).__name__}: {error}"[:2000]})
+        traceback.print_exc()
+        return False
+    section.values["ended"] = now()
+    section.save()
+    return True
 
 
 def measure(
@@ -179,6 +202,7 @@ def now() -> str:
 SECTIONS: dict[str, Callable[[str, argparse.Namespace], bool]] = {
     **{kind.name: our_section for kind in kinds.OURS},
     **{f"patroni-{how}-{kind.name}": patroni_section for how in ("fast", "default") for kind in kinds.PATRONI},
+    "endpoint": endpoint_section,
 }
 
 if __name__ == "__main__":

@@ -2,12 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from statistics import median
 from typing import Any
 
+WAYS = ("direct", "relay", "haproxy", "haproxy-unix", "pgbouncer")
+UNITS = {"pgbench -S": "transactions/s", "COPY out": "MB/s"}
+AIMS = (("pgbench -S|8|plain", "haproxy"), ("pgbench -S|8|TLS", "pgbouncer"))
+"""What issue 4 aims at: the relay carries at least as much as that one there."""
 
-def endpoint_tables(values: Mapping[str, Any] | None, not_measured: str) -> str:
-    """Markdown of the section "endpoint"; `not_measured` where there is none."""
-    if values is None or not values["trials"]:
-        return f"{not_measured.capitalize()}.\n"
-    return f"{not_measured.capitalize()}.\n"
+
+def endpoint_rows(trials: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
+    """One row a measure: medians of each way, then the relay's share of each other way, round by round."""
+    rows = []
+    for name in trials[0]["figures"]:
+        found = {way: [trial["figures"][name].get(way) for trial in trials] for way in WAYS}
+        medians = [_figure([value for value in found[way] if value is not None]) for way in WAYS]
+        shares = [_share(found["relay"], found[way]) for way in WAYS if way != "relay"]
+        what, clients, how = name.split("|")
+        cores = [trial["cores"][name]["relay"] for trial in trials if "relay" in trial["cores"][name]]
+        used = f"{median(cores):.2f}" if cores else ""
+        label = f"{what}, {how}" + (f", {clients} client{'s' if clients != '1' else ''}" if what != "COPY out" else "")
+        rows.append((f"{label} ({UNITS[what]})", str(len(trials)), *medians, *shares, used))
+    return rows
+
+
+def endpoint_aims(trials: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
+    """What was aimed at, and whether it was met."""
+    rows: list[tuple[str, ...]] = []
+    for name, way in AIMS:
+        ratio = _ratio(
+            [trial["figures"][name].get("relay") for trial in trials],
+            [trial["figures"][name].get(way) for trial in trials],
+        )
+        what, clients, how = name.split("|")
+        met = "" if ratio is None else "yes" if ratio >= 1 else "no"
+        rows.append((f"{what}, {clients} clients, {how}: relay beside {way}", "1", _text(ratio), met))
+    return rows
+
+
+def _ratio(mine: Sequence[float | None], theirs: Sequence[float | None]) -> float | None:
+    pairs = [one / other for one, other in zip(mine, theirs, strict=True) if one is not None and other]
+    return median(pairs) if pairs else None
+
+
+def _share(mine: Sequence[float | None], theirs: Sequence[float | None]) -> str:
+    return _text(_ratio(mine, theirs))
+
+
+def _text(ratio: float | None) -> str:
+    return "not measured" if ratio is None else f"{ratio:.2f}"
+
+
+def _figure(values: Sequence[float]) -> str:
+    return f"{median(values):,.0f}" if values else "not measured"
+
+
+HEAD = ("measure", "n", *WAYS, *(f"relay / {way}" for way in WAYS if way != "relay"), "cores of the relay")
+AIMS_HEAD = ("aim", "at least", "ratio", "met")

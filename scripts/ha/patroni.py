@@ -20,7 +20,7 @@ from typing import Any
 import yaml
 
 from ha.peers import VENV, missing, program
-from ha.processes import postmaster, server_processes, signal_all
+from ha.processes import postmaster, server_processes, signal_all, working_in
 from ha.trials import Mark, NotWell, wait_until
 from multiaz.postgres.installations import find_installation
 from multiaz.postgres.os_user import server_user
@@ -141,9 +141,13 @@ class Cluster:
 
     def __exit__(self, *_: object) -> None:
         self._stop.set()
-        for process in self._processes:  # its data goes with it: nothing has to be shut down in order
+        # Its data goes with it, so nothing is shut down in order. The nodes end first: they would start their servers.
+        for process in reversed(self._processes):
             process.kill()
             process.wait()
+        while pids := working_in([self._base]):
+            signal_all(pids, signal.SIGKILL)
+            time.sleep(0.02)
 
     def _configuration(self, node: Node, bin_folder: Path) -> dict[str, Any]:
         return {
@@ -231,11 +235,33 @@ class Cluster:
         return node is not None and postmaster(node.data) is not None
 
     def redundant(self) -> bool:
-        """The primary says that the other node streams, synchronously where that was asked for."""
+        """Both nodes say that the other one streams, synchronously where that was asked for.
+
+        The primary's word alone is not enough: a base backup under way streams too.
+        """
         node = self._primary()
-        followers = [] if node is None else (node.seen or {}).get("replication") or []
-        wanted = ("sync", "quorum") if SETTINGS[self._settings].get("synchronous_mode") else ("sync", "quorum", "async")
-        return any(found.get("state") == "streaming" and found.get("sync_state") in wanted for found in followers)
+        if node is None or node.seen is None:
+            return False
+        other = next(candidate for candidate in self._nodes if candidate is not node)
+        follower = other.seen or {}
+        follows = follower.get("role") == "replica" and follower.get("replication_state") == "streaming"
+        wanted = {"sync", "quorum"}
+        if SETTINGS[self._settings].get("synchronous_mode"):
+            # Patroni's own record comes after PostgreSQL's word, and without it nobody takes over.
+            follows = follows and bool(follower.get("sync_standby"))
+        else:
+            wanted.add("async")
+        return (
+            follows
+            and time.monotonic() - other.seen_at < FRESH_S
+            and follower.get("timeline") == node.seen.get("timeline")
+            and any(
+                found.get("application_name") == other.name
+                and found.get("state") == "streaming"
+                and found.get("sync_state") in wanted
+                for found in node.seen.get("replication") or ()
+            )
+        )
 
     def wait_well(self, within_s: float) -> None:
         """Wait until there is a primary and a standby that streams. Raises NotWell."""

@@ -5,12 +5,12 @@ python scripts/bench_ha.py --report
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ha import kinds, wording
-from ha.endpoint_report import endpoint_tables
+from ha import endpoint_report, kinds, wording
 from ha.figures import STEPS, percentile
 from ha.plot import Strip, svg
 from ha.results import ROOT, load_all
@@ -66,7 +66,32 @@ def outage_part(found: Results) -> str:
     """Outages of ours."""
     body = [outage_row(kind.says, found.get(kind.name)) for kind in kinds.OURS]
     picture = "![outages](benchmarks-outages.svg)\n\n" if outage_strips(found) else ""
-    return wording.OUTAGES + picture + table(OUTAGE_HEAD, body)
+    return wording.OUTAGES + picture + table(OUTAGE_HEAD, body) + "\n" + aims(found)
+
+
+AIMS = (("kill", "p50", 0.3), ("kill", "max", 1.0), ("hang", "p50", 2.0), ("kill", "redundancy, max", 5.0))
+"""What issue 4 aims at: section, figure, seconds at most."""
+
+
+def aims(found: Results) -> str:
+    """What was aimed at, beside what was measured."""
+    body = []
+    for name, figure, aim in AIMS:
+        values = found.get(name)
+        costs = [] if values is None else [trial["faults"][-1] for trial in values["trials"]]
+        if values is None or not costs:
+            body.append((f"{name}, {figure}", f"{aim:g}", NOT_MEASURED, ""))
+            continue
+        outages = [outage_of(cost) for cost in costs]
+        redundant = [trial["redundant_s"] for trial in values["trials"]]
+        complete = all(cost["resumed"] for cost in costs) and None not in redundant
+        measured = {
+            "p50": percentile(outages, 0.5), "max": max(outages),
+            "redundancy, max": max((value for value in redundant if value is not None), default=math.inf),
+        }[figure]  # fmt: skip
+        met = measured <= aim and (complete or figure == "p50")
+        body.append((f"{name}, {figure}", f"{aim:g}", seconds(measured), "yes" if met else "no"))
+    return table(("aim", "at most", "measured", "met"), body)
 
 
 OUTAGE_HEAD = ("fault", "n", "p50", "p90", "max", "one client, p50", "not over in time", "redundancy p50", "max")
@@ -187,7 +212,13 @@ def patroni_part(found: Results) -> str:
 
 def endpoint_part(found: Results) -> str:
     """The relay beside other proxies."""
-    return "## Endpoint\n\n" + endpoint_tables(found.get("endpoint"), NOT_MEASURED)
+    trials = found.get("endpoint", {}).get("trials")
+    if not trials:
+        return f"{wording.ENDPOINT}\n{NOT_MEASURED.capitalize()}.\n"
+    aimed = table(endpoint_report.AIMS_HEAD, endpoint_report.endpoint_aims(trials))
+    versions = ", ".join(found["endpoint"].get("beside", {}).values())
+    measured = table(endpoint_report.HEAD, endpoint_report.endpoint_rows(trials))
+    return f"{wording.ENDPOINT}\n{versions}.\n\n{measured}\n{aimed}"
 
 
 def outage_strips(found: Results) -> list[Strip]:

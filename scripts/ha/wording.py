@@ -76,3 +76,14 @@ sync a killed primary is started again in place: nobody may take over, and nothi
 for speed.
 
 """
+
+ENDPOINT = """\
+## Endpoint
+
+One server behind the endpoint process (the relay), beside a direct connection, HAProxy and PgBouncer (session mode).
+Every round measures all ways one after the other, each time beginning with another one; a figure is the median of the
+rounds, a ratio the median of the rounds' ratios. With TLS, HAProxy passes on bytes that the server encrypts; relay and
+PgBouncer end TLS and use the server's Unix socket. HAProxy before that socket (haproxy-unix) is measured without TLS
+only, which a server does not speak there. The clients (`pgbench`, `psql`) share the cores with all of it. COPY is of
+1 GB of 8 kB rows, thrown away by the client.
+"""

@@ -64,6 +64,17 @@ def test_outages_are_shown_with_their_number() -> None:
     assert row(text, kinds.ours("hang").says)[2] == "not measured"
 
 
+def test_an_aim_that_is_missed_is_said_to_be() -> None:
+    found = {"kill": section("kill", *(trial(outage) for outage in (0.2, 0.2, 1.4)))}
+    text = page(found)
+    assert row(text, "kill, p50")[1:] == ["0.3", "0.200", "yes"]
+    assert row(text, "kill, max")[1:] == ["1", "1.400", "no"]
+    assert row(text, "kill, redundancy, max")[1:] == ["5", "2.500", "yes"]
+    assert row(text, "hang, p50")[2] == "not measured"
+    found["kill"]["trials"][0]["redundant_s"] = None
+    assert row(page(found), "kill, redundancy, max")[3] == "no", "redundancy that never came back is no redundancy"
+
+
 def test_an_outage_that_was_not_over_counts_and_is_named() -> None:
     text = page({"hang": section("hang", trial(0.2), trial(61.0, resumed=False))})
     cells = row(text, kinds.ours("hang").says)
@@ -133,3 +144,19 @@ def test_the_page_in_the_tree_was_written_by_the_report() -> None:
         re.split(r"^## What the figures", written, flags=re.MULTILINE)[1]
         == (re.split(r"^## What the figures", empty, flags=re.MULTILINE)[1])
     )
+
+
+def endpoint_round(relay: float, haproxy: float) -> dict[str, Any]:
+    names = ["pgbench -S|8|plain", "pgbench -S|8|TLS", "COPY out|1|plain"]
+    figures = {name: {"direct": 90000.0, "relay": relay, "haproxy": haproxy} for name in names}
+    return {"figures": figures, "cores": {name: {"relay": 0.5} for name in names}}
+
+
+def test_the_relay_is_compared_within_each_round() -> None:
+    rounds = [endpoint_round(40000, 50000), endpoint_round(20000, 10000), endpoint_round(30000, 10000)]
+    text = page({"endpoint": {**section("endpoint", *rounds), "beside": {"haproxy": "HAProxy 2.6"}}})
+    cells = row(text, "pgbench -S, plain, 8 clients (transactions/s)")
+    assert cells[1:4] == ["3", "90,000", "30,000"]
+    assert cells[8] == "2.00", "the median of 0.8, 2 and 3, which is not the ratio of the medians"
+    assert row(text, "pgbench -S, 8 clients, plain: relay beside haproxy")[3] == "yes"
+    assert row(text, "pgbench -S, 8 clients, TLS: relay beside pgbouncer")[2:] == ["not measured", ""]
