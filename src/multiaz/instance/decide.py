@@ -30,6 +30,8 @@ from multiaz.instance.rules.requests import (
     answer_promote,
     answer_reboot,
     answer_restart_standby,
+    refuse_failover,
+    refuse_promote,
     stale_request,
 )
 from multiaz.instance.rules.standby import (
@@ -49,6 +51,7 @@ from multiaz.instance.rules.whole import (
     fenced_alive,
     held_alive,
     record_missing,
+    record_stale,
     second_primary,
     stopped,
 )
@@ -98,18 +101,21 @@ def states(*names: State) -> frozenset[State]:
 
 
 S = State
-GUARDED = states(S.TWO_PRIMARIES, S.FENCED_RUNS, S.HELD_RUNS)
+GUARDED = states(S.RECORD_STALE, S.TWO_PRIMARIES, S.FENCED_RUNS, S.HELD_RUNS)
 UNGUARDED = frozenset(State) - GUARDED
 DOWN = states(S.PRIMARY_LOST, S.PRIMARY_DOWN, S.STOPPED)
 APART = states(S.JOINING, S.REJOINING, S.CLONING, S.STANDBY_DOWN, S.CATCHING_UP)
 """Multi-AZ is on, the primary answers, the standby is not in sync."""
-WRITABLE = APART | states(S.REDUNDANT, S.STANDBY_LEAVING, S.STANDBY_UNWANTED, S.SINGLE)
+IN_SYNC = states(S.REDUNDANT, S.STANDBY_LEAVING)
 FOLLOWING = states(S.REPLICA_STREAMING, S.REPLICA_STRAY)
-ANSWERING = WRITABLE | FOLLOWING
-UP = ANSWERING | states(S.PRIMARY_STARTING, S.PRIMARY_HUNG)
+ANSWERING = APART | IN_SYNC | FOLLOWING | states(S.STANDBY_UNWANTED, S.SINGLE)
+CALM = ANSWERING - states(S.STANDBY_LEAVING)
+"""A leave does not wait for what may be done in these."""
+MUTE = states(S.PRIMARY_STARTING, S.PRIMARY_HUNG)
 EVER = frozenset(RunState)
 
 TRANSITIONS: tuple[Transition, ...] = (
+    Transition(states(S.RECORD_STALE), record_stale, "touch nothing but to stop or delete", wanted=EVER),
     Transition(states(S.TWO_PRIMARIES), second_primary, "fence the member that is not the recorded primary",
                states(S.REJOINING, S.STANDBY_UNWANTED), EVER),
     Transition(states(S.FENCED_RUNS), fenced_alive, "fence it again", states(S.REJOINING, S.STANDBY_UNWANTED), EVER),
@@ -121,25 +127,28 @@ TRANSITIONS: tuple[Transition, ...] = (
     Transition(states(S.CREATING), create, "make the first server",
                states(S.SINGLE, S.CLONING, S.REPLICA_STREAMING)),
     Transition(states(S.RESTARTING), restarting, "wait for the restart", states(S.PRIMARY_STARTING) | ANSWERING),
-    Transition(states(S.PRIMARY_LOST), take_over, "fail over to the standby", states(S.REJOINING, S.CLONING)),
+    Transition(states(S.PRIMARY_LOST), take_over, "fail over to the standby", states(S.REJOINING)),
     Transition(DOWN, recover, "start the server that has every commit",
                states(S.PRIMARY_STARTING, S.PRIMARY_LOST)),
-    Transition(states(S.PROMOTING), finish_promotion, "carry the promotion on", states(S.REJOINING, S.CLONING)),
+    Transition(states(S.PROMOTING), finish_promotion, "carry the promotion on",
+               states(S.REJOINING, S.CLONING, S.SINGLE)),
     Transition(states(S.PRIMARY_HUNG), hung_primary, "fail over to the standby", states(S.REJOINING)),
-    Transition(UP, stale_request, "say that a request is stale"),
-    Transition(UP, answer_failover, "fail over on request, or refuse it", states(S.REJOINING)),
-    Transition(states(S.PRIMARY_STARTING, S.PRIMARY_HUNG), awaken, "wait for an answer", ANSWERING),
+    Transition(ANSWERING | MUTE, stale_request, "say that a request is stale"),
+    Transition(IN_SYNC | states(S.PRIMARY_STARTING), answer_failover, "fail over on request", states(S.REJOINING)),
+    Transition(ANSWERING | MUTE, refuse_failover, "refuse a failover that would lose commits"),
+    Transition(MUTE, awaken, "wait for an answer", ANSWERING),
     Transition(ANSWERING, answer_reboot, "restart the primary on request", states(S.RESTARTING)),
     Transition(ANSWERING, answer_restart_standby, "restart the standby on request, or refuse it",
                states(S.CATCHING_UP)),
-    Transition(ANSWERING, answer_promote, "promote a read replica on request, or refuse it",
+    Transition(FOLLOWING | states(S.STANDBY_UNWANTED), answer_promote, "promote a read replica on request",
                states(S.SINGLE, S.CLONING)),
+    Transition(ANSWERING - FOLLOWING, refuse_promote, "refuse to promote what is no read replica"),
     Transition(ANSWERING, point, "lead clients to the primary"),
     Transition(ANSWERING, announce, "tell the events of what happened"),
     Transition(ANSWERING, configure, "apply the parameters"),
     Transition(states(S.STANDBY_LEAVING), leave, "strike the standby off, then let commits go on",
                APART | states(S.STANDBY_UNWANTED)),
-    Transition(WRITABLE, master_user, "set the master user's password"),
+    Transition(CALM - FOLLOWING, master_user, "set the master user's password"),
     Transition(states(S.STANDBY_UNWANTED), single, "remove the standby", FOLLOWING | states(S.SINGLE)),
     Transition(states(S.JOINING), record_join, "record that the standby is in sync", states(S.REDUNDANT)),
     Transition(states(S.REJOINING), rejoin, "rewind it, or clone it", states(S.STANDBY_DOWN, S.CLONING)),
@@ -149,7 +158,7 @@ TRANSITIONS: tuple[Transition, ...] = (
     Transition(states(S.CATCHING_UP), restart_standby, "restart it for new parameters", states(S.CATCHING_UP)),
     Transition(states(S.CATCHING_UP), join, "make commits wait for it, and wait for it", states(S.JOINING)),
     Transition(states(S.REPLICA_STRAY), stray_replica, "copy the source again", states(S.REPLICA_STREAMING)),
-    Transition(ANSWERING, upstream, "lead read replicas to the standby, or to the primary without one"),
-    Transition(ANSWERING, rest, "nothing to do"),
+    Transition(CALM, upstream, "lead read replicas to the standby, or to the primary without one"),
+    Transition(CALM, rest, "nothing to do"),
 )  # fmt: skip
 """Order is precedence."""

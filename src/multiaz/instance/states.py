@@ -7,6 +7,7 @@ of the table in `transitions`.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import StrEnum
 
 from multiaz.instance.actions import JobKind
@@ -14,58 +15,79 @@ from multiaz.instance.view import View
 
 
 class State(StrEnum):
-    """One word for the whole instance."""
+    """One word for the whole instance, and what it means."""
 
-    TWO_PRIMARIES = "two-primaries"
-    """The member that is not the recorded primary takes writes."""
-    FENCED_RUNS = "fenced-runs"
-    """A member that was fenced runs again."""
-    HELD_RUNS = "held-runs"
-    """A member that an injected fault holds down runs."""
-    RECORD_MISSING = "record-missing"
-    """There is data and no `role.json` that says whose it is."""
-    CREATING = "creating"
-    """There has never been a primary; the first server is made."""
-    RESTARTING = "restarting"
-    """The primary is restarted on request."""
-    STOPPED = "stopped"
-    """No server runs, and nothing is being done to one."""
-    PRIMARY_LOST = "primary-lost"
-    """The primary is dead; the standby runs and has every acknowledged commit."""
-    PRIMARY_DOWN = "primary-down"
-    """The primary is dead, and nobody has all it acknowledged and runs."""
-    PRIMARY_HUNG = "primary-hung"
-    """The primary runs, does not answer, and makes no progress."""
-    PROMOTING = "promoting"
-    """The recorded primary is still in recovery: its promotion was begun."""
-    PRIMARY_STARTING = "primary-starting"
-    """The primary runs and does not answer yet."""
-    STANDBY_LEAVING = "standby-leaving"
-    """The record says in sync, and the standby no longer takes commits, or is to go."""
-    REDUNDANT = "redundant"
-    """The standby has every acknowledged commit, and takes the next."""
-    STANDBY_UNWANTED = "standby-unwanted"
-    """There is a standby, and none is wanted."""
-    REPLICA_STREAMING = "replica-streaming"
-    """A read replica that follows its source."""
-    REPLICA_STRAY = "replica-stray"
-    """A read replica that does not stream."""
-    SINGLE = "single"
-    """The primary is alone, as is wanted."""
-    JOINING = "joining"
-    """The standby streams, and commits begin to wait for it."""
-    REJOINING = "rejoining"
-    """The former primary is fenced and is brought to the primary's history."""
-    CLONING = "cloning"
-    """The standby has no data, or is cloned again."""
-    STANDBY_DOWN = "standby-down"
-    """The standby has data and does not run."""
-    CATCHING_UP = "catching-up"
-    """The standby runs; commits do not wait for it."""
+    meaning: str
+
+    def __new__(cls, value: str, meaning: str) -> State:
+        """A word with its meaning."""
+        state = str.__new__(cls, value)
+        state._value_ = value
+        state.meaning = meaning
+        return state
+
+    RECORD_STALE = "record-stale", "The servers are ahead of `role.json`: an older version of it was put back."
+    TWO_PRIMARIES = "two-primaries", "The member that is not the recorded primary takes writes."
+    FENCED_RUNS = "fenced-runs", "A member that was fenced runs again."
+    HELD_RUNS = "held-runs", "A member that an injected fault holds down runs."
+    RECORD_MISSING = "record-missing", "There is data and no `role.json` that says whose it is."
+    CREATING = "creating", "There has never been a primary; the first server is made."
+    RESTARTING = "restarting", "The primary is restarted on request."
+    STOPPED = "stopped", "No server runs, and nothing is being done to one."
+    PRIMARY_LOST = "primary-lost", "The primary is dead; the standby runs and has every acknowledged commit."
+    PRIMARY_DOWN = "primary-down", "The primary is dead, and nobody has all it acknowledged and runs."
+    PRIMARY_HUNG = "primary-hung", "The primary runs, does not answer, and makes no progress."
+    PROMOTING = "promoting", "The recorded primary is still in recovery: its promotion was begun."
+    PRIMARY_STARTING = "primary-starting", "The primary runs and does not answer yet."
+    STANDBY_LEAVING = (
+        "standby-leaving",
+        "In sync on record, and the standby takes no commits any more, or is to go.",
+    )
+    REDUNDANT = "redundant", "The standby has every acknowledged commit, and takes the next."
+    STANDBY_UNWANTED = "standby-unwanted", "There is a standby, and none is wanted."
+    REPLICA_STREAMING = "replica-streaming", "A read replica that follows its source."
+    REPLICA_STRAY = "replica-stray", "A read replica that does not stream."
+    SINGLE = "single", "The primary is alone, as is wanted."
+    JOINING = "joining", "The standby streams, and commits begin to wait for it."
+    REJOINING = "rejoining", "The former primary is fenced and is brought to the primary's history."
+    CLONING = "cloning", "The standby has no data, or is cloned again."
+    STANDBY_DOWN = "standby-down", "The standby has data and does not run."
+    CATCHING_UP = "catching-up", "The standby runs; commits do not wait for it."
 
 
-RESTING = frozenset({State.REDUNDANT, State.SINGLE, State.REPLICA_STREAMING, State.STOPPED, State.RECORD_MISSING})
+RESTING = frozenset({
+    State.REDUNDANT, State.SINGLE, State.REPLICA_STREAMING, State.STOPPED, State.RECORD_MISSING, State.RECORD_STALE,
+})  # fmt: skip
 """States in which an instance may stay for ever: it is well, or a person must act."""
+
+
+@dataclass(frozen=True)
+class Happening:
+    """What changes the state without the supervisor's doing."""
+
+    before: State
+    after: State
+    what: str
+
+
+HAPPENINGS = (
+    Happening(State.REDUNDANT, State.PRIMARY_LOST, "the primary dies"),
+    Happening(State.REDUNDANT, State.PRIMARY_HUNG, "the primary hangs"),
+    Happening(State.REDUNDANT, State.STANDBY_LEAVING, "the standby dies or falls out, or Multi-AZ is turned off"),
+    Happening(State.REDUNDANT, State.STOPPED, "both die"),
+    Happening(State.CATCHING_UP, State.PRIMARY_DOWN, "the primary dies"),
+    Happening(State.CATCHING_UP, State.STANDBY_DOWN, "the standby dies"),
+    Happening(State.JOINING, State.CATCHING_UP, "the join fails"),
+    Happening(State.PRIMARY_HUNG, State.REDUNDANT, "the primary goes on"),
+    Happening(State.PRIMARY_LOST, State.STOPPED, "the standby dies too"),
+    Happening(State.SINGLE, State.CLONING, "Multi-AZ is turned on"),
+    Happening(State.SINGLE, State.STOPPED, "the primary dies"),
+    Happening(State.REPLICA_STREAMING, State.REPLICA_STRAY, "the stream breaks"),
+    Happening(State.REPLICA_STRAY, State.REPLICA_STREAMING, "the stream is back"),
+    Happening(State.REJOINING, State.FENCED_RUNS, "somebody starts the fenced member"),
+    Happening(State.CATCHING_UP, State.TWO_PRIMARIES, "somebody promotes the standby"),
+)
+"""The main ones, for the diagram."""
 
 
 def state_of(view: View) -> State:
@@ -86,6 +108,8 @@ def state_of(view: View) -> State:
 
 def _guard(view: View) -> State | None:
     memory = view.memory
+    if view.seen.doubt is not None:
+        return State.RECORD_STALE
     if memory.primary is not None and view.o.alive and view.o.in_recovery is False and not memory.following:
         return State.TWO_PRIMARIES
     if memory.fenced is not None and memory.fenced in view.seen.members and view.seen.members[memory.fenced].alive:

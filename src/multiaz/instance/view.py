@@ -53,6 +53,8 @@ class Seen:
     """Everything a decision may look at beside what is wanted and remembered."""
 
     members: dict[MemberName, SeenMember]
+    doubt: str | None = None
+    """Why the record cannot be the newest that was written; None: nothing speaks against it."""
     joined_epoch: int | None = None
     """A join finished in this epoch: the standby has everything and commits wait for it."""
     primary_link: MemberName | None = None

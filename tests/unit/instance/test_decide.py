@@ -277,6 +277,14 @@ def test_primary_that_is_down_for_a_requested_reboot_is_not_taken_over() -> None
     assert step.actions == (Start("a", standby=False),)
 
 
+def test_reboot_waits_for_a_job_on_the_primary_and_holds_nothing_else_back() -> None:
+    """A new password is a commit; if it waits for a standby that is lost, the standby must be struck off first."""
+    setting = member(PRIMARY, job=JobKind.MASTER)
+    reboot = request(RequestKind.REBOOT)
+    assert decide(desired(request=reboot), seen(a=setting, b=DEAD), WELL).rule == "leave"
+    assert decide(desired(request=reboot), seen(a=setting, b=DEAD), memory(request=reboot)).rule == "leave"
+
+
 def test_promoted_replica_forgets_its_source_before_it_takes_writes() -> None:
     wanted = REPLICA.model_copy(update={"request": request(RequestKind.PROMOTE)})
     step = decide(wanted, seen(a=STANDBY, b=SeenMember(), upstream_link="a"), FOLLOWING)

@@ -18,12 +18,18 @@ def stale_request(view: View) -> Step | None:
 
 
 def answer_failover(view: View) -> Step | None:
-    """A failover is requested: it takes the same path as a death."""
+    """A failover is requested and possible: it takes the same path as a death."""
+    request = _asked(view, RequestKind.FAILOVER)
+    if request is None or not view.takeover_possible or not view.o.answering:
+        return None
+    return failover(view, "a failover was requested", view.answer(request, "done", f"{view.other} is primary"))
+
+
+def refuse_failover(view: View) -> Step | None:
+    """A failover is requested and would lose commits."""
     request = _asked(view, RequestKind.FAILOVER)
     if request is None:
         return None
-    if view.takeover_possible and view.o.answering:
-        return failover(view, "a failover was requested", view.answer(request, "done", f"{view.other} is primary"))
     answers = view.answer(request, "refused", "there is no standby that has every commit")
     return step(Phase.RUNNING, "a failover was requested and refused", Record(view.remember(answers=answers)))
 
@@ -31,8 +37,8 @@ def answer_failover(view: View) -> Step | None:
 def answer_reboot(view: View) -> Step | None:
     """A reboot is requested: remember that it is no failure, restart, answer."""
     request = _asked(view, RequestKind.REBOOT)
-    if request is None:
-        return None
+    if request is None or view.p.job is not None:
+        return None  # a job may be a commit that waits for a lost standby: the leave must not wait for the reboot
     restart = Begin(JobKind.RESTART, view.primary)
     if view.memory.request != request:
         return step(Phase.REBOOTING, "a reboot was requested", Record(view.remember(request=request)), restart)
@@ -79,15 +85,21 @@ def _refuse(view: View, request: Request, why: str) -> Step:
 def answer_promote(view: View) -> Step | None:
     """A read replica is to become an instance of its own: it forgets its source before it takes writes."""
     request = _asked(view, RequestKind.PROMOTE)
-    if request is None:
+    if request is None or not view.memory.following:
         return None
-    if not view.memory.following:
-        answers = view.answer(request, "refused", "this is not a read replica")
-        return step(Phase.RUNNING, "a promotion was refused", Record(view.remember(answers=answers)))
     answers = view.answer(request, "done", "the read replica is an instance of its own")
     record = view.remember(following=False, epoch=view.memory.epoch + 1, answers=answers)
     why = "the read replica is being promoted"
     return step(Phase.RUNNING, why, Record(record), Promote(view.primary), PointPrimary(view.primary))
+
+
+def refuse_promote(view: View) -> Step | None:
+    """A promotion is requested of what is no read replica."""
+    request = _asked(view, RequestKind.PROMOTE)
+    if request is None:
+        return None
+    answers = view.answer(request, "refused", "this is not a read replica")
+    return step(Phase.RUNNING, "a promotion was refused", Record(view.remember(answers=answers)))
 
 
 def _asked(view: View, kind: RequestKind) -> Request | None:

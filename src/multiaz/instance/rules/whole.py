@@ -3,9 +3,22 @@
 from __future__ import annotations
 
 from multiaz.instance.actions import Action, Begin, Fence, JobKind, PointPrimary, Record, Step, StopAll, TakeSnapshot
-from multiaz.instance.records import Phase
+from multiaz.instance.records import Phase, RunState
 from multiaz.instance.rules.steps import step
 from multiaz.instance.view import View
+
+
+def record_stale(view: View) -> Step:
+    """The servers are ahead of the record, which so cannot say who has what: no server is started, promoted or fenced.
+
+    Clients stay where they were led. Stopping needs no record; a final snapshot does, so deleting with one waits.
+    """
+    wanted = view.desired.run
+    if wanted is RunState.STOPPED:
+        return stopped(view)
+    if wanted is RunState.DELETED and not view.desired.final_snapshot:
+        return deleted(view)
+    return step(Phase.FAILED, f"role.json is not the newest: {view.seen.doubt}; nothing is touched; restore role.json")
 
 
 def second_primary(view: View) -> Step:
@@ -62,7 +75,7 @@ def create(view: View) -> Step:
         number = 0 if replica or view.desired.master is None else view.desired.master.number
         record = view.remember(primary="a", epoch=1, initialised=True, following=replica, master_number=number)
         return step(Phase.CREATING, "the first server is made", Record(record), PointPrimary("a"))
-    if view.p.job is JobKind.CREATE:
+    if view.p.job is not None:
         return step(Phase.CREATING, "the first server is being made")
     if view.p.held:
         return step(Phase.CREATING, view.p.held)
