@@ -325,7 +325,7 @@ class Observer:
             answers=memory.answers,
             master_number=memory.master_number,
             pending_restart=sight.pending_restart if sight else (),
-            applied=self.servers.applied.get(primary, {}) if primary is not None else {},
+            applied=self.servers.applied.get(primary or "a", {}),
             replication_lag_s=sight.lag_s if sight and follows else None,
             replication_error=(
                 "the replica is not streaming from its source" if sight and follows and not sight.receiving else None

@@ -157,3 +157,91 @@ def test_a_new_password_cuts_nobody_and_dynamic_values_reach_open_sessions(real_
         connect(cloud, password="another-password").close()
         with pytest.raises(psycopg.OperationalError, match="password"):
             connect(cloud)
+
+
+def set_buffers(cloud: Cloud, value: str) -> None:
+    """shared_buffers in pages of 8 kB."""
+    change = {"ParameterName": "shared_buffers", "ParameterValue": value, "ApplyMethod": "pending-reboot"}
+    cloud.call("ModifyDBParameterGroup", DBParameterGroupName="tuned", Parameters=[change])
+
+
+TOO_LARGE = "1073741823"
+"""8 TB: more than any machine that runs tests maps."""
+
+
+def test_values_the_server_does_not_start_with_are_named_and_other_values_heal(real_cloud: Cloud) -> None:
+    cloud = real_cloud
+    cloud.call(
+        "CreateDBParameterGroup", DBParameterGroupName="tuned", DBParameterGroupFamily="postgres17", Description="x"
+    )
+    before = make(cloud, DBParameterGroupName="tuned")
+    set_buffers(cloud, TOO_LARGE)
+    cloud.call("RebootDBInstance", **SHOP)
+    cloud.until_status("shop", "incompatible-parameters")
+    said = "Database instance put into incompatible-parameters. "
+    assert [message for message in cloud.events("shop") if message.startswith(said) and "shared memory" in message]
+    for action, more in (("StopDBInstance", {}), ("ModifyDBInstance", {"MultiAZ": True})):
+        code, message = cloud.refusal(action, **SHOP, **more)
+        assert (code, "incompatible-parameters" in message) == ("InvalidDBInstanceState", True)
+    cloud.call("RebootDBInstance", **SHOP)  # with the same values: told again
+    cloud.until(lambda: sum(message.startswith(said) for message in cloud.events("shop")) == 2, what="the event again")
+    assert cloud.instance("shop")["DBInstanceStatus"] == "incompatible-parameters"
+    cloud.call("ResetDBParameterGroup", DBParameterGroupName="tuned", ResetAllParameters=True)
+    cloud.call("RebootDBInstance", **SHOP)
+    after = cloud.until_status("shop", "available")
+    assert after["Endpoint"] == before["Endpoint"]
+    connect(cloud).close()
+
+
+@pytest.mark.long
+def test_an_instance_that_cannot_be_made_with_its_values_is_made_with_others(real_cloud: Cloud) -> None:
+    cloud = real_cloud
+    cloud.call(
+        "CreateDBParameterGroup", DBParameterGroupName="tuned", DBParameterGroupFamily="postgres17", Description="x"
+    )
+    set_buffers(cloud, TOO_LARGE)
+    cloud.call("CreateDBInstance", **SHOP, **{**cloud.prepare(), "DBParameterGroupName": "tuned"})
+    cloud.until_status("shop", "incompatible-parameters")
+    set_buffers(cloud, "4096")
+    cloud.call("RebootDBInstance", **SHOP)
+    cloud.until_status("shop", "available")
+    assert show(cloud, "shared_buffers") == ["32MB"]
+    assert cloud.events("shop")[-1] == "DB instance created"
+
+
+@pytest.mark.long
+def test_a_multi_az_instance_whose_primary_does_not_start_again_goes_on_with_its_old_values(real_cloud: Cloud) -> None:
+    cloud = real_cloud
+    cloud.call(
+        "CreateDBParameterGroup", DBParameterGroupName="tuned", DBParameterGroupFamily="postgres17", Description="x"
+    )
+    before = make(cloud, MultiAZ=True, DBParameterGroupName="tuned")
+    set_buffers(cloud, TOO_LARGE)
+    with Writer(cloud) as writer:
+        writer.goes_on()
+        cloud.call("RebootDBInstance", **SHOP)
+        after = cloud.until_status("shop", "available")
+        writer.goes_on()
+        # the class change meets the same values on the standby first: then nothing is touched
+        cuts = writer.cuts
+        cloud.until(lambda: in_sync(cloud), what="redundancy with the old values")
+        cloud.call("ModifyDBInstance", **SHOP, DBInstanceClass="db.t3.small", ApplyImmediately=True)
+        cloud.until_status("shop", "available", 120)
+        cloud.until(lambda: in_sync(cloud), what="redundancy with the old values, again")
+        writer.goes_on()
+        assert writer.cuts == cuts
+    assert after["AvailabilityZone"] == before["SecondaryAvailabilityZone"]
+    there = cloud.instance("shop")
+    assert (there["DBInstanceClass"], there["DBParameterGroups"][0]["ParameterApplyStatus"]) == (
+        "db.t3.micro",
+        "pending-reboot",
+    )
+    told = cloud.events("shop")
+    for said in ("The new parameters were not taken: ", "Unable to modify the DB instance class. "):
+        assert [message for message in told if message.startswith(said) and "shared memory" in message]
+    assert writer.lost() == set()
+
+
+def in_sync(cloud: Cloud) -> bool:
+    seen = cloud.rds.core.seen(cloud.rds.core.require("us-east-1", "shop")).valid
+    return seen is not None and seen.in_sync and not seen.pending_restart

@@ -8,7 +8,15 @@ from typing import Any
 import pytest
 
 from multiaz.cloud.rds.model import Instance, Networking, Operation, OperationKind, Storage
-from multiaz.cloud.rds.status import GRACE_S, Seen, is_finished, parameter_apply_status, replication_of, status_of
+from multiaz.cloud.rds.status import (
+    GRACE_S,
+    Seen,
+    incompatible_parameters,
+    is_finished,
+    parameter_apply_status,
+    replication_of,
+    status_of,
+)
 from multiaz.cloud.rds.wanted import desired_of
 from multiaz.home import Home
 from multiaz.instance.records import Answer, ObservedInstance, ObservedMember, Phase, Request, RequestKind, RunState
@@ -99,6 +107,11 @@ ANSWERED = (Answer(number=3, outcome="done", reason=""),)
         (instance(OperationKind.MODIFY), seen(applied={}), False),
         (instance(OperationKind.MODIFY, number=3), seen(), False),
         (instance(OperationKind.MODIFY, number=3), seen(answers=ANSWERED), True),
+        (instance(OperationKind.RENAME, number=3), seen(), False),
+        (instance(OperationKind.RENAME, number=3), seen(relay_ready=False, answers=ANSWERED), False),
+        (instance(OperationKind.RENAME, number=3), seen(answers=ANSWERED), True),
+        (instance(OperationKind.OPTIMIZE), seen(Phase.RECOVERING), False),
+        (instance(OperationKind.OPTIMIZE), seen(), True),
         (instance(OperationKind.STOP, run=RunState.STOPPED), seen(), False),
         (instance(OperationKind.STOP, run=RunState.STOPPED), seen(Phase.STOPPED), True),
         (instance(OperationKind.START), seen(Phase.STOPPED), False),
@@ -141,6 +154,51 @@ def test_an_unseen_instance_ends_no_operation() -> None:
     ],
 )
 def test_status_follows_what_is_seen(record: Instance, sight: Seen, word: str) -> None:
+    assert status_of(record, sight) == word
+
+
+NO_MEMORY = "PostgreSQL did not start (a): FATAL:  could not map anonymous shared memory: Cannot allocate memory"
+
+
+@pytest.mark.parametrize(
+    ("sight", "named"),
+    [
+        (observed(Phase.FAILED, reason=NO_MEMORY), True),
+        (observed(Phase.FAILED, reason='FATAL:  invalid value for parameter "timezone": "Mars"'), True),
+        (observed(Phase.FAILED, reason="FATAL:  too many replication slots active before shutdown"), True),
+        (observed(Phase.FAILED, reason="PANIC:  could not locate a valid checkpoint record"), False),
+        (observed(Phase.FAILED, reason="the primary's data directory is gone; restore a snapshot"), False),
+        # it speaks of values that are no longer wanted
+        (observed(Phase.FAILED, reason=NO_MEMORY, applied={**VALUES, "work_mem": "1"}), False),
+        (observed(Phase.RECOVERING, reason=NO_MEMORY), False),
+        (observed(reason=NO_MEMORY), False),
+    ],
+)
+def test_a_failed_start_is_blamed_on_parameters_only_if_the_server_says_so_of_these(
+    sight: ObservedInstance, named: bool
+) -> None:
+    assert bool(incompatible_parameters(instance(), sight)) is named
+
+
+@pytest.mark.parametrize(
+    ("record", "sight", "word"),
+    [
+        (instance(incompatible=NO_MEMORY), seen(Phase.FAILED), "incompatible-parameters"),
+        # between two attempts the word does not flap
+        (instance(incompatible=NO_MEMORY), seen(Phase.RECOVERING), "incompatible-parameters"),
+        (instance(OperationKind.REBOOT, incompatible=NO_MEMORY), seen(Phase.FAILED), "incompatible-parameters"),
+        (instance(OperationKind.DELETE, incompatible=NO_MEMORY), seen(Phase.FAILED), "deleting"),
+        # other values are on their way
+        (instance(OperationKind.REBOOT), seen(Phase.FAILED, applied={}), "rebooting"),
+        (instance(OperationKind.REBOOT), seen(Phase.FAILED), "failed"),
+        (instance(OperationKind.IAM), seen(), "configuring-iam-database-auth"),
+        (instance(OperationKind.MONITORING), seen(), "configuring-enhanced-monitoring"),
+        (instance(OperationKind.LOGS), seen(), "configuring-log-exports"),
+        (instance(OperationKind.OPTIMIZE), seen(), "storage-optimization"),
+        (instance(OperationKind.RENAME, number=3), seen(), "renaming"),
+    ],
+)
+def test_modifications_have_the_words_of_rds(record: Instance, sight: Seen, word: str) -> None:
     assert status_of(record, sight) == word
 
 

@@ -59,6 +59,8 @@ class ModifyAction:
 
     def _require_modifiable(self, instance: Instance, params: dict[str, Any]) -> None:
         status = self._core.status(instance)
+        if status == "incompatible-parameters" and not params.keys() - WHILE_STOPPED:
+            return  # with another group it may start
         if status == "stopped" and params.keys() - WHILE_STOPPED:
             raise faults.wrong_state(
                 f"Cannot modify a stopped DB Instance: start {instance.identifier}, and then modify it."

@@ -36,6 +36,9 @@ class LifecycleActions:
         core = self._core
         failover = params.get("ForceFailover", False)
         with core.repository.transaction():
+            instance = core.require(context.region, params["DBInstanceIdentifier"])
+            if instance.incompatible and not failover:
+                return self._shape(core.repository.save(self._start_with_other_values(instance)))
             instance = core.require_available(context.region, params["DBInstanceIdentifier"], "rebooted")
             if failover and not instance.multi_az:
                 raise faults.bad_combination(
@@ -55,9 +58,20 @@ class LifecycleActions:
                 request=asked.requests if at_once else None,
                 # After the failover the new primary is restarted too, if parameters wait for that.
                 detail="restart" if failover and waits else "",
+                undo={"parameters": instance.parameters},
             )
             kept = core.repository.save(asked.but(operation=operation))
         return self._shape(kept)
+
+    def _start_with_other_values(self, instance: Instance) -> Instance:
+        """The record of an instance that did not start with the values it had; what was under way goes on then."""
+        core = self._core
+        changed = instance.but(parameters=core.target(instance), incompatible="")
+        if instance.operation is not None:
+            return changed
+        asked = with_request(changed, RequestKind.REBOOT, core.seen(instance))
+        operation = Operation(kind=OperationKind.REBOOT, started_at=time.time(), request=asked.requests)
+        return asked.but(operation=operation)
 
     def stop(self, context: Context, params: dict[str, Any]) -> dict[str, Any]:
         """StopDBInstance."""

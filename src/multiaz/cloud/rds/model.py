@@ -144,6 +144,8 @@ class Instance(Document):
     """Number of the newest request."""
     pending: dict[str, Any] = Field(default_factory=dict)
     """PendingModifiedValues, applied in the maintenance window."""
+    incompatible: str = ""
+    """Why its servers do not start with these parameters, once that was seen and told; empty again when it serves."""
     created: bool = False
     """It has been available once."""
     stopped_at: float | None = None

@@ -12,9 +12,9 @@ from multiaz.cloud.rds.model import Instance, Operation, OperationKind
 from multiaz.cloud.rds.modifications import STORAGE, apply_pending
 from multiaz.cloud.rds.requests import begin_promotion, with_request
 from multiaz.cloud.rds.rules import in_maintenance_window
-from multiaz.cloud.rds.status import Seen, answer_to, is_finished
+from multiaz.cloud.rds.status import Seen, answer_to, incompatible_parameters, is_finished, serving
 from multiaz.cloud.rds.wanted import snapshot_folder
-from multiaz.instance.records import Answer, RequestKind, RunState
+from multiaz.instance.records import Answer, ObservedInstance, RequestKind, RunState
 
 SYNC_WAIT_S = 120.0
 """How long a forced failover waits for the standby to catch up."""
@@ -31,6 +31,8 @@ _REQUESTS = {
 def advance(core: Core, instance: Instance, seen: Seen) -> bool:
     """Carry an instance's operation on by what is seen; True if the record changed."""
     operation, observed = instance.operation, seen.valid
+    if observed is not None and _note_parameters(core, instance, observed):
+        return True
     if operation is None:
         return _begin_due(core, instance, seen)
     if operation.kind is OperationKind.DELETE:
@@ -47,6 +49,21 @@ def advance(core: Core, instance: Instance, seen: Seen) -> bool:
     if not is_finished(instance, operation, observed):
         return False
     return _finish(core, instance, operation, seen, answer)
+
+
+def _note_parameters(core: Core, instance: Instance, observed: ObservedInstance) -> bool:
+    """Say, once, that the servers do not start with their parameters; forget it when they serve; True if changed."""
+    why = incompatible_parameters(instance, observed)
+    if bool(why) == bool(instance.incompatible) or not (why or serving(observed)):
+        return False
+    with core.repository.transaction():
+        fresh = core.repository.instances.get(instance.region, instance.identifier)
+        if fresh is None or fresh.parameters != instance.parameters:
+            return False
+        core.repository.save(fresh.but(incompatible=why))
+        if why:
+            core.tell(fresh, "0035", f"Database instance put into incompatible-parameters. {why}")
+    return True
 
 
 def _ask_when_in_sync(core: Core, instance: Instance, operation: Operation, seen: Seen) -> bool:
@@ -106,6 +123,10 @@ def _finish(core: Core, instance: Instance, operation: Operation, seen: Seen, an
                     core.tell(fresh, "0046", "Replication for the Read Replica resumed")
             case OperationKind.FAILOVER if answer is not None and answer.outcome == "refused":
                 core.tell(fresh, "0034", f"Abandoning user requested failover: {answer.reason}")
+            case OperationKind.REBOOT if answer is not None and answer.outcome == "refused":
+                # The standby took over with the values it has: those are to be in effect again.
+                done = done.but(**operation.undo)
+                core.tell(fresh, "0044", f"The new parameters were not taken: {answer.reason}")
             case OperationKind.PROMOTE:
                 if answer is not None and answer.outcome == "done":
                     done = done.but(source=None)

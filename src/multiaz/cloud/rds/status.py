@@ -5,6 +5,7 @@ Nothing here advances because somebody looks: the same record and observation gi
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Literal
 
@@ -108,14 +109,36 @@ def is_finished(instance: Instance, operation: Operation, observed: ObservedInst
             )
 
 
+_OF_PARAMETERS = re.compile(
+    r"shared memory|could not create semaphores|cannot allocate memory|out of memory|invalid value for parameter"
+    r"|unrecognized configuration parameter|insufficient parameter settings|configuration file .* contains errors"
+    r"|must be less than|before shutdown|could not (access file|load library)",
+    re.IGNORECASE,
+)
+"""What PostgreSQL says when it does not start because of its parameters. Source: its messages, in postmaster.c, ipci.c,
+sysv_shmem.c, pg_sema.c, guc.c, slot.c, xlogrecovery.c and dfmgr.c."""
+
+
+def incompatible_parameters(instance: Instance, observed: ObservedInstance) -> str:
+    """Why the servers do not start with the parameters the instance is to have; empty if that is not what is seen."""
+    if observed.phase is not Phase.FAILED or _unapplied(instance, observed):
+        return ""
+    return observed.reason if _OF_PARAMETERS.search(observed.reason) else ""
+
+
 def status_of(instance: Instance, seen: Seen) -> str:
     """DBInstanceStatus."""
     observed = seen.valid
     operation = instance.operation
     if operation is not None and operation.kind is OperationKind.DELETE:
         return "deleting"
-    if seen.given_up or (observed is not None and observed.phase is Phase.FAILED):
+    if seen.given_up:
         return "failed"
+    if instance.incompatible:
+        return "incompatible-parameters"
+    if observed is not None and observed.phase is Phase.FAILED:
+        # Other parameters than those that failed are on their way: the next attempt will show.
+        return "failed" if operation is None or not _unapplied(instance, observed) else _WORDS[operation.kind]
     if operation is not None:
         # The watcher ends it once it is seen to be done, with its events: so no call comes in between.
         return _WORDS[operation.kind]
