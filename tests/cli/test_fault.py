@@ -18,7 +18,7 @@ from multiaz.errors import ExitCode
 from multiaz.home import Home, InstanceHome
 from multiaz.local.faults_kinds import KINDS, NAMES
 from multiaz.local.faults_processes import is_frozen, started_at
-from multiaz.local.faults_record import Fault, FrozenProcess, read_faults, write_faults
+from multiaz.local.faults_record import Fault, FrozenProcess, Network, read_faults, write_faults
 from multiaz.local.marker import plan_marker, prepare_folder, record_marker
 
 PRIMARY, REPLICA = "shop-db-primary-dev", "shop-db-replica-1-dev"
@@ -60,7 +60,8 @@ def ask(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = ExitCod
 @pytest.mark.parametrize(
     "command",
     [["list"], ["kinds"], ["heal", "--all"], ["kill"], ["hang"], ["zone-loss", "us-west-2a"], ["standby-loss"],
-     ["supervisor"], ["relay"], ["cloud-endpoint"]],
+     ["supervisor"], ["relay"], ["cloud-endpoint"], ["replica-lag", "1"], ["slow-disk", "1"],
+     ["slow-network", "--delay", "1"], ["partition"]],
     ids=lambda command: command[0],
 )  # fmt: skip
 def test_no_fault_command_reaches_aws(home: Home, capsys: pytest.CaptureFixture[str], command: list[str]) -> None:
@@ -89,6 +90,11 @@ def test_a_name_on_aws_is_refused_by_name(home: Home, capsys: pytest.CaptureFixt
         (["supervisor"], ExitCode.NOT_FOUND, "nobody holds its lock"),
         (["relay", "--freeze"], ExitCode.NOT_FOUND, "nobody holds its lock"),
         (["cloud-endpoint"], ExitCode.NOT_FOUND, "nobody holds its lock"),
+        (["replica-lag", "5", "primary"], ExitCode.BAD_INPUT, "not a read replica"),
+        (["replica-lag", "0"], ExitCode.BAD_INPUT, "from 0.1"),
+        (["slow-disk", "101"], ExitCode.BAD_INPUT, "to 100"),
+        (["slow-network"], ExitCode.BAD_INPUT, "neither a delay nor a bandwidth"),
+        (["slow-network", "--bandwidth", "0"], ExitCode.BAD_INPUT, "from 1"),
         (["heal"], ExitCode.USAGE, "--all"),
         (["heal", "primary", "earthquake"], ExitCode.BAD_INPUT, "standby-loss"),
         (["heal", "nobody"], ExitCode.NOT_FOUND, PRIMARY),
@@ -130,6 +136,32 @@ def test_a_lost_zone_holds_the_servers_in_it_of_every_instance_and_heal_ends_it(
     assert ask(capsys, "fault", "list")["faults"] == []
     assert ask(capsys, "fault", "heal", "--all")["healed"] == []
     assert not list(home.root.rglob("faults.json"))
+
+
+def test_an_instance_without_multi_az_can_be_parted_from_nobody(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
+    single = home.instance("db-P")
+    single.desired.write_text(json.dumps({**json.loads(single.desired.read_text()), "multi_az": False}))
+    for command in (["partition"], ["slow-network", "--delay", "5", "--between", "servers"], ["standby-loss"]):
+        assert "Multi-AZ is off" in ask(capsys, "fault", *command, code=ExitCode.BAD_INPUT)["why"]
+    ask(capsys, "fault", "slow-network", "--delay", "5")
+
+
+def test_what_degrades_is_recorded_as_the_supervisor_obeys_it(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
+    ask(capsys, "fault", "slow-disk", "12.5")
+    ask(capsys, "fault", "slow-network", "--delay", "20", "--bandwidth", "64")
+    ask(capsys, "fault", "slow-network", "--delay", "30", "--between", "servers")
+    ask(capsys, "fault", "partition", "--cut")
+    ask(capsys, "fault", "replica-lag", "2.5")
+    disk, clients, servers, parted = read_faults(home.instance("db-P").faults)
+    assert disk.parameters == {"commit_delay": "12500", "commit_siblings": "0"}
+    assert clients.clients == Network(delay_ms=20.0, bytes_per_s=65536.0)
+    assert (servers.servers, servers.clients) == (Network(delay_ms=30.0), None)
+    assert parted.servers == Network(blocked="cut")
+    assert read_faults(home.instance("db-R").faults)[0].parameters == {"recovery_min_apply_delay": "2500ms"}
+    for again in (["slow-disk", "5"], ["slow-network", "--delay", "1"], ["partition"], ["replica-lag", "9"]):
+        ask(capsys, "fault", *again, code=ExitCode.CONFLICT)
+    assert len(ask(capsys, "fault", "heal", PRIMARY)["healed"]) == 4
+    assert [one["instance"] for one in ask(capsys, "fault", "list")["faults"]] == [REPLICA]
 
 
 def test_the_lost_standby_is_the_member_that_is_not_primary(home: Home, capsys: pytest.CaptureFixture[str]) -> None:

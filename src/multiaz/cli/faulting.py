@@ -37,6 +37,13 @@ class Member(StrEnum):
     STANDBY = "standby"
 
 
+class Side(StrEnum):
+    """Who is on the two sides of a network."""
+
+    CLIENTS = "clients"
+    SERVERS = "servers"
+
+
 MemberOption = Annotated[Member, typer.Option("--member", help="Which of its servers; by default the primary.")]
 
 
@@ -174,6 +181,77 @@ def standby_loss(instance: Instance = None, region: NoRegion = None, json: optio
     from multiaz.local import faults
 
     _inject(json, region, lambda home: faults.lose_standby(home, instance))
+
+
+@fault_app.command()
+def replica_lag(
+    seconds: Annotated[float, typer.Argument(metavar="SECONDS", help="How late each commit is replayed.")],
+    instance: Annotated[
+        str | None, typer.Argument(metavar="[INSTANCE]", help="A read replica; by default the only one.")
+    ] = None,
+    region: NoRegion = None,
+    json: options.Json = False,
+) -> None:
+    """A read replica replays each commit SECONDS after it was made."""
+    from multiaz.local import faults
+
+    _inject(json, region, lambda home: faults.replica_lag(home, seconds, instance))
+
+
+@fault_app.command()
+def slow_disk(
+    milliseconds: Annotated[
+        float, typer.Argument(metavar="MILLISECONDS", help="Added to each flush of the WAL; at most 100.")
+    ],
+    instance: Instance = None,
+    region: NoRegion = None,
+    json: options.Json = False,
+) -> None:
+    """Each flush of the WAL by a commit takes MILLISECONDS longer."""
+    from multiaz.local import faults
+
+    _inject(json, region, lambda home: faults.slow_disk(home, milliseconds, instance))
+
+
+@fault_app.command()
+def slow_network(
+    instance: Instance = None,
+    delay: Annotated[
+        float | None, typer.Option("--delay", metavar="MILLISECONDS", help="Added to each direction.")
+    ] = None,
+    bandwidth: Annotated[
+        float | None,
+        typer.Option("--bandwidth", metavar="KIB", help="KiB a second for each direction, shared by all connections."),
+    ] = None,
+    between: Annotated[
+        Side, typer.Option("--between", help="Clients and the endpoint, or the servers; by default clients.")
+    ] = Side.CLIENTS,
+    region: NoRegion = None,
+    json: options.Json = False,
+) -> None:
+    """Delay, or bound the bandwidth, between clients and endpoint or between servers."""
+    from multiaz.local import faults
+
+    _inject(
+        json,
+        region,
+        lambda home: faults.slow_network(
+            home, instance, delay_ms=delay, bandwidth_kib=bandwidth, between=between.value
+        ),
+    )
+
+
+@fault_app.command()
+def partition(
+    instance: Instance = None,
+    cut: Annotated[bool, typer.Option("--cut", help="Break connections, instead of letting bytes vanish.")] = False,
+    region: NoRegion = None,
+    json: options.Json = False,
+) -> None:
+    """Nothing passes between primary and standby, or between a read replica and its source."""
+    from multiaz.local import faults
+
+    _inject(json, region, lambda home: faults.partition(home, instance, cut=cut))
 
 
 @fault_app.command()

@@ -9,10 +9,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, ValidationError
 
-from multiaz.instance.records import MemberName, Record
+from multiaz.home import InstanceHome
+from multiaz.instance.records import DesiredInstance, MemberName, Record
+from multiaz.instance.relaying import Shaping, Wire
 
 log = logging.getLogger("multiaz.instance")
 
@@ -23,6 +26,18 @@ class FrozenProcess(Record):
     pid: int
     started: int
     """Its start time in clock ticks since the machine's boot: another process of this pid has another one."""
+
+
+class Network(Record):
+    """What a network does to traffic, in each direction."""
+
+    delay_ms: float = Field(default=0, ge=0)
+    bytes_per_s: float | None = Field(default=None, gt=0)
+    blocked: bool | Literal["cut"] = False
+
+    def shaping(self) -> Shaping:
+        """As the relay is told."""
+        return Shaping(self.delay_ms, self.bytes_per_s, self.blocked)
 
 
 class Fault(Record):
@@ -40,6 +55,10 @@ class Fault(Record):
     parameters: dict[str, str] = Field(default_factory=dict)
     """Laid over the parameters of every member."""
     frozen: tuple[FrozenProcess, ...] = ()
+    clients: Network | None = None
+    """Between clients and the endpoint."""
+    servers: Network | None = None
+    """Between primary and standby, or this read replica and its source."""
 
 
 class Faults(Record):
@@ -56,6 +75,38 @@ class Faults(Record):
         """What is laid over the wanted parameters; a later fault wins."""
         return {name: value for fault in self.faults for name, value in fault.parameters.items()}
 
+    def clients(self) -> Shaping | None:
+        """What lies between clients and the endpoint; the latest fault wins."""
+        return next((fault.clients.shaping() for fault in reversed(self.faults) if fault.clients), None)
+
+    def servers(self) -> Shaping | None:
+        """What lies between the servers; a partition wins over a slow network, then the latest fault."""
+        networks = [fault.servers for fault in self.faults if fault.servers]
+        networks.sort(key=lambda network: bool(network.blocked))
+        return networks[-1].shaping() if networks else None
+
+    def wires(self, home: InstanceHome, desired: DesiredInstance) -> tuple[Wire, ...]:
+        """One wire to each server others stream from, while something lies between them."""
+        shaping = self.servers()
+        if shaping is None:
+            return ()
+        targets = {member: home.socket_folder(member) for member in MEMBERS}
+        wires = [Wire(wire_name(member), target, shaping) for member, target in targets.items()]
+        if desired.source is not None:
+            wires.append(Wire(wire_name(None), Path(desired.source.upstream), shaping))
+        return tuple(wires)
+
+
+def wire_name(member: MemberName | None) -> str:
+    """The wire that leads to a member, or to a read replica's source."""
+    return "src" if member is None else member
+
+
+MEMBERS: tuple[MemberName, ...] = ("a", "b")
+
+
+NOTHING = Faults()
+
 
 class FaultFile:
     """Reads `faults.json`, and again only when it changed."""
@@ -63,10 +114,11 @@ class FaultFile:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._key: tuple[int, int] | None = None
-        self._faults = Faults()
+        self._faults = NOTHING
 
     def read(self) -> Faults:
-        """The faults in force: none without the file, the last ones read while it cannot be read."""
+        """The faults in force, the same object while nothing changed: none without the file, the last ones read while
+        it cannot be read."""
         try:
             info = self._path.stat()
             key = (info.st_ino, info.st_mtime_ns)
@@ -75,7 +127,7 @@ class FaultFile:
             self._key = key
             self._faults = Faults.model_validate_json(self._path.read_bytes())
         except FileNotFoundError:
-            self._key, self._faults = None, Faults()
+            self._key, self._faults = None, NOTHING
         except (OSError, ValidationError) as error:
             log.error("faults.json cannot be read, what it said before stays in force: %s", error)
         else:

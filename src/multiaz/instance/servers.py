@@ -12,7 +12,7 @@ from multiaz.errors import NoProgress
 from multiaz.files import switch_link, write_atomically
 from multiaz.home import InstanceHome
 from multiaz.instance import bootstrap
-from multiaz.instance.faults import Faults
+from multiaz.instance.faults import Faults, wire_name
 from multiaz.instance.records import DesiredInstance, MemberName, RoleRecord
 from multiaz.postgres.config import ServerSettings
 from multiaz.postgres.os_user import server_user
@@ -53,7 +53,8 @@ class Servers:
         """Whether that configuration has commits wait for the other member."""
         self.faults = Faults()
         """What `faults.json` says: parameters are laid over the wanted ones."""
-        self._laid_over: dict[MemberName, dict[str, str]] = {}
+        self._laid_over: dict[MemberName, tuple[dict[str, str], bool]] = {}
+        """With what faults each member's configuration was written: parameters, and whether it streams by a wire."""
         self.raised: set[MemberName] = set()
         """Members whose configuration has higher values than wanted, because they have still to replay the lowering."""
         user = server_user()
@@ -78,7 +79,7 @@ class Servers:
         settings = self._settings(desired, member, memory, synchronous, wanted)
         self[member].configure(settings)
         self.applied[member] = dict(desired.parameters)
-        self._laid_over[member] = laid_over
+        self._laid_over[member] = (laid_over, self.faults.servers() is not None)
         self.waits[member] = synchronous
         if dict(settings.parameters) != wanted:
             self.raised.add(member)
@@ -88,8 +89,17 @@ class Servers:
 
     def is_stale(self, member: MemberName) -> bool:
         """Its configuration was not written with the parameters that are wanted now."""
-        laid_over = self._laid_over.get(member, {})
-        return self.applied.get(member) != self.desired.parameters or laid_over != self.faults.parameters()
+        now = (dict(self.faults.parameters()), self.faults.servers() is not None)
+        return self.applied.get(member) != self.desired.parameters or self._laid_over.get(member, ({}, False)) != now
+
+    def _way_to(self, member: MemberName | None) -> Path:
+        """Folder of the socket that leads to a member, or to the source: a wire while a fault lies between."""
+        if self.faults.servers() is not None:
+            return self.home.wire_folder(wire_name(member))
+        if member is not None:
+            return self.home.socket_folder(member)
+        assert self.desired.source is not None
+        return Path(self.desired.source.upstream)
 
     def _parameters(self, wanted: dict[str, str], member: MemberName, *, standby: bool) -> dict[str, str]:
         """The wanted parameters; of a standby never below what its primary had when the WAL it replays was written.
@@ -117,9 +127,9 @@ class Servers:
         upstream: Path | None = None
         feedback: str | None = None
         if memory.primary is not None and member != memory.primary:
-            upstream = self.home.socket_folder(memory.primary)
+            upstream = self._way_to(memory.primary)
         elif desired.source is not None and (memory.following or memory.primary is None):
-            upstream = Path(desired.source.upstream)
+            upstream = self._way_to(None)
             feedback = f"replica_{desired.resource_id}"
         return ServerSettings(
             name=application_name(member),
@@ -153,7 +163,7 @@ class Servers:
         server.make_folders()
         memory = RoleRecord()
         if self.desired.source is not None:
-            server.copy_from(Path(self.desired.source.upstream))
+            server.copy_from(self._way_to(None))
             server.adopt_copy()
             self.configure(member, memory, synchronous=False)
             server.wait_until_ready(server.start())
@@ -176,7 +186,7 @@ class Servers:
         """Make `member` a copy of the primary, ready to be started as its standby."""
         server = self[member]
         server.make_folders()
-        server.copy_from(self[primary].socket_folder)
+        server.copy_from(self._way_to(primary))
         server.stop(immediate=True)
         server.adopt_copy()
 
@@ -200,7 +210,7 @@ class Servers:
             self.clone(member, primary)
             return "cloned, because it was in recovery"
         try:
-            server.rewind(self[primary].socket_folder)
+            server.rewind(self._way_to(primary))
             server.mark_standby(True)
         except ServerFailed as why_not:
             self.clone(member, primary)
@@ -212,7 +222,7 @@ class Servers:
         assert self.desired.source is not None
         server = self[member]
         server.make_folders()
-        server.copy_from(Path(self.desired.source.upstream))
+        server.copy_from(self._way_to(None))
         server.stop(immediate=True)
         server.adopt_copy()
 

@@ -99,15 +99,16 @@ class Supervisor:
         self.servers = Servers(self.home, self.desired)
         self.events = EventLog(self.home.events)
         self.relay = RelayKeeper(self.top, self.home)
-        self.relay.write(self.desired)
         self.faults = FaultFile(self.home.faults)
+        self.servers.faults = self.faults.read()
+        self._write_relay()
         self.observer = Observer(self.home, self.servers, self.wake)
         log.info("supervising %s (%s), epoch %d, primary %s", self.desired.identifier, self.desired.resource_id,
                  self.memory.epoch, self.memory.primary)  # fmt: skip
 
     def _round(self) -> Step:
         self._read_desired()
-        self.servers.faults = self.faults.read()
+        self._read_faults()
         seen = self.observer.observe(self.memory)
         step = decide(self.desired, seen, self.memory)
         self.observer.say(step)
@@ -141,7 +142,21 @@ class Supervisor:
             return
         self._desired_mtime = mtime
         self.desired = self.servers.desired = wanted
-        self.relay.write(wanted)
+        self._write_relay()
+
+    def _read_faults(self) -> None:
+        faults = self.faults.read()
+        if faults is not self.servers.faults:
+            before, self.servers.faults = self.servers.faults, faults
+            try:
+                self._write_relay()
+            except OSError as error:  # a full disk, perhaps a fault itself: tried again next round
+                self.servers.faults = before
+                log.warning("relay.json cannot be written: %s", error)
+
+    def _write_relay(self) -> None:
+        faults = self.servers.faults
+        self.relay.write(self.desired, faults.clients(), faults.wires(self.home, self.desired))
 
     def wake(self) -> None:
         """End the wait between two rounds; may be called from any thread."""

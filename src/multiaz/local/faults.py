@@ -6,68 +6,21 @@ done when its function returns. Nothing here reaches beyond the processes and fi
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from multiaz.errors import BadInput, Conflict, NotFound
+from multiaz.errors import BadInput, NotFound
 from multiaz.files import lock_holder
 from multiaz.home import Home
 from multiaz.local import faults_processes as processes
 from multiaz.local.endpoint import start
+from multiaz.local.faults_degraded import partition, replica_lag, slow_disk, slow_network
+from multiaz.local.faults_entries import CLOUD, ActiveFault, Injected, add, in_force, refuse_twice, tell
 from multiaz.local.faults_kinds import NAMES
 from multiaz.local.faults_record import Fault, changing, read_faults, write_faults
-from multiaz.local.faults_targets import Target, find, refuse_aws, targets
+from multiaz.local.faults_targets import Target, find, targets
 from multiaz.local.marker import require_marker
-from multiaz.local.processes import send
-
-CLOUD = "cloud-endpoint"
-
-
-@dataclass(frozen=True)
-class Injected:
-    """What was broken."""
-
-    kind: str
-    instances: tuple[str, ...]
-    """Identifiers; empty for the AWS endpoint."""
-    why: str
-    """What is broken now, in a sentence."""
-    processes: tuple[int, ...]
-    """Pids that were killed or frozen."""
-    lasts: bool
-    """It is in force until it is healed."""
-
-    def as_dict(self) -> dict[str, object]:
-        """For JSON."""
-        return asdict(self)
-
-
-@dataclass(frozen=True)
-class ActiveFault:
-    """One fault in force."""
-
-    instance: str | None
-    """Identifier; None: the AWS endpoint."""
-    fault: Fault
-
-    def as_dict(self) -> dict[str, object]:
-        """For JSON."""
-        fault = self.fault
-        return {
-            "instance": self.instance,
-            "kind": fault.kind,
-            "why": fault.why,
-            "since": fault.since,
-            "arguments": dict(fault.arguments),
-            "heal": self.heal_command,
-        }
-
-    @property
-    def heal_command(self) -> str:
-        """What ends it."""
-        return f"multiaz fault heal {self.instance + ' ' if self.instance else ''}{self.fault.kind}"
 
 
 @dataclass(frozen=True)
@@ -91,12 +44,12 @@ class Healed:
 def active(home: Home) -> tuple[ActiveFault, ...]:
     """The faults in force, the oldest first; reads only. Raises NotFound without a local cloud, Conflict
     for a `faults.json` that cannot be read."""
-    found = [ActiveFault(None, fault) for fault in read_faults(home.faults) if _in_force(home, fault)]
+    found = [ActiveFault(None, fault) for fault in read_faults(home.faults) if in_force(home, fault)]
     found += [
         ActiveFault(target.identifier, fault)
         for target in targets(home)
         for fault in read_faults(target.place.faults)
-        if _in_force(home, fault)
+        if in_force(home, fault)
     ]
     return tuple(sorted(found, key=lambda one: one.fault.since))
 
@@ -114,7 +67,7 @@ def heal(home: Home, instance: str | None = None, kind: str | None = None) -> tu
     with changing(home):
         for target in chosen:
             healed += _heal_file(target.place.faults, target.identifier, kind)
-            _tell(home, target)
+            tell(home, target)
         killed = lock_holder(home.cloud_lock) is None
         ended = _heal_file(home.faults, None, kind) if instance is None else []
     if ended and killed:
@@ -127,13 +80,6 @@ def _heal_file(path: Path, instance: str | None, kind: str | None) -> list[Heale
     ending = [fault for fault in faults if kind is None or fault.kind == kind]
     write_faults(path, tuple(fault for fault in faults if fault not in ending))
     return [Healed(instance, fault.kind, fault.why, processes.thaw(fault.frozen)) for fault in ending]
-
-
-def _in_force(home: Home, fault: Fault) -> bool:
-    """A frozen process may have been killed meanwhile, and the endpoint started: then the fault is over by itself."""
-    if fault.frozen:
-        return any(processes.is_frozen(process) for process in fault.frozen)
-    return fault.kind != CLOUD or lock_holder(home.cloud_lock) is None
 
 
 # -- servers -----------------------------------------------------------------------------------------
@@ -212,13 +158,13 @@ def _hold(
     """Forbid first, then kill: so that nobody starts in between what is dead."""
     with changing(home):
         for target, _ in hit:
-            _refuse_twice(home, target.place.faults, target.identifier, kind, arguments)
+            refuse_twice(home, target.place.faults, target.identifier, kind, arguments)
         for target, members in hit:
-            _add(home, target.place.faults, Fault(kind, why, arguments=arguments, held=members))
+            add(home, target.place.faults, Fault(kind, why, arguments=arguments, held=members))
     folders = [target.place.member(member) for target, members in hit for member in members]
     killed = processes.kill_all(lambda: processes.servers_below(home, folders))
     for target, _ in hit:
-        _tell(home, target)
+        tell(home, target)
     return Injected(kind, tuple(target.identifier for target, _ in hit), why, killed, True)
 
 
@@ -257,7 +203,7 @@ def _break(home: Home, target: Target | None, kind: str, what: str, pid: int | N
         return Injected(kind, names, why, (pid,) if processes.kill(pid) else (), False)
     with changing(home):
         killed = (pid,) if processes.kill(pid) else ()
-        _add(home, home.faults, Fault(kind, why))
+        add(home, home.faults, Fault(kind, why))
     return Injected(kind, names, why, killed, True)
 
 
@@ -267,41 +213,15 @@ def _freeze(
 ) -> Injected:  # fmt: skip
     path = home.faults if target is None else target.place.faults
     with changing(home):
-        _refuse_twice(home, path, None if target is None else target.identifier, kind, arguments)
+        refuse_twice(home, path, None if target is None else target.identifier, kind, arguments)
         frozen = processes.freeze(pid, living)
         try:
-            _add(home, path, Fault(kind, why, arguments=arguments, frozen=frozen))
+            add(home, path, Fault(kind, why, arguments=arguments, frozen=frozen))
         except BaseException:
             processes.thaw(frozen)  # nobody could heal what is not recorded
             raise
     names = () if target is None else (target.identifier,)
     return Injected(kind, names, why, tuple(process.pid for process in frozen), True)
-
-
-# -- the record --------------------------------------------------------------------------------------
-
-
-def _add(home: Home, path: Path, fault: Fault) -> None:
-    """Enter one more, and drop what is over by itself."""
-    write_faults(path, (*(one for one in read_faults(path) if _in_force(home, one)), fault))
-
-
-def _refuse_twice(home: Home, path: Path, instance: str | None, kind: str, arguments: object) -> None:
-    """Raise Conflict if the very same fault is in force."""
-    for fault in read_faults(path):
-        if fault.kind == kind and fault.arguments == arguments and _in_force(home, fault):
-            raise Conflict(
-                f"Cannot inject {kind} into {instance or 'the AWS endpoint'}",
-                f"it is in force already: {fault.why}",
-                f"end it first: {ActiveFault(instance, fault).heal_command}",
-            )
-
-
-def _tell(home: Home, target: Target) -> None:
-    """Have the supervisor look at once; else it does so within its round (0.25 s)."""
-    pid = target.supervisor
-    if pid is not None and pid > 0:
-        send(home, pid, signal.SIGHUP)
 
 
 def refuse_region(region: str | None) -> None:
@@ -315,6 +235,21 @@ def refuse_region(region: str | None) -> None:
 
 
 __all__ = [
-    "ActiveFault", "Healed", "Injected", "active", "break_cloud", "break_relay", "break_supervisor", "hang", "heal",
-    "kill", "lose_standby", "lose_zone", "refuse_aws", "refuse_region",
-]  # fmt: skip
+    "ActiveFault",
+    "Healed",
+    "Injected",
+    "active",
+    "break_cloud",
+    "break_relay",
+    "break_supervisor",
+    "hang",
+    "heal",
+    "kill",
+    "lose_standby",
+    "lose_zone",
+    "partition",
+    "refuse_region",
+    "replica_lag",
+    "slow_disk",
+    "slow_network",
+]

@@ -35,6 +35,17 @@ class FrozenProcess:
 
 
 @dataclass(frozen=True)
+class Network:
+    """What a network does to traffic, in each direction."""
+
+    delay_ms: float = 0.0
+    bytes_per_s: float | None = None
+    """Shared by all connections; None: no bound."""
+    blocked: bool | str = False
+    """True: nothing passes and nobody is told. "cut": connections break, new ones end at once."""
+
+
+@dataclass(frozen=True)
 class Fault:
     """One fault in force."""
 
@@ -50,6 +61,10 @@ class Fault:
     parameters: Mapping[str, str] = field(default_factory=dict)
     """Laid over the parameters of every member."""
     frozen: tuple[FrozenProcess, ...] = ()
+    clients: Network | None = None
+    """Between clients and the endpoint."""
+    servers: Network | None = None
+    """Between primary and standby, or a read replica and its source."""
 
 
 def read_faults(path: Path) -> tuple[Fault, ...]:
@@ -73,6 +88,8 @@ def _fault(values: dict[str, object]) -> Fault:
     known = dict(values)
     known["held"] = tuple(known.get("held", ()))  # type: ignore[arg-type]
     known["frozen"] = tuple(FrozenProcess(**one) for one in known.get("frozen", ()))  # type: ignore[attr-defined]
+    for side in ("clients", "servers"):
+        known[side] = Network(**known[side]) if known.get(side) else None  # type: ignore[arg-type]
     return Fault(**known)  # type: ignore[arg-type]
 
 

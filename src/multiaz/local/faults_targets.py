@@ -122,6 +122,23 @@ def find(home: Home, name: str | None) -> Target:
     raise NotFound(f"There is no DB instance {name}", f"this local cloud has {have}", "name one of them")
 
 
+def find_replica(home: Home, name: str | None) -> Target:
+    """The read replica of that name, or the only one there is. Raises what `find` raises, and BadInput for another."""
+    if name is None:
+        fitting = [target for target in targets(home) if target.following]
+        if len(fitting) > 1:
+            raise _ambiguous("Which read replica is meant?", fitting)
+        if not fitting:
+            raise BadInput("There is no read replica", f"{home.root} has none", "make a stack that has one")
+        return fitting[0]
+    target = find(home, name)
+    if not target.following:
+        raise BadInput(
+            f"Cannot have {name} replay late", "it is not a read replica", "name one: `multiaz status` shows them"
+        )
+    return target
+
+
 def refuse_aws(name: str) -> None:
     """Raise BadInput for what names something on AWS: an ARN or an endpoint of Amazon's."""
     if name.startswith("arn:") or name.endswith((".amazonaws.com", ".amazonaws.com.cn")):

@@ -7,16 +7,19 @@ import json
 from pathlib import Path
 
 import pytest
+from test_decide import DESIRED, REPLICA
 
 from multiaz.errors import Conflict
+from multiaz.home import Home
 from multiaz.instance import faults as read_side
 from multiaz.instance.faults import FaultFile, Faults
 from multiaz.local import faults_record as write_side
-from multiaz.local.faults_record import Fault, FrozenProcess, read_faults, write_faults
+from multiaz.local.faults_record import Fault, FrozenProcess, Network, read_faults, write_faults
 
 FULL = Fault(
     kind="zone-loss", why="Availability Zone us-west-2a is lost", since=12.5, arguments={"zone": "us-west-2a"},
     held=("a",), parameters={"commit_delay": "100"}, frozen=(FrozenProcess(7, 99),),
+    clients=Network(delay_ms=5.0), servers=Network(blocked="cut"),
 )  # fmt: skip
 
 
@@ -30,6 +33,7 @@ def test_what_local_writes_is_what_the_supervisor_reads(tmp_path: Path) -> None:
 def test_both_sides_have_the_same_fields() -> None:
     assert {field.name for field in dataclasses.fields(Fault)} == set(read_side.Fault.model_fields)
     assert {field.name for field in dataclasses.fields(FrozenProcess)} == set(read_side.FrozenProcess.model_fields)
+    assert {field.name for field in dataclasses.fields(Network)} == set(read_side.Network.model_fields)
     write_side_version = write_side.VERSION
     assert Faults(version=write_side_version).version == write_side_version
 
@@ -79,3 +83,38 @@ def test_without_faults_there_is_no_file(tmp_path: Path) -> None:
     write_faults(path, ())
     assert not path.exists()
     write_faults(path, ())
+
+
+def network(**values: object) -> read_side.Network:
+    return read_side.Network.model_validate(values)
+
+
+def fault(**values: object) -> read_side.Fault:
+    return read_side.Fault.model_validate({"kind": "x", "since": 1, "why": "x", **values})
+
+
+def test_a_partition_wins_over_a_slow_network_and_a_later_one_over_an_earlier() -> None:
+    parted, slow, slower = network(blocked=True), network(delay_ms=5), network(delay_ms=9)
+    assert Faults(faults=(fault(servers=parted), fault(servers=slow))).servers() == parted.shaping()
+    assert Faults(faults=(fault(servers=slow), fault(servers=slower))).servers() == slower.shaping()
+    assert Faults(faults=(fault(clients=slow), fault(clients=slower))).clients() == slower.shaping()
+    assert Faults().servers() is None
+    assert Faults().clients() is None
+
+
+def test_wires_lead_to_both_members_and_to_the_source_only_while_something_lies_between(tmp_path: Path) -> None:
+    place = Home(tmp_path).instance("db-X")
+    parted = Faults(faults=(fault(servers=network(blocked=True)),))
+    assert Faults().wires(place, DESIRED) == ()
+    assert Faults(faults=(fault(clients=network(delay_ms=1)),)).wires(place, DESIRED) == ()
+    assert {wire.name: wire.target for wire in parted.wires(place, DESIRED)} == {
+        "a": place.socket_folder("a"), "b": place.socket_folder("b"),
+    }  # fmt: skip
+    assert {wire.name: wire.target for wire in parted.wires(place, REPLICA)}["src"] == Path("/run/s/upstream")
+
+
+def test_nothing_changes_while_the_file_does_not(tmp_path: Path) -> None:
+    file = FaultFile(tmp_path / "faults.json")
+    assert file.read() is file.read()
+    write_faults(tmp_path / "faults.json", (FULL,))
+    assert file.read() is file.read()
