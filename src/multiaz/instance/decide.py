@@ -36,6 +36,7 @@ from multiaz.instance.rules.requests import (
 )
 from multiaz.instance.rules.standby import (
     clone,
+    hung_standby,
     join,
     leave,
     record_join,
@@ -132,7 +133,8 @@ TRANSITIONS: tuple[Transition, ...] = (
                states(S.PRIMARY_STARTING, S.PRIMARY_LOST)),
     Transition(states(S.PROMOTING), finish_promotion, "carry the promotion on",
                states(S.REJOINING, S.CLONING, S.SINGLE)),
-    Transition(states(S.PRIMARY_HUNG), hung_primary, "fail over to the standby", states(S.REJOINING)),
+    Transition(states(S.PRIMARY_HUNG), hung_primary, "fail over to the standby, or end it to start it again",
+               states(S.REJOINING) | DOWN),
     Transition(ANSWERING | MUTE, stale_request, "say that a request is stale"),
     Transition(IN_SYNC | states(S.PRIMARY_STARTING), answer_failover, "fail over on request", states(S.REJOINING)),
     Transition(ANSWERING | MUTE, refuse_failover, "refuse a failover that would lose commits"),
@@ -152,6 +154,8 @@ TRANSITIONS: tuple[Transition, ...] = (
     Transition(states(S.STANDBY_UNWANTED), single, "remove the standby", FOLLOWING | states(S.SINGLE)),
     Transition(states(S.JOINING), record_join, "record that the standby is in sync", states(S.REDUNDANT)),
     Transition(states(S.REJOINING), rejoin, "rewind it, or clone it", states(S.STANDBY_DOWN, S.CLONING)),
+    Transition(states(S.CATCHING_UP), hung_standby, "end it, so that it is started again",
+               states(S.STANDBY_DOWN)),
     Transition(states(S.CLONING, S.STANDBY_DOWN, S.CATCHING_UP), clone, "copy the primary",
                states(S.STANDBY_DOWN)),
     Transition(states(S.STANDBY_DOWN), start_standby, "start the standby", states(S.CATCHING_UP)),

@@ -15,7 +15,9 @@ from multiaz.errors import MultiazError
 from multiaz.files import write_atomically
 from multiaz.home import InstanceHome
 from multiaz.instance.actions import JobKind, Step
+from multiaz.instance.hangs import HangWatch
 from multiaz.instance.probe import Probe, Sight
+from multiaz.instance.progress import ANSWERS, Attention, Confirmed, Verdict
 from multiaz.instance.records import (
     MemberName,
     MemberState,
@@ -36,6 +38,8 @@ MASTER_PAUSE_S = 2.0
 """Pause after the master user's verifier could not be set."""
 RAISED_AGAIN_S = 2.0
 """How often a standby's raised parameters are compared with what it has replayed."""
+SUSPICIOUS_S = 0.05
+"""Between two rounds while a probe waits for its answer."""
 HEARTBEAT_S = 1.0
 """`observed.json` is written at least this often."""
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 5.0
@@ -47,15 +51,24 @@ class _Member:
     """What is kept of one member between two rounds."""
 
     probe: Probe
+    hangs: HangWatch
     child: subprocess.Popen[bytes] | None = None
     starting: bool = False
-    streaming_at: float = field(default_factory=time.monotonic)
-    """When it was last seen streaming, or began to answer, or we began to look."""
-    progress_at: float = field(default_factory=time.monotonic)
+    streaming_at: float = 0.0
+    """When it was last seen streaming, or began to answer, or we began to look; attended time, as all below."""
+    looked_at: float = 0.0
+    """When the round before this one was."""
+    progress_at: float = 0.0
     """When it last streamed, replayed something new, or began to answer."""
     replayed: int | None = None
-    heard_at: float = field(default_factory=time.monotonic)
+    heard_at: float = 0.0
     """When it last answered, or this postmaster was first seen."""
+    heard: float = 0.0
+    """`Sight.at` of that answer."""
+    confirmed: Confirmed = field(default_factory=Confirmed)
+    confirmed_at: float = 0.0
+    """`Sight.at` of the primary that says so."""
+    verdict: Verdict = ANSWERS
     pid: int | None = None
     answered: int | None = None
     """Postmaster pid that has answered."""
@@ -74,7 +87,9 @@ class Observer:
         self.servers = servers
         self.acted = False
         self._wake = wake
-        self._members = {name: _Member(Probe(servers[name], wake)) for name in MEMBERS}
+        self._attention = Attention()
+        probes = {name: Probe(servers[name], wake) for name in MEMBERS}
+        self._members = {name: _Member(probes[name], HangWatch(servers[name], probes[name])) for name in MEMBERS}
         self._joined_epoch: int | None = None
         self._rejoined: frozenset[MemberName] = frozenset()
         self._created = False
@@ -139,7 +154,8 @@ class Observer:
                     kept.failures, kept.failed, kept.next_attempt = 0, None, 0.0
                 self._finished(kind, member, epoch)
             kept.probe.poke()
-            kept.streaming_at = kept.progress_at = time.monotonic()
+            kept.streaming_at = kept.progress_at = self._attention.now
+            kept.confirmed = Confirmed()
             kept.job = None
             self._wake()
 
@@ -178,11 +194,13 @@ class Observer:
         """End the probes."""
         for kept in self._members.values():
             kept.probe.stop()
+            kept.hangs.stop()
 
     # -- seeing -----------------------------------------------------------------------------------
 
     def observe(self, memory: RoleRecord) -> Seen:
         """Everything a decision may look at."""
+        self._attention.tick(time.monotonic())
         sights = {name: self._sight(name) for name in MEMBERS}
         members = {name: self._member(name, sights, memory) for name in MEMBERS}
         source = self.servers.desired.source
@@ -234,13 +252,14 @@ class Observer:
         return self._members[name].probe.latest(within_s=FRESH_S, postmaster=self.servers[name].pid())
 
     def _member(self, name: MemberName, sights: dict[MemberName, Sight | None], memory: RoleRecord) -> SeenMember:
-        kept, server, sight, now = self._members[name], self.servers[name], sights[name], time.monotonic()
+        kept, server, sight, now = self._members[name], self.servers[name], sights[name], self._attention.now
         pid = server.pid()
         self._notice_exit(name, kept, pid)
         if kept.pid != pid:
             kept.pid, kept.heard_at = pid, now
         if sight is not None:
-            kept.heard_at = sight.at
+            if sight.at != kept.heard:
+                kept.heard, kept.heard_at = sight.at, now
             if kept.answered != pid:
                 kept.answered, kept.streaming_at, kept.progress_at, kept.starting = pid, now, now, False
                 kept.failures, kept.failed = 0, None
@@ -249,9 +268,13 @@ class Observer:
         streaming = sight is not None and sight.receiving
         if streaming and memory.primary not in (None, name):
             upstream = sights[other_member(name)]
+            if upstream is None:  # nobody can say: it is the primary that is looked into now
+                kept.streaming_at += now - kept.looked_at
             streaming = upstream is not None and application_name(name) in upstream.followers
         if streaming:
             kept.streaming_at = kept.progress_at = now
+        kept.looked_at = now
+        self._judge(name, kept, sights, pid, memory)
         started = kept.child is not None and kept.child.poll() is None
         return SeenMember(
             exists=server.exists(),
@@ -262,13 +285,32 @@ class Observer:
             not_streaming_s=0.0 if pid is None else now - kept.streaming_at,
             stalled_s=0.0 if sight is None else now - kept.progress_at,
             silent=pid is not None and now - kept.heard_at > SILENT_AFTER_S,
+            hung=kept.verdict.hung,
+            hung_why=kept.verdict.why if kept.verdict.hung else "",
+            stuck_s=kept.confirmed.stuck_s,
             failures=kept.failures,
             pending_restart=bool(sight and sight.pending_restart),
             job=kept.job,
             failed=kept.failed,
-            wait_s=max(0.0, kept.next_attempt - now),
+            wait_s=max(0.0, kept.next_attempt - time.monotonic()),
             held=self.servers.faults.held(name),
         )
+
+    def _judge(
+        self, name: MemberName, kept: _Member, sights: dict[MemberName, Sight | None], pid: int | None,
+        memory: RoleRecord,
+    ) -> None:  # fmt: skip
+        """Does it hang, and (the standby) does it confirm what the primary has flushed?"""
+        now = self._attention.now
+        before, kept.verdict = kept.verdict, kept.hangs.look(now, pid, sights[name])
+        if kept.verdict.hung and not before.hung:
+            log.warning("%s hangs: %s", name, kept.verdict.why)
+        primary = sights[other_member(name)]
+        if memory.primary in (None, name) or primary is None or pid is None:
+            kept.confirmed = Confirmed()
+        elif primary.at != kept.confirmed_at:
+            kept.confirmed_at = primary.at
+            kept.confirmed = kept.confirmed.after(now, primary.flushed, primary.confirmed.get(application_name(name)))
 
     def _notice_exit(self, name: MemberName, kept: _Member, pid: int | None) -> None:
         """A server we started ended before it ever answered: that start failed."""
@@ -283,6 +325,8 @@ class Observer:
         """How soon something may change by the mere passing of time."""
         if any(kept.job is not None or kept.starting for kept in self._members.values()):
             return 0.02
+        if any(kept.hangs.suspicious for kept in self._members.values()):
+            return SUSPICIOUS_S
         return LEAVE_AFTER_S / 4
 
     # -- saying -----------------------------------------------------------------------------------

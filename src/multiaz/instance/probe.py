@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,10 +21,12 @@ SELECT pg_is_in_recovery(),
        (SELECT status FROM pg_stat_wal_receiver),
        (SELECT received_tli FROM pg_stat_wal_receiver),
        extract(epoch FROM clock_timestamp() - pg_last_xact_replay_timestamp())::float8,
-       ARRAY(SELECT application_name FROM pg_stat_replication WHERE state = 'streaming'),
+       ARRAY(SELECT coalesce(flush_lsn - '0/0'::pg_lsn, 0) || ' ' || application_name
+             FROM pg_stat_replication WHERE state = 'streaming'),
        ARRAY(SELECT name FROM pg_settings WHERE pending_restart ORDER BY name),
        current_setting('server_version'),
-       (SELECT timeline_id FROM pg_control_checkpoint())
+       (SELECT timeline_id FROM pg_control_checkpoint()),
+       CASE WHEN NOT pg_is_in_recovery() THEN pg_current_wal_insert_lsn() - '0/0'::pg_lsn END
 """
 
 
@@ -41,10 +43,19 @@ class Sight:
     receiving: bool
     timeline: int | None
     lag_s: float | None
-    followers: frozenset[str] = field(default_factory=frozenset)
-    """application_name of those that stream from here."""
+    confirmed: Mapping[str, int] = field(default_factory=dict)
+    """Of those that stream from here: application_name, and how far they say they have flushed."""
     pending_restart: tuple[str, ...] = ()
     version: str = ""
+    inserted: int | None = None
+    """Bytes of WAL written, flushed or not; None of a standby."""
+    number: int = 0
+    """Rises with each look."""
+
+    @property
+    def followers(self) -> frozenset[str]:
+        """application_name of those that stream from here."""
+        return frozenset(self.confirmed)
 
 
 class Probe:
@@ -52,6 +63,9 @@ class Probe:
 
     def __init__(self, server: Server, changed: Callable[[], None]) -> None:
         self.server = server
+        self.asked: float | None = None
+        """time.monotonic() when the look that has no answer yet began."""
+        self._number = 0
         self._changed = changed
         self._latest: Sight | None = None
         self._not_before = 0.0
@@ -109,20 +123,34 @@ class Probe:
             connection.close()
 
     def _look(self, connection: psycopg.Connection[Any], pid: int) -> Sight:
-        asked = time.monotonic()
-        row = connection.execute(_QUERY, prepare=True).fetchone()
+        asked = self.asked = time.monotonic()
+        try:
+            row = connection.execute(_QUERY, prepare=True).fetchone()
+        finally:
+            self.asked = None
         assert row is not None
+        self._number += 1
         return Sight(
             at=asked, postmaster=pid, in_recovery=row[0],
             flushed=None if row[1] is None else int(row[1]), replayed=None if row[2] is None else int(row[2]),
             receiving=row[3] == "streaming", timeline=row[4] if row[0] else row[9], lag_s=row[5],
-            followers=frozenset(row[6]), pending_restart=tuple(row[7]), version=row[8],
+            confirmed=_confirmed(row[6]), pending_restart=tuple(row[7]), version=row[8],
+            inserted=None if row[10] is None else int(row[10]), number=self._number,
         )  # fmt: skip
 
     def _publish(self, sight: Sight) -> None:
         before, self._latest = self._latest, sight
         if before is None or _shape(before) != _shape(sight):
             self._changed()
+
+
+def _confirmed(said: list[str]) -> dict[str, int]:
+    """Positions by application_name; of two of one name the one that is further (the older one is about to end)."""
+    found: dict[str, int] = {}
+    for one in said:
+        position, _, name = one.partition(" ")
+        found[name] = max(found.get(name, 0), int(position))
+    return found
 
 
 def _shape(sight: Sight) -> tuple[object, ...]:

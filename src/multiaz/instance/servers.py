@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,8 @@ from multiaz.postgres.config import ServerSettings
 from multiaz.postgres.os_user import server_user
 from multiaz.postgres.server import Server, ServerFailed
 
+log = logging.getLogger("multiaz.instance")
+
 MEMBERS: tuple[MemberName, ...] = ("a", "b")
 FOLLOWED = {
     "max_connections": "max_connections setting",
@@ -29,6 +33,8 @@ FOLLOWED = {
 """Parameters a standby must not have lower than its primary, and how pg_controldata calls them."""
 CATCH_UP_PATIENCE_S = 10.0
 """How long a joining standby may stand still before the join is given up."""
+CUT_PATIENCE_S = 0.5
+"""How long is waited for a server to end the streams of its replicas."""
 
 
 def application_name(member: MemberName) -> str:
@@ -142,15 +148,19 @@ class Servers:
         )
 
     def point_upstream(self, member: MemberName) -> None:
-        """Lead read replicas to `member`, and end the streams they still have from the other one."""
+        """Lead read replicas to `member`, and end the streams they still have from the other one.
+
+        Raises NoProgress if they were not ended within `CUT_PATIENCE_S`: a server that hangs ends none, and must
+        not hold the caller up.
+        """
         switch_link(self.home.upstream_link, member)
         left = self[other_member(member)]
         if left.pid() is None or left.status_word() != "ready":
             return
-        with left.connect() as connection:
-            connection.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_replication WHERE application_name LIKE 'replica\\_%'"
-            )
+        cut = threading.Event()
+        threading.Thread(target=_cut_replicas, args=(left, cut), daemon=True).start()
+        if not cut.wait(CUT_PATIENCE_S):
+            raise NoProgress(f"Replicas still stream from {left.name}", "it does not let them go", "read its log")
 
     # -- jobs ------------------------------------------------------------------------------------
 
@@ -226,6 +236,16 @@ class Servers:
         server.stop(immediate=True)
         server.adopt_copy()
 
+    def see_it_move(self, standby: MemberName, primary: MemberName) -> None:
+        """Return once the standby has flushed and replayed a record that no client waits for.
+
+        Before a join: a standby that does not move (its receiver is stopped, the wire is cut) must not hold up
+        a single commit. Raises NoProgress if it stands still.
+        """
+        with self[primary].connect(options="-c synchronous_commit=local") as connection:
+            connection.execute("SELECT pg_logical_emit_message(true, 'multiaz', 'join')")
+            self._wait_for_flush(connection, application_name(standby))
+
     def join(self, standby: MemberName, primary: MemberName, memory: RoleRecord) -> None:
         """Make commits wait for the standby and return once it has flushed everything before that.
 
@@ -299,3 +319,14 @@ class Servers:
             connection.execute(bootstrap.QUIET)
             connection.execute(bootstrap.new_password(master))
         return master.number
+
+
+def _cut_replicas(server: Server, cut: threading.Event) -> None:
+    try:
+        with server.connect() as connection:
+            connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_replication WHERE application_name LIKE 'replica\\_%'"
+            )
+            cut.set()
+    except psycopg.Error as error:
+        log.warning("%s does not end the streams of its replicas: %s", server.name, error)

@@ -36,7 +36,7 @@ class State(StrEnum):
     STOPPED = "stopped", "No server runs, and nothing is being done to one."
     PRIMARY_LOST = "primary-lost", "The primary is dead; the standby runs and has every acknowledged commit."
     PRIMARY_DOWN = "primary-down", "The primary is dead, and nobody has all it acknowledged and runs."
-    PRIMARY_HUNG = "primary-hung", "The primary runs, does not answer, and makes no progress."
+    PRIMARY_HUNG = "primary-hung", "The primary runs, takes no client or no commit, and makes no progress."
     PROMOTING = "promoting", "The recorded primary is still in recovery: its promotion was begun."
     PRIMARY_STARTING = "primary-starting", "The primary runs and does not answer yet."
     STANDBY_LEAVING = (
@@ -101,9 +101,9 @@ def state_of(view: View) -> State:
         return State.RESTARTING
     if not view.p.alive:
         return _without_primary(view)
-    if view.p.answering:
-        return _with_primary(view)
-    return State.PRIMARY_HUNG if view.p.hung else State.PRIMARY_STARTING
+    if view.p.hung:
+        return State.PRIMARY_HUNG
+    return _with_primary(view) if view.p.answering else State.PRIMARY_STARTING
 
 
 def _guard(view: View) -> State | None:

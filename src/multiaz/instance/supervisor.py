@@ -291,6 +291,7 @@ class Supervisor:
                 case JobKind.REJOIN:
                     log.info("%s %s", member, servers.rejoin(member, other))
                 case JobKind.JOIN:
+                    servers.see_it_move(member, other)
                     servers.join(member, other, memory)
                 case JobKind.RESTART:
                     servers.restart(member, memory, synchronous=self._synchronous(member))

@@ -34,7 +34,11 @@ class SeenMember:
     silent: bool = False
     """It runs and has not answered for seconds: it hangs, or its machine does."""
     hung: bool = False
-    """It runs, does not answer, and makes no progress."""
+    """It runs, does not answer a new client or does not commit, and makes no progress (`progress.judge`)."""
+    hung_why: str = ""
+    """What does not move, in a few words for people."""
+    stuck_s: float = 0.0
+    """Standby: for how long the primary has been ahead of what it has confirmed, without that moving."""
     failures: int = 0
     """Attempts to start it, or jobs on it, that failed one after the other."""
     pending_restart: bool = False
@@ -129,12 +133,21 @@ class View:
         return self.desired.multi_az and not self.memory.following
 
     @property
+    def stuck(self) -> bool:
+        """The standby confirms nothing of what it is sent: commits would wait for it in vain."""
+        return self.o.stuck_s >= LEAVE_AFTER_S
+
+    @property
     def leaving(self) -> str | None:
         """Why a standby that is in sync has to leave; None: it stays."""
         if not self.desired.multi_az:
             return "Multi-AZ was turned off"
         if not self.o.alive or self.o.job is not None:
             return "the standby is gone"
+        if self.o.hung:
+            return f"the standby hangs: {self.o.hung_why}"
+        if self.stuck:
+            return "the standby confirms nothing more"
         if not self.o.streaming and self.o.not_streaming_s >= LEAVE_AFTER_S:
             return "the standby is gone"
         if self.o.pending_restart and not self.p.pending_restart:

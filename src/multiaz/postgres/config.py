@@ -12,6 +12,8 @@ from pathlib import Path
 
 SUPERUSER = "rdsadmin"
 """RDS's own superuser; nobody logs in as it from outside."""
+OWN_DATABASE = "rdsadmin"
+"""RDS's own database; no customer's lock or ALTER DATABASE is in the way there."""
 REPLICATION_USER = "rdsrepladmin"
 """The role standbys and read replicas stream as."""
 SOCKET_PORT = 5432

@@ -253,11 +253,13 @@ class Server:
         self.user.own(trigger)
         os.kill(pid, signal.SIGUSR1)
 
-    def connect(self, dbname: str = "postgres", *, timeout_s: int = 5) -> psycopg.Connection[tuple[object, ...]]:
+    def connect(
+        self, dbname: str = "postgres", *, timeout_s: int = 5, options: str = ""
+    ) -> psycopg.Connection[tuple[object, ...]]:
         """A connection as the superuser, in autocommit. Raises psycopg.OperationalError."""
         return psycopg.connect(
             host=str(self.socket_folder), port=SOCKET_PORT, user=SUPERUSER, dbname=dbname,
-            connect_timeout=timeout_s, autocommit=True, application_name="rdsadmin",
+            connect_timeout=timeout_s, autocommit=True, application_name="rdsadmin", options=options,
         )  # fmt: skip
 
     def last_words(self) -> str:

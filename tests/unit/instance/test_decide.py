@@ -119,13 +119,46 @@ def test_lost_disk_of_the_primary_is_no_loss_while_the_standby_has_everything() 
     assert decide(DESIRED, seen(a=SeenMember(), b=DEAD), memory(in_sync=False)).phase is Phase.FAILED
 
 
-def test_hung_primary_is_fenced_and_replaced_only_by_a_standby_that_has_everything_and_answers() -> None:
-    hung = member(PRIMARY, answering=False, in_recovery=None, silent=True, hung=True)
-    step = decide(DESIRED, seen(a=hung), WELL)
-    assert (step.rule, step.actions[0]) == ("hung_primary", Fence("a"))
-    silent = member(STANDBY, answering=False, in_recovery=None, silent=True)
-    assert decide(DESIRED, seen(a=hung, b=silent), WELL).rule == "awaken"
-    assert decide(DESIRED, seen(a=hung), memory(in_sync=False)).rule == "awaken"
+HUNG = member(PRIMARY, hung=True, hung_why="the postmaster (7): it is stopped")
+
+
+@pytest.mark.parametrize("answering", [True, False], ids=["a kept connection is answered", "nobody is"])
+def test_primary_that_hangs_is_fenced_and_replaced_like_a_dead_one(answering: bool) -> None:
+    step = decide(DESIRED, seen(a=member(HUNG, answering=answering)), WELL)
+    kinds = [type(action) for action in step.actions if not isinstance(action, Announce)]
+    assert (step.rule, kinds) == ("hung_primary", [Fence, Record, Promote, PointPrimary, PointUpstream])
+    assert "the postmaster (7)" in step.reason
+
+
+@pytest.mark.parametrize(
+    ("wanted", "a", "b", "remembered"),
+    [
+        (DESIRED, HUNG, STANDBY, memory(in_sync=False)),
+        (DESIRED, HUNG, DEAD, WELL),
+        (DESIRED, HUNG, member(STANDBY, hung=True), WELL),
+        (DESIRED, HUNG, member(STANDBY, answering=False, silent=True), WELL),
+        (desired(multi_az=False), HUNG, SeenMember(), memory(in_sync=False)),
+        (desired(multi_az=False), member(HUNG, job=JobKind.MASTER), SeenMember(), memory(in_sync=False)),
+        (REPLICA, member(HUNG, in_recovery=True), SeenMember(), FOLLOWING),
+    ],
+    ids=[
+        "not in sync", "standby dead", "standby hangs too", "standby silent", "Single-AZ", "a job hangs on it",
+        "read replica",
+    ],
+)  # fmt: skip
+def test_server_that_hangs_and_that_nobody_replaces_is_ended_to_be_started_again(
+    wanted: DesiredInstance, a: SeenMember, b: SeenMember, remembered: RoleRecord
+) -> None:
+    step = decide(wanted, seen(a=a, b=b, upstream_link="a"), remembered)
+    assert (step.rule, step.actions) == ("hung_primary", (Fence("a"),))
+
+
+def test_primary_that_is_being_restarted_does_not_count_as_hung() -> None:
+    assert decide(DESIRED, seen(a=member(HUNG, job=JobKind.RESTART)), WELL).rule == "restarting"
+
+
+def test_standby_that_hangs_is_not_promoted_but_a_dead_primary_started() -> None:
+    assert decide(DESIRED, seen(a=DEAD, b=member(STANDBY, hung=True)), WELL).actions == (Start("a", standby=False),)
 
 
 def test_second_primary_is_fenced_before_anything_else() -> None:
@@ -160,6 +193,24 @@ def test_standby_is_struck_off_the_record_before_commits_stop_waiting() -> None:
 def test_standby_that_runs_is_given_a_moment_to_stream_again(stalled_s: float, leaves: bool) -> None:
     step = decide(DESIRED, seen(b=member(STANDBY, streaming=False, not_streaming_s=stalled_s)), WELL)
     assert (step.rule == "leave") is leaves
+
+
+def test_standby_that_hangs_or_confirms_nothing_is_struck_off_though_it_streams() -> None:
+    assert decide(DESIRED, seen(b=member(STANDBY, stuck_s=LEAVE_AFTER_S / 2)), WELL).rule == "rest"
+    for lost in (member(STANDBY, stuck_s=LEAVE_AFTER_S), member(STANDBY, hung=True, hung_why="x")):
+        step = decide(DESIRED, seen(b=lost), WELL)
+        assert [type(action) for action in step.actions] == [Record, Configure, PointUpstream]
+
+
+def test_standby_that_does_not_move_is_not_joined_and_is_ended_once_that_lasts() -> None:
+    """A join would have commits wait for it; a fresh start gives it a new receiver."""
+    apart = memory(in_sync=False)
+    stuck = member(STANDBY, stuck_s=LEAVE_AFTER_S)
+    assert decide(DESIRED, seen(b=stuck, upstream_link="a"), apart).rule == "rest"
+    for lasting in (member(STANDBY, stuck_s=STRAY_AFTER_S + 1), member(STANDBY, hung=True)):
+        assert decide(DESIRED, seen(b=lasting, upstream_link="a"), apart).actions == (Fence("b"),)
+    busy = member(STANDBY, hung=True, job=JobKind.JOIN)
+    assert decide(DESIRED, seen(b=busy, upstream_link="a"), apart).rule == "rest"
 
 
 def test_standby_is_in_sync_only_once_its_join_finished_in_this_epoch() -> None:

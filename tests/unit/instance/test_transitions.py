@@ -172,6 +172,7 @@ SPEAKS: dict[str, tuple[Change, list[type[Action]]]] = {
     "record_join": (lambda case: idle(case).seeing(joined_epoch=3), [Record]),
     "rejoin": (idle, [Begin]),
     "clone": (lambda case: idle(case).with_b(failures=3, stalled_s=STRAY_AFTER_S + 1), [Begin]),
+    "hung_standby": (lambda case: case.with_b(hung=True), [Fence]),
     "start_standby": (idle, [Start]),
     "restart_standby": (lambda case: case.with_b(pending_restart=True), [Begin]),
     "join": (lambda case: case.with_b(streaming=True), [Begin]),
@@ -183,7 +184,12 @@ SPEAKS: dict[str, tuple[Change, list[type[Action]]]] = {
 
 
 def out_of_sync(case: Case) -> Case:
-    """Nobody may take over: in sync on record, a standby that is being restarted, or not in sync."""
+    """Nobody may take over: in sync on record, a standby that is being restarted, or not in sync.
+
+    A hung primary is then ended at once, unless it is being copied again anyway.
+    """
+    if case.state() is State.PRIMARY_HUNG:
+        case = case.with_a(job=JobKind.REJOIN)
     return case.with_b(answering=False, in_recovery=None, silent=True) if case.memory.in_sync else case
 
 

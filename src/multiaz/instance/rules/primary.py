@@ -29,7 +29,7 @@ def restarting(view: View) -> Step:
 def take_over(view: View) -> Step | None:
     """The primary is dead and the standby has every acknowledged commit: promote the standby."""
     startable = view.p.exists and not view.p.failed and not view.p.held
-    if view.o.silent and startable:
+    if (view.o.silent or view.o.hung) and startable:
         return None
     if not view.reboot_in_progress:
         return failover(view, "the primary died")
@@ -42,13 +42,15 @@ def take_over(view: View) -> Step | None:
 
 
 def hung_primary(view: View) -> Step | None:
-    """The primary hangs and the standby has every acknowledged commit: promote the standby.
+    """The primary hangs: promote a standby that has every acknowledged commit; without one, end it to start it again.
 
     The fence comes first here too: a stopped process may go on at any moment.
     """
-    if not view.takeover_possible or not view.o.answering:
+    if view.takeover_possible and not (view.o.silent or view.o.hung):
+        return failover(view, f"the primary hangs: {view.p.hung_why}")
+    if view.p.job not in (None, JobKind.MASTER):
         return None
-    return failover(view, "the primary hangs")
+    return step(Phase.RECOVERING, f"the server hangs and is ended: {view.p.hung_why}", Fence(view.primary))
 
 
 def finish_promotion(view: View) -> Step:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from multiaz.instance.actions import Begin, Configure, JobKind, PointUpstream, Record, Start, Step
+from multiaz.instance.actions import Begin, Configure, Fence, JobKind, PointUpstream, Record, Start, Step
 from multiaz.instance.records import Phase
 from multiaz.instance.rules.steps import step
 from multiaz.instance.view import STRAY_AFTER_S, View
@@ -64,6 +64,14 @@ def clone(view: View) -> Step | None:
     return step(Phase.RUNNING, why, Begin(JobKind.CLONE, view.other))
 
 
+def hung_standby(view: View) -> Step | None:
+    """The standby hangs, or confirms nothing for long: end it, so that it is started again."""
+    if view.o.job is not None or not (view.o.hung or view.o.stuck_s > STRAY_AFTER_S):
+        return None
+    why = f"the standby hangs and is ended: {view.o.hung_why}" if view.o.hung else "the standby is stuck and is ended"
+    return step(Phase.RUNNING, why, Fence(view.other))
+
+
 def start_standby(view: View) -> Step | None:
     """The standby is down and has the primary's history."""
     if not _free(view):
@@ -80,7 +88,7 @@ def restart_standby(view: View) -> Step | None:
 
 def join(view: View) -> Step | None:
     """The standby streams: make commits wait for it."""
-    if not _free(view) or not view.o.streaming:
+    if not _free(view) or not view.o.streaming or view.stuck:
         return None
     return step(Phase.RUNNING, "the standby catches up", Begin(JobKind.JOIN, view.other))
 

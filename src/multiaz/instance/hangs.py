@@ -1,0 +1,85 @@
+"""Finds out whether one server hangs: brings together its probes, the pulses of its processes and attended time."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from multiaz.instance.path_probe import COMMIT_EVERY_S, PathProbe
+from multiaz.instance.probe import Probe, Sight
+from multiaz.instance.progress import ANSWERS, HANG_AFTER_S, STOPPED, Verdict, Watch, judge
+from multiaz.postgres.pulse import pulse_of, pulses_of_server, title_of
+from multiaz.postgres.server import Server
+
+LOOK_LATE_S = 0.3
+"""A look on the kept connection that takes longer is suspicious: the whole path is tried."""
+
+
+class HangWatch:
+    """Looks after one server. Nothing is known of its processes until something is suspicious."""
+
+    def __init__(self, server: Server, probe: Probe) -> None:
+        self._server = server
+        self._probe = probe
+        self.path = PathProbe(server)
+        self._watch: Watch | None = None
+        self._stopped_at: float | None = None
+        self._flushed: int | None = None
+        self._flushed_at = 0.0
+        self._unflushed: int | None = None
+
+    def look(self, now: float, postmaster: int | None, sight: Sight | None) -> Verdict:
+        """The verdict of this round; `now` is attended time."""
+        if postmaster is None:
+            self._watch = self._stopped_at = None
+            return ANSWERS
+        pulse = pulse_of(postmaster)
+        stopped = pulse is not None and pulse.state in STOPPED
+        self._stopped_at = (self._stopped_at if self._stopped_at is not None else now) if stopped else None
+        if stopped or self._look_is_late() or self._commits_stand_still(now, sight):
+            self.path.poke()
+        question = self.path.pending
+        if question is None or question.postmaster != postmaster:
+            self._watch = None
+            if self._stopped_at is not None and now - self._stopped_at >= HANG_AFTER_S:
+                return Verdict(True, f"the postmaster ({postmaster}): it is stopped while it starts", postmaster)
+            return ANSWERS
+        if self._watch is None or self._watch.question.number != question.number:
+            self._watch = Watch(question, now, heard_at=now)
+        elif self._watch.question != question:  # from connecting to committing: others are waited on
+            self._watch = Watch(question, self._watch.asked_at, self._watch.processes, now)
+        thread = self.path.thread_id
+        self._watch = self._watch.after(
+            now, pulses_of_server(postmaster, self._server.data), pulse_of(os.getpid(), thread) if thread else None
+        )
+        verdict = judge(self._watch, now)
+        if verdict.hung and verdict.culprit is not None:
+            return Verdict(True, f"{title_of(verdict.culprit)} ({verdict.culprit}): {verdict.why}", verdict.culprit)
+        return verdict
+
+    @property
+    def suspicious(self) -> bool:
+        """A question waits for its answer: look again soon."""
+        return self._watch is not None or self._stopped_at is not None
+
+    def stop(self) -> None:
+        """End the probe."""
+        self.path.stop()
+
+    def _look_is_late(self) -> bool:
+        asked = self._probe.asked
+        return asked is not None and time.monotonic() - asked > LOOK_LATE_S
+
+    def _commits_stand_still(self, now: float, sight: Sight | None) -> bool:
+        """WAL is written, and between two looks none of it was flushed: commits may be waiting for that."""
+        if sight is None or sight.in_recovery or sight.flushed is None:
+            return False
+        if sight.flushed != self._flushed:
+            self._flushed, self._flushed_at, self._unflushed = sight.flushed, now, None
+        self.path.commit_due = now - self._flushed_at >= COMMIT_EVERY_S
+        if sight.inserted is None or sight.inserted <= sight.flushed:
+            self._unflushed = None
+            return False
+        if self._unflushed is None:
+            self._unflushed = sight.number
+        return sight.number > self._unflushed

@@ -1,0 +1,210 @@
+"""Does a server that does not answer hang, or is it merely slow? And does a standby keep up? Pure: no clock, no I/O.
+
+Time here is *attended* time (`Attention`): what passes while the supervisor itself does not run counts for nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from multiaz.postgres.pulse import Pulse
+
+LONGEST_GAP_S = 0.3
+"""The most that counts of the time between two rounds: the supervisor looks every 0.25 s if it gets to run."""
+STOPPED_AFTER_S = 0.3
+"""A question that waits so long for a process that is stopped (SIGSTOP) will not be answered."""
+STOPPED_FOR_S = 0.15
+"""How long a process must have been stopped: a debugger that looks and lets go is no hang."""
+HANG_AFTER_S = 1.0
+"""A question that waits so long is looked into; without any progress of those it waits on, the server hangs."""
+ASLEEP_AFTER_S = 5.0
+"""So long nobody wants a CPU or a disk and there is no answer: they wait for each other."""
+STUCK_IO_AFTER_S = 10.0
+"""One single request to the kernel (a read, a write, an fsync) that takes so long is stuck."""
+GIVE_UP_AFTER_S = 30.0
+"""A server that moves all the while and has not answered for so long is given up."""
+HEARD_WITHIN_S = 0.5
+"""The thread that asks must have run so recently, else the answer may lie unread. (It wakes every 0.1 s.)"""
+STOPPED = "Tt"
+RUNNABLE, IN_KERNEL, ASLEEP = "R", "D", "S"
+
+
+class Attention:
+    """A clock, in seconds, that goes only while we do: each tick counts at most `LONGEST_GAP_S`.
+
+    So a supervisor that was stopped, starved or suspended wakes with the ages it fell asleep with.
+    """
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self._last: float | None = None
+
+    def tick(self, monotonic: float) -> float:
+        """A round begins; the attended time."""
+        if self._last is not None:
+            self.now += min(LONGEST_GAP_S, max(0.0, monotonic - self._last))
+        self._last = monotonic
+        return self.now
+
+
+@dataclass(frozen=True)
+class Question:
+    """What a probe has asked and has no answer to. A new backend answers it, and the postmaster makes that."""
+
+    number: int
+    postmaster: int
+    backend: int | None = None
+    """The backend that was connected to and now commits; None while connecting."""
+    asked_boot_s: float = 0.0
+    """CLOCK_BOOTTIME when it was asked: a process that began later may be the one that answers."""
+
+
+@dataclass(frozen=True)
+class Watched:
+    """What is known of one process since the question was asked; attended seconds."""
+
+    pulse: Pulse
+    moved_at: float
+    """When it last ran, or could have run, or was first seen."""
+    stopped_at: float | None = None
+    """Since when it has been stopped."""
+    kernel_at: float | None = None
+    """Since when it has been in one and the same request to the kernel."""
+
+    def after(self, pulse: Pulse, now: float) -> Watched:
+        """The same process, seen again."""
+        moved = pulse.state in RUNNABLE or (pulse.ran_ns, pulse.waited_ns) != (self.pulse.ran_ns, self.pulse.waited_ns)
+        stopped = pulse.state in STOPPED
+        waits = pulse.state in IN_KERNEL
+        return Watched(
+            pulse,
+            now if moved and not stopped else self.moved_at,
+            (self.stopped_at if self.stopped_at is not None else now) if stopped else None,
+            (self.kernel_at if self.kernel_at is not None and not moved else now) if waits else None,
+        )
+
+
+@dataclass(frozen=True)
+class Watch:
+    """One unanswered question and the processes that could answer it."""
+
+    question: Question
+    asked_at: float
+    """Attended seconds when it was first seen unanswered."""
+    processes: Mapping[int, Watched] = field(default_factory=dict)
+    heard_at: float = 0.0
+    """When the thread that asks last ran."""
+    asker_ran_ns: int = -1
+
+    def after(self, now: float, pulses: Mapping[int, Pulse], asker: Pulse | None) -> Watch:
+        """The watch with one more look at the processes, and at the thread that asks."""
+        ran_ns = self.asker_ran_ns if asker is None else asker.ran_ns
+        return Watch(
+            self.question,
+            self.asked_at,
+            {pid: self._seen(pid, pulse, now) for pid, pulse in pulses.items()},
+            now if ran_ns != self.asker_ran_ns else self.heard_at,
+            ran_ns,
+        )
+
+    def _seen(self, pid: int, pulse: Pulse, now: float) -> Watched:
+        known = self.processes.get(pid)
+        if known is not None and known.pulse.began_s == pulse.began_s:
+            return known.after(pulse, now)
+        return Watched(pulse, now, now if pulse.state in STOPPED else None, now if pulse.state in IN_KERNEL else None)
+
+    def direct(self) -> dict[int, Watched]:
+        """Those the question itself waits on: the backend that commits; else the postmaster and newer backends."""
+        if self.question.backend is not None:
+            return {pid: seen for pid, seen in self.processes.items() if pid == self.question.backend}
+        return {
+            pid: seen
+            for pid, seen in self.processes.items()
+            if pid == self.question.postmaster or seen.pulse.began_s >= self.question.asked_boot_s - 0.02
+        }
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What an unanswered question means."""
+
+    hung: bool
+    why: str
+    culprit: int | None = None
+    """Pid of the process that does not move, if it is one."""
+
+
+ANSWERS = Verdict(False, "it answers")
+
+
+def judge(watch: Watch, now: float) -> Verdict:
+    """Whether the server hangs: no answer for long enough *and* no progress of those the answer waits on.
+
+    A process that runs, could run, or ends one request to the kernel after the other is progress:
+    such a server is slow, and is given up only after `GIVE_UP_AFTER_S`.
+    """
+    waited = now - watch.asked_at
+    if waited < STOPPED_AFTER_S:
+        return Verdict(False, "it has just been asked")
+    if now - watch.heard_at > HEARD_WITHIN_S:
+        return Verdict(False, "the probe itself is not scheduled")
+    direct = watch.direct()
+    essential = {watch.question.postmaster: watch.processes.get(watch.question.postmaster), **direct}
+    stopped = [
+        pid
+        for pid, seen in watch.processes.items()
+        if seen.stopped_at is not None and now - seen.stopped_at >= STOPPED_FOR_S
+    ]
+    for pid in stopped:
+        if pid in essential:
+            return Verdict(True, "it is stopped and no client is answered", pid)
+    if waited < HANG_AFTER_S:
+        return Verdict(False, "it is slow")
+    moving = any(now - seen.moved_at < HANG_AFTER_S for seen in direct.values())
+    if not moving:
+        found = _without_progress(watch, now, waited, stopped)
+        if found is not None:
+            return found
+    if waited >= GIVE_UP_AFTER_S:
+        return Verdict(True, f"it moves and has not answered for {GIVE_UP_AFTER_S:g} s")
+    return Verdict(False, "it is slow: its processes move")
+
+
+def _without_progress(watch: Watch, now: float, waited: float, stopped: list[int]) -> Verdict | None:
+    """Those the question waits on do not move: does anybody they may wait for?"""
+    everybody = watch.processes.items()
+    for pid in stopped:
+        return Verdict(True, "it is stopped and no commit returns", pid)
+    for pid, seen in everybody:
+        if seen.kernel_at is not None and now - seen.kernel_at >= STUCK_IO_AFTER_S:
+            return Verdict(True, f"it has been in one request to the kernel for {STUCK_IO_AFTER_S:g} s", pid)
+    direct = watch.direct()
+    postmaster = watch.question.postmaster
+    if watch.question.backend is None and list(direct) == [postmaster] and direct[postmaster].pulse.state in ASLEEP:
+        return Verdict(True, "it sleeps while a client connects", postmaster)
+    busy = [pid for pid, seen in everybody if seen.pulse.state in RUNNABLE + IN_KERNEL]
+    if not busy and all(now - seen.moved_at >= HANG_AFTER_S for _, seen in everybody):
+        return Verdict(True, "none of its processes moves")
+    if not busy and waited >= ASLEEP_AFTER_S:
+        return Verdict(True, f"its processes sleep and there is no answer for {ASLEEP_AFTER_S:g} s")
+    return None
+
+
+@dataclass(frozen=True)
+class Confirmed:
+    """How far a standby has confirmed what its primary has flushed; attended seconds, bytes of WAL."""
+
+    position: int | None = None
+    since: float | None = None
+    """When the primary was first seen ahead of this position; None while it is not, or the standby is not listed."""
+    stuck_s: float = 0.0
+    """For how long the primary has been seen ahead of a position that does not move."""
+
+    def after(self, now: float, flushed: int | None, position: int | None) -> Confirmed:
+        """One more look at the primary. `position` is None if the standby is not listed there."""
+        if flushed is None or position is None or position >= flushed:
+            return Confirmed(position)
+        if position != self.position or self.since is None:
+            return Confirmed(position, now)
+        return Confirmed(position, self.since, now - self.since)
