@@ -162,14 +162,13 @@ class RunningRelay:
         temporary.write_text(json.dumps(self.config))
         temporary.replace(self.folder / "relay.json")
 
-    def start(self, *, wait: bool = True) -> None:
+    def start(self, *, wait: bool = True, open_files: int | None = None) -> None:
+        command = [sys.executable, "-m", "multiaz.relay", str(self.folder)]
+        if open_files is not None:
+            command = ["sh", "-c", f'ulimit -n {open_files} && exec "$@"', "sh", *command]
         with (self.folder / "relay.log").open("ab") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "multiaz.relay", str(self.folder)],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
+                command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
             )
         if wait:
             wait_for("the relay listens", self.is_ready)
@@ -235,6 +234,14 @@ class RunningRelay:
                  "sslnegotiation": "PGSSLNEGOTIATION"}  # fmt: skip
         chosen = {names[name]: str(value) for name, value in self.dsn(**options).items()}
         return {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8", **chosen}
+
+
+def resident_kb(pid: int) -> int:
+    """Resident memory of a process in kB."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS"):
+            return int(line.split()[1])
+    raise AssertionError(pid)
 
 
 def _established() -> set[str]:

@@ -11,11 +11,10 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import psycopg
 import pytest
-from relay_harness import Authority, Database, RunningRelay, wait_for
+from relay_harness import Authority, Database, RunningRelay, resident_kb, wait_for
 
 from multiaz.relay.server import LOOK_S
 
@@ -134,14 +133,14 @@ def test_a_client_that_does_not_read_costs_no_memory(relay: RunningRelay, sslmod
     assert relay.process is not None
     with relay.connect(sslmode=sslmode) as connection:
         connection.execute("SELECT 1")
-        before = _rss(relay.process.pid)
+        before = resident_kb(relay.process.pid)
         connection.pgconn.send_query(b"SELECT repeat('x', 100000) FROM generate_series(1, 2000)")
         connection.pgconn.flush()
         seen = -1
 
         def settled() -> bool:
             nonlocal seen
-            last, seen = seen, _rss(relay.process.pid)  # type: ignore[union-attr]
+            last, seen = seen, resident_kb(relay.process.pid)  # type: ignore[union-attr]
             time.sleep(0.1)
             return seen == last
 
@@ -149,14 +148,6 @@ def test_a_client_that_does_not_read_costs_no_memory(relay: RunningRelay, sslmod
         assert seen - before < 30_000
         while (result := connection.pgconn.get_result()) is not None:
             assert result.ntuples in (0, 2000)
-
-
-def _rss(pid: int) -> int:
-    """Resident memory of a process in kB."""
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmRSS"):
-            return int(line.split()[1])
-    raise AssertionError(pid)
 
 
 def test_200_connections_at_once(relay: RunningRelay) -> None:

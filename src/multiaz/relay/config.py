@@ -58,6 +58,10 @@ class RelayConfig:
     reserved_users: frozenset[str]
     startup_timeout_s: float = 60.0
     """How long a client may take to say who it is, and again to hand over a token."""
+    gone_after_s: float = 60.0
+    """How long a client may leave the kernel's questions unanswered before it counts as gone."""
+    most_waiting: int = 5000
+    """Clients that may wait for a primary at once; as many as RDS's formula for max_connections grants at most."""
     network: Shape = CLEAR
     """What lies between clients and the endpoint."""
     wires: tuple[WireConfig, ...] = ()
@@ -101,6 +105,8 @@ def parse_config(values: Mapping[str, Any]) -> RelayConfig:
         supervisor_lock=fields.path_or_none("supervisor_lock"),
         reserved_users=frozenset(fields.texts("reserved_users")),
         startup_timeout_s=fields.seconds("startup_timeout_s", 60.0),
+        gone_after_s=fields.seconds("gone_after_s", 60.0),
+        most_waiting=fields.count("most_waiting", 5000),
         network=fields.network("network"),
         wires=fields.wires("wires"),
     )
@@ -159,6 +165,14 @@ class _Fields:
         if not isinstance(value, int | float) or isinstance(value, bool) or value <= 0:
             raise BadConfig(f"{name!r} must be a number of seconds above 0")
         return float(value)
+
+    def count(self, name: str, default: int) -> int:
+        value = self._take(name)
+        if value is None:
+            return default
+        if not isinstance(value, int) or isinstance(value, bool) or value <= 0:
+            raise BadConfig(f"{name!r} must be a number above 0")
+        return value
 
     def iam(self, name: str) -> IamConfig | None:
         value = self._take(name)

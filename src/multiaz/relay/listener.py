@@ -33,15 +33,6 @@ def listen(address: str, port: int) -> socket.socket:
     return listener
 
 
-def tune(client: socket.socket) -> None:
-    """Send small packets at once, and notice a client that vanished without a word."""
-    client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    client.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for name, value in (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 6)):
-        if (option := getattr(socket, name, None)) is not None:
-            client.setsockopt(socket.IPPROTO_TCP, option, value)
-
-
 def _reason(address: str, port: int, error: OSError) -> str:
     where = f"{address}:{port}"
     match error.errno:

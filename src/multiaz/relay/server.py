@@ -7,15 +7,18 @@ import errno
 import json
 import logging
 import os
+import resource
 import signal
 import socket
+import sys
 import time
 from pathlib import Path
 from typing import Any
 
 from multiaz.relay import locks
 from multiaz.relay.config import BadConfig, RelayConfig, read_config
-from multiaz.relay.listener import CannotListen, listen, tune
+from multiaz.relay.listener import CannotListen, listen
+from multiaz.relay.liveness import SWEEP_S, tune
 from multiaz.relay.pair import Network
 from multiaz.relay.session import Endpoint, Session
 from multiaz.relay.shape import Block
@@ -28,6 +31,10 @@ LOOK_S = 0.25
 AGAIN_S = 0.5
 """How often what failed is tried again."""
 ACCEPT_AT_ONCE = 64
+PER_CLIENT = 2
+"""Descriptors of a session: the client's and the server's."""
+KEPT_FREE = 64
+"""Descriptors for everything else: files, wires, and clients that are only told no."""
 ACCEPT_PAUSE_S = 0.1
 """How long nothing is accepted after the process ran out of descriptors."""
 
@@ -50,6 +57,7 @@ class Relay:
         self._seen: tuple[object, ...] = ()
         self._failure = ""
         self._again_at = 0.0
+        self._sweep_at = 0.0
         self._sessions: set[asyncio.Task[None]] = set()
         self._supervisor = SupervisorWatch(folder)
         self._look_now = asyncio.Event()
@@ -95,6 +103,10 @@ class Relay:
             return
         self._supervisor.look(self._endpoint.config)
         self._close_strays()
+        if time.monotonic() > self._sweep_at:
+            self._sweep_at = time.monotonic() + SWEEP_S
+            if vanished := self._endpoint.end_vanished():
+                log.info("closed %d connections whose clients have vanished", vanished)
 
     def _close_strays(self) -> None:
         if self._endpoint is not None and (closed := self._endpoint.close_strays()):
@@ -133,7 +145,7 @@ class Relay:
         if (config.address, config.port) != self._listening_on:
             self._rebind(config)
         if self._endpoint is None:
-            self._endpoint = Endpoint(config, context)
+            self._endpoint = Endpoint(config, context, capacity=capacity())
         else:
             if config != self._endpoint.config:
                 log.info("relay.json changed")
@@ -204,7 +216,7 @@ class Relay:
                 reset(accepted)
                 continue
             accepted.setblocking(False)
-            tune(accepted)
+            tune(accepted, self._endpoint.config.gone_after_s)
             task = asyncio.get_running_loop().create_task(self._serve(self._endpoint, accepted, peer[0]))
             self._sessions.add(task)
             task.add_done_callback(self._sessions.discard)
@@ -246,6 +258,12 @@ class Relay:
         if self._endpoint is not None:
             for session in list(self._endpoint.passing):
                 session.end()
+
+
+def capacity() -> int:
+    """How many clients this process has descriptors for; at least one."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return sys.maxsize if soft == resource.RLIM_INFINITY else max(1, (soft - KEPT_FREE) // PER_CLIENT)
 
 
 def _report(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from multiaz.relay import iam, startup
 from multiaz.relay.config import RelayConfig
 from multiaz.relay.greeting import Client, greet
+from multiaz.relay.liveness import is_gone, tcp_info
 from multiaz.relay.pair import Network, Pair, close_soon
 from multiaz.relay.pipe import Dialogue, Gone
 from multiaz.relay.startup import HEAD_SIZE, FirstReply, Kind, ProtocolViolation, Reply, Startup
@@ -42,6 +43,10 @@ class Endpoint:
     passing: set[Passing] = field(default_factory=set)
     network: Network = field(default_factory=Network)
     """What lies between clients and this endpoint."""
+    entering: set[Session] = field(default_factory=set)
+    """Clients that have said who they are and are not handed over yet."""
+    capacity: int = 1_000_000
+    """Clients this process has descriptors for."""
 
     def primary(self) -> str | None:
         """The folder the primary link leads to now, or None if it leads nowhere."""
@@ -58,6 +63,13 @@ class Endpoint:
             session.end()
         return len(strays)
 
+    def end_vanished(self) -> int:
+        """Break the sessions whose client has vanished; how many those were."""
+        vanished = [session for session in self.passing if session.client_is_gone(self.config.gone_after_s)]
+        for session in vanished:
+            session.abort()
+        return len(vanished)
+
 
 class Passing:
     """A session after the login: two connections joined, and the end of both when one ends."""
@@ -65,6 +77,7 @@ class Passing:
     def __init__(self, endpoint: Endpoint, network: Network, client: Dialogue, server: Server) -> None:
         self.primary = server.primary
         self._endpoint = endpoint
+        self._client = client.transport
         client.on_gone = None
         plain = client.transport.get_extra_info("ssl_object") is None  # TLS knows no half-closed connection
         endpoint.passing.add(self)
@@ -74,6 +87,14 @@ class Passing:
     def end(self) -> None:
         """Close what is still open; what was sent already is still delivered."""
         self._pair.end()
+
+    def abort(self) -> None:
+        """Break both connections; nothing more is delivered."""
+        self._pair.abort()
+
+    def client_is_gone(self, gone_after_s: float) -> bool:
+        """True if the client vanished without a word."""
+        return not self._client.is_closing() and is_gone(tcp_info(self._client.get_extra_info("socket")), gone_after_s)
 
     def _forget(self) -> None:
         self._endpoint.passing.discard(self)
@@ -140,6 +161,7 @@ class Session:
             pass
         finally:
             self._endpoint.turnstile.leave(self)
+            self._endpoint.entering.discard(self)
             if client is not None:
                 client.dialogue.on_gone = None
                 close_soon(client.dialogue.transport)
@@ -153,6 +175,7 @@ class Session:
     async def _log_in(self, client: Client, asked: Startup) -> None:
         """Try until the primary has given an answer the client should have, then hand over."""
         self._admit(client, asked)
+        self._endpoint.entering.add(self)
         loop = asyncio.get_running_loop()
         wait_s = self._endpoint.config.connect_wait_s
         deadline = loop.time() + wait_s
@@ -215,6 +238,21 @@ class Session:
                 "0A000",
                 "replication connections are not accepted through this endpoint",
                 detail="Read replicas stream inside the local cloud; clients cannot.",
+            )
+        entering = len(self._endpoint.entering)
+        if entering + len(self._endpoint.passing) >= self._endpoint.capacity:
+            raise Refused(
+                "53300",
+                "sorry, too many clients already",
+                detail=f"The endpoint has open files for {self._endpoint.capacity} clients.",
+                hint="Close connections, or raise the limit of open files (ulimit -Hn) and start anew.",
+            )
+        if entering >= config.most_waiting:
+            raise Refused(
+                "53300",
+                "sorry, too many clients already",
+                detail=f"{entering} clients wait for the primary to accept them.",
+                hint="A failover or a restart may be going on: try again, less often.",
             )
 
     async def _reach(self, asked: Startup) -> Server:

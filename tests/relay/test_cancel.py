@@ -1,0 +1,143 @@
+"""Cancel requests come on connections of their own: they must reach the right backend, or nobody."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import struct
+import subprocess
+import time
+from collections.abc import Callable
+
+import pytest
+from relay_harness import PASSWORD, Database, RunningRelay, wait_for
+
+from multiaz.relay import startup
+
+
+@pytest.fixture(scope="module")
+def former(make_database: Callable[[str], Database]) -> Database:
+    """A server that was the primary."""
+    return ask_in_clear(make_database("former"))
+
+
+@pytest.fixture(scope="module")
+def successor(make_database: Callable[[str], Database]) -> Database:
+    """The server that becomes the primary."""
+    return ask_in_clear(make_database("successor"))
+
+
+def ask_in_clear(database: Database) -> Database:
+    """Have the server ask for the password itself, so that a client made by hand can log in."""
+    hba = database.server.data / "pg_hba.conf"
+    hba.write_text("local all app password\n" + hba.read_text())
+    database.server.reload()
+    return database
+
+
+def sleeping(database: Database) -> int:
+    with database.server.connect() as admin:
+        row = admin.execute(
+            "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%' AND state = 'active'"
+        ).fetchone()
+    assert row is not None
+    return int(str(row[0]))
+
+
+@pytest.mark.parametrize("sslmode", ["disable", "verify-full"])
+def test_control_c_in_psql_cancels_its_query(relay: RunningRelay, database: Database, psql: str, sslmode: str) -> None:
+    relay.follow(force_ssl=sslmode != "disable")
+    client = subprocess.Popen(
+        [psql, "-XAt", "-c", "SELECT pg_sleep(60)"], env=relay.environment(sslmode=sslmode),
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    wait_for("it runs", lambda: sleeping(database) == 1)
+    client.send_signal(signal.SIGINT)
+    _, said = client.communicate(timeout=20)
+    assert "canceling statement due to user request" in said
+
+
+def log_in(relay: RunningRelay) -> tuple[socket.socket, int, bytes]:
+    """A plain session made by hand, the pid of its backend and its cancel key."""
+    client = socket.create_connection((relay.address, relay.port), timeout=10)
+    client.sendall(startup.startup_packet({"user": "app", "database": "shop"}))
+    assert client.recv(9) == startup.ASK_CLEARTEXT_PASSWORD
+    secret = PASSWORD.encode() + b"\0"
+    client.sendall(b"p" + struct.pack("!I", len(secret) + 4) + secret)
+    got = b""
+    while True:
+        got += client.recv(65536)
+        at = 0
+        while (message := startup.read_message(got, at)) is not None:
+            if message.kind == "K":
+                return client, struct.unpack("!I", message.payload[:4])[0], message.payload[4:]
+            assert message.kind != "E", startup.read_error(message.payload)
+            at = message.end
+
+
+def cancel(relay: RunningRelay, pid: int, key: bytes) -> float:
+    """Send a cancel request and return the seconds until the endpoint closes the connection."""
+    started = time.monotonic()
+    with socket.create_connection((relay.address, relay.port), timeout=20) as client:
+        client.sendall(struct.pack("!III", 12 + len(key), startup.CANCEL_CODE, pid) + key)
+        assert client.recv(1) == b"", "like the server, it answers nothing"
+    return time.monotonic() - started
+
+
+def test_a_key_of_the_former_primary_cancels_nobody_on_the_new_one(
+    new_relay: Callable[..., RunningRelay], former: Database, successor: Database
+) -> None:
+    """Even if the pid is that of a backend there: pids of two servers do coincide."""
+    relay = new_relay(former.socket_folder)
+    relay.start()
+    old, _, old_key = log_in(relay)
+    relay.point_at(successor.socket_folder)
+    assert relay.process is not None
+    relay.process.send_signal(signal.SIGHUP)
+    assert until_closed(old), "the old session is over"
+    new, new_pid, new_key = log_in(relay)
+    query = b"SELECT pg_sleep(60)\0"
+    new.sendall(b"Q" + struct.pack("!I", len(query) + 4) + query)
+    wait_for("it runs", lambda: sleeping(successor) == 1)
+    assert old_key != new_key
+    cancel(relay, new_pid, old_key)
+    wait_for(
+        "the server has refused it",
+        lambda: "wrong key in cancel request" in log_of(successor),
+    )
+    assert sleeping(successor) == 1
+    cancel(relay, new_pid, new_key)
+    wait_for("the right key does cancel it", lambda: sleeping(successor) == 0)
+    new.close()
+
+
+def until_closed(client: socket.socket) -> bool:
+    """True once the endpoint has closed the connection; whatever still comes is read over."""
+    with client:
+        while client.recv(65536):
+            pass
+    return True
+
+
+def log_of(database: Database) -> str:
+    return "".join(path.read_text() for path in database.server.log_folder.glob("postgresql.log.*"))
+
+
+def test_a_cancel_request_without_a_primary_is_dropped_at_once(new_relay: Callable[..., RunningRelay]) -> None:
+    relay = new_relay(None)
+    relay.start()
+    assert cancel(relay, 1, b"1234") < 5
+    assert "a cancel request was dropped" in relay.log
+
+
+def test_a_cancel_request_to_a_hung_primary_ends(new_relay: Callable[..., RunningRelay], successor: Database) -> None:
+    relay = new_relay(successor.socket_folder)
+    relay.start()
+    pid = successor.server.pid()
+    assert pid is not None
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        assert cancel(relay, 1, b"1234") < 15
+    finally:
+        os.kill(pid, signal.SIGCONT)
