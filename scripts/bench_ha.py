@@ -39,13 +39,23 @@ Build = Callable[[Path], AbstractContextManager[System]]
 
 def main() -> int:
     arguments = parse()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the same way out as Ctrl-C: everything is taken down
+    signal.signal(signal.SIGINT, leave)  # also where a shell had it ignored, as for a command in the background
+    signal.signal(signal.SIGTERM, leave)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup means it
+        signal.signal(signal.SIGHUP, leave)
     if arguments.install:
         peers.install()
     done = arguments.report or run(arguments)
     report.write()
     print(f"wrote {report.PAGE.relative_to(results.ROOT)}")
     return 0 if done else 1
+
+
+def leave(number: int, _: object) -> None:
+    """Go by way of every `finally`: what runs is taken down, and a second Ctrl-C does not keep that from happening."""
+    for other in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(other, signal.SIG_IGN)
+    sys.exit(128 + number)
 
 
 def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
@@ -112,7 +122,7 @@ def endpoint_section(name: str, arguments: argparse.Namespace) -> bool:
         return True
     settings = {"seconds": arguments.seconds, "machine": results.machine(), "versions": results.versions()}
     section = results.Section(name, settings, {"began": now(), "load_before": os.getloadavg()[0]})
-    had = 0 if arguments.fresh else section.resume()
+    had = section.resume(fresh=arguments.fresh)
     print(f"{name}: pgbench -S and COPY through each way; {had} of {arguments.rounds} rounds are there", flush=True)
     try:
         endpoint.measure_rounds(section, arguments.rounds, arguments.seconds)
@@ -141,7 +151,7 @@ def measure(
         "versions": {**results.versions(), **(versions or {})},
     }  # fmt: skip
     section = results.Section(name, settings, {**facts, "began": now(), "load_before": os.getloadavg()[0]})
-    had = 0 if arguments.fresh else section.resume()
+    had = section.resume(fresh=arguments.fresh)
     print(f"{name}: {kind.says}; {had} of {wanted} trials are there", flush=True)
     rebuilds = 0
     while len(section.values["trials"]) < wanted and rebuilds <= REBUILDS:

@@ -62,12 +62,23 @@ class Section:
         self.path = folder / f"ha-{name}.json"
         self.values: dict[str, Any] = {"section": name, "settings": settings, **facts, "trials": [], "errors": []}
 
-    def resume(self) -> int:
-        """Go on with an earlier file of the same settings; returns how many trials it has."""
+    def resume(self, *, fresh: bool = False) -> int:
+        """Go on with an earlier file of the same settings unless `fresh`; another one is kept aside.
+
+        Returns how many trials there are.
+        """
         earlier = load(self.path)
-        if earlier is not None and earlier.get("settings") == self.values["settings"]:
-            self.values = {**self.values, "trials": earlier["trials"], "errors": earlier["errors"]}
+        if not fresh and earlier is not None and earlier.get("settings") == self.values["settings"]:
+            kept = ("trials", "errors", "rows_missing_at_end")
+            self.values |= {key: earlier[key] for key in kept if key in earlier}
+        else:
+            self.set_aside()
         return len(self.values["trials"])
+
+    def set_aside(self) -> None:
+        """Keep what an earlier run measured, once, under another name."""
+        if self.path.exists():
+            self.path.replace(self.path.with_suffix(".before"))
 
     def add(self, key: str, value: dict[str, Any]) -> None:
         """Add a trial or an error."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -132,6 +133,9 @@ def test_results_are_continued_only_with_the_same_settings(tmp_path: Path) -> No
     assert same.resume() == 1
     same.add("trials", trial(0.3))
     assert len(load_all(tmp_path)["kill"]["trials"]) == 2
+    assert Section("kill", {"clients": 8}, {"began": "now"}, tmp_path).resume(fresh=True) == 0
+    assert len(json.loads((tmp_path / "ha-kill.before").read_text())["trials"]) == 2, "what was measured is kept aside"
+    same.save()
     assert Section("kill", {"clients": 16}, {"began": "now"}, tmp_path).resume() == 0
 
 
