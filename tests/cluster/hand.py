@@ -212,9 +212,11 @@ def children_are_reaped() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Server, "start", started)
-        yield
-    for child in children:
-        child.wait()
+        try:
+            yield
+        finally:
+            for child in children:
+                child.wait()
 
 
 class Replica:

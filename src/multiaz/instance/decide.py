@@ -24,7 +24,7 @@ from multiaz.instance.rules.primary import (
     restarting,
     take_over,
 )
-from multiaz.instance.rules.replicas import stray_replica, upstream
+from multiaz.instance.rules.replicas import replication_events, stray_replica, upstream
 from multiaz.instance.rules.requests import (
     answer_failover,
     answer_promote,
@@ -158,9 +158,11 @@ TRANSITIONS: tuple[Transition, ...] = (
                states(S.STANDBY_DOWN)),
     Transition(states(S.CLONING, S.STANDBY_DOWN, S.CATCHING_UP), clone, "copy the primary",
                states(S.STANDBY_DOWN)),
-    Transition(states(S.STANDBY_DOWN), start_standby, "start the standby", states(S.CATCHING_UP)),
+    Transition(states(S.STANDBY_DOWN), start_standby, "start the standby, or fence it if it was a primary",
+               states(S.CATCHING_UP, S.REJOINING)),
     Transition(states(S.CATCHING_UP), restart_standby, "restart it for new parameters", states(S.CATCHING_UP)),
     Transition(states(S.CATCHING_UP), join, "make commits wait for it, and wait for it", states(S.JOINING)),
+    Transition(FOLLOWING, replication_events, "tell that replication broke, or resumed"),
     Transition(states(S.REPLICA_STRAY), stray_replica, "copy the source again", states(S.REPLICA_STREAMING)),
     Transition(CALM, upstream, "lead read replicas to the standby, or to the primary without one"),
     Transition(CALM, rest, "nothing to do"),

@@ -15,6 +15,7 @@ from multiaz.errors import MultiazError
 from multiaz.files import write_atomically
 from multiaz.home import InstanceHome
 from multiaz.instance.actions import JobKind, Step
+from multiaz.instance.following import NOTHING, Finding, Following
 from multiaz.instance.hangs import HangWatch
 from multiaz.instance.probe import Probe, Sight
 from multiaz.instance.progress import ANSWERS, Attention, Confirmed, Verdict
@@ -26,7 +27,7 @@ from multiaz.instance.records import (
     RoleRecord,
 )
 from multiaz.instance.servers import MEMBERS, Servers, application_name, other_member
-from multiaz.instance.view import LEAVE_AFTER_S, Seen, SeenMember
+from multiaz.instance.view import LEAVE_AFTER_S, NOT_STREAMING, Seen, SeenMember
 
 log = logging.getLogger("multiaz.instance")
 
@@ -40,6 +41,8 @@ RAISED_AGAIN_S = 2.0
 """How often a standby's raised parameters are compared with what it has replayed."""
 SUSPICIOUS_S = 0.05
 """Between two rounds while a probe waits for its answer."""
+BROKEN_LAG_S = -1.0
+"""ReplicaLag while replication is broken. Source: RDS user guide, "Monitoring read replication"."""
 HEARTBEAT_S = 1.0
 """`observed.json` is written at least this often."""
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 5.0
@@ -52,6 +55,8 @@ class _Member:
 
     probe: Probe
     hangs: HangWatch
+    following: Following
+    found: Finding = NOTHING
     child: subprocess.Popen[bytes] | None = None
     starting: bool = False
     streaming_at: float = 0.0
@@ -89,7 +94,10 @@ class Observer:
         self._wake = wake
         self._attention = Attention()
         probes = {name: Probe(servers[name], wake) for name in MEMBERS}
-        self._members = {name: _Member(probes[name], HangWatch(servers[name], probes[name])) for name in MEMBERS}
+        self._members = {
+            name: _Member(probes[name], HangWatch(servers[name], probes[name]), Following(servers[name], wake))
+            for name in MEMBERS
+        }
         self._joined_epoch: int | None = None
         self._rejoined: frozenset[MemberName] = frozenset()
         self._created = False
@@ -224,11 +232,19 @@ class Observer:
             created=self._created,
             restarted=self._restarted is not None and self._restarted == memory.primary,
             now=time.time(),
+            doubt=self._doubt(memory),
             standby_restarted=self._restarted is not None and self._restarted != memory.primary,
             snapshot_taken=bool(
                 self.servers.desired.final_snapshot and Path(self.servers.desired.final_snapshot).exists()
             ),
         )
+
+    def _doubt(self, memory: RoleRecord) -> str | None:
+        """Why the record is an old copy: a server of ours was promoted later than it knows."""
+        promoted = max(self.servers[name].signed(self.servers.desired.resource_id) for name in MEMBERS)
+        if memory.primary is None or promoted <= memory.epoch:
+            return None
+        return f"it says epoch {memory.epoch}, and a server was promoted in epoch {promoted}"
 
     def _outdated(
         self, members: dict[MemberName, SeenMember], memory: RoleRecord, joined: int | None
@@ -275,6 +291,10 @@ class Observer:
             kept.streaming_at = kept.progress_at = now
         kept.looked_at = now
         self._judge(name, kept, sights, pid, memory)
+        followed = self.servers.upstream_of(name, memory)
+        kept.found = kept.following.look(sight, followed)
+        if pid is None and kept.job is None and server.exists() and name not in self._rejoined:
+            kept.found = kept.following.look_down(followed)
         started = kept.child is not None and kept.child.poll() is None
         return SeenMember(
             exists=server.exists(),
@@ -283,6 +303,8 @@ class Observer:
             in_recovery=None if sight is None else sight.in_recovery,
             streaming=streaming,
             not_streaming_s=0.0 if pid is None else now - kept.streaming_at,
+            diverged=kept.found.diverged,
+            paused=kept.found.paused,
             stalled_s=0.0 if sight is None else now - kept.progress_at,
             silent=pid is not None and now - kept.heard_at > SILENT_AFTER_S,
             hung=kept.verdict.hung,
@@ -354,6 +376,7 @@ class Observer:
         sight = sights[primary] if primary is not None else None
         writable = sight is not None and sight.in_recovery is memory.following
         follows = primary is not None and memory.following
+        error = self._replication_error(primary, sight) if primary is not None and follows else None
         return ObservedInstance(
             resource_id=desired.resource_id,
             written_at=time.time(),
@@ -370,13 +393,18 @@ class Observer:
             master_number=memory.master_number,
             pending_restart=sight.pending_restart if sight else (),
             applied=self.servers.applied.get(primary or "a", {}),
-            replication_lag_s=sight.lag_s if sight and follows else None,
-            replication_error=(
-                "the replica is not streaming from its source" if sight and follows and not sight.receiving else None
-            ),
+            replication_lag_s=(BROKEN_LAG_S if error else sight.lag_s) if sight and follows else None,
+            replication_error=error,
             server_version=sight.version if sight else None,
             relay_ready=relay_ready,
         )
+
+    def _replication_error(self, replica: MemberName, sight: Sight | None) -> str | None:
+        """Why a read replica does not follow its source now; None if it does, or does not answer."""
+        if sight is None:
+            return None
+        found = self._members[replica].found
+        return found.diverged or found.paused or (None if sight.receiving else NOT_STREAMING)
 
     def _observed_member(self, name: MemberName, sight: Sight | None) -> ObservedMember:
         server = self.servers[name]

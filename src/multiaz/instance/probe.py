@@ -13,6 +13,9 @@ import psycopg
 from multiaz.postgres.server import Server
 
 PERIOD_S = 0.2
+BEAT_EVERY_S = 300.0
+"""How often a primary commits something of ours, so that ReplicaLag of an idle source rises to this and no further.
+Source: RDS user guide, "Read replica limitations with PostgreSQL": up to five minutes."""
 
 _QUERY = """
 SELECT pg_is_in_recovery(),
@@ -26,7 +29,9 @@ SELECT pg_is_in_recovery(),
        ARRAY(SELECT name FROM pg_settings WHERE pending_restart ORDER BY name),
        current_setting('server_version'),
        (SELECT timeline_id FROM pg_control_checkpoint()),
-       CASE WHEN NOT pg_is_in_recovery() THEN pg_current_wal_insert_lsn() - '0/0'::pg_lsn END
+       CASE WHEN NOT pg_is_in_recovery() THEN pg_current_wal_insert_lsn() - '0/0'::pg_lsn END,
+       (SELECT pid FROM pg_stat_wal_receiver),
+       CASE WHEN pg_is_in_recovery() THEN pg_get_wal_replay_pause_state() = 'paused' ELSE false END
 """
 
 
@@ -47,6 +52,10 @@ class Sight:
     """Of those that stream from here: application_name, and how far they say they have flushed."""
     pending_restart: tuple[str, ...] = ()
     version: str = ""
+    receiver: int | None = None
+    """Pid of its WAL receiver: another one is another stream."""
+    paused: bool = False
+    """It is in recovery and replays nothing until told to, or until it is restarted."""
     inserted: int | None = None
     """Bytes of WAL written, flushed or not; None of a standby."""
     number: int = 0
@@ -69,6 +78,7 @@ class Probe:
         self._changed = changed
         self._latest: Sight | None = None
         self._not_before = 0.0
+        self._beaten_at = time.monotonic()
         self._stop = threading.Event()
         self._poke = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"probe-{server.name}", daemon=True)
@@ -109,7 +119,9 @@ class Probe:
                     if connection is None:
                         connection, connected_to = self.server.connect(timeout_s=2), pid
                         connection.execute("SET statement_timeout = '5s'")
-                    self._publish(self._look(connection, pid))
+                    sight = self._look(connection, pid)
+                    self._publish(sight)
+                    self._beat(connection, sight)
                 except psycopg.Error:
                     if connection is not None:
                         connection.close()
@@ -121,6 +133,12 @@ class Probe:
             self._poke.clear()
         if connection is not None:
             connection.close()
+
+    def _beat(self, connection: psycopg.Connection[Any], sight: Sight) -> None:
+        """A commit record now and then. A transaction that wrote nothing waits for no standby and for no flush."""
+        if not sight.in_recovery and time.monotonic() - self._beaten_at >= BEAT_EVERY_S:
+            self._beaten_at = time.monotonic()
+            connection.execute("SELECT pg_current_xact_id()")
 
     def _look(self, connection: psycopg.Connection[Any], pid: int) -> Sight:
         asked = self.asked = time.monotonic()
@@ -136,6 +154,7 @@ class Probe:
             receiving=row[3] == "streaming", timeline=row[4] if row[0] else row[9], lag_s=row[5],
             confirmed=_confirmed(row[6]), pending_restart=tuple(row[7]), version=row[8],
             inserted=None if row[10] is None else int(row[10]), number=self._number,
+            receiver=row[11], paused=row[12],
         )  # fmt: skip
 
     def _publish(self, sight: Sight) -> None:
@@ -154,4 +173,7 @@ def _confirmed(said: list[str]) -> dict[str, int]:
 
 
 def _shape(sight: Sight) -> tuple[object, ...]:
-    return (sight.postmaster, sight.in_recovery, sight.receiving, sight.followers, sight.pending_restart)
+    return (
+        sight.postmaster, sight.in_recovery, sight.receiving, sight.receiver, sight.paused, sight.followers,
+        sight.pending_restart,
+    )  # fmt: skip

@@ -186,8 +186,10 @@ class ObservedInstance(Record):
     applied: dict[str, str] = Field(default_factory=dict)
     """Parameters as last written to the servers' configuration."""
     replication_lag_s: float | None = None
-    """Read replicas: seconds since the last commit replayed, as RDS's ReplicaLag."""
+    """Read replicas: seconds since the last commit replayed, as RDS's ReplicaLag; -1 while replication is broken,
+    None until something was replayed."""
     replication_error: str | None = None
+    """Read replicas: why it does not follow its source now."""
     server_version: str | None = None
     relay_ready: bool = False
     """The endpoint process holds its lock and listens."""
@@ -226,6 +228,8 @@ class RoleRecord(Record):
     """Outcomes of the latest requests, newest last."""
     master_number: int = 0
     """`MasterUser.number` last applied."""
+    replication_broken: bool = False
+    """Read replicas: RDS-EVENT-0045 was told, and RDS-EVENT-0046 has not followed yet."""
     to_announce: tuple[str, ...] = ()
     """Event ids to be said once clients reach the primary."""
     endpoint_opens_at: float | None = None

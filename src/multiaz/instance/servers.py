@@ -15,6 +15,7 @@ from multiaz.files import switch_link, write_atomically
 from multiaz.home import InstanceHome
 from multiaz.instance import bootstrap
 from multiaz.instance.faults import Faults, wire_name
+from multiaz.instance.following import FOLLOWED, diverged
 from multiaz.instance.records import DesiredInstance, MemberName, RoleRecord
 from multiaz.postgres.config import ServerSettings
 from multiaz.postgres.os_user import server_user
@@ -23,14 +24,6 @@ from multiaz.postgres.server import Server, ServerFailed
 log = logging.getLogger("multiaz.instance")
 
 MEMBERS: tuple[MemberName, ...] = ("a", "b")
-FOLLOWED = {
-    "max_connections": "max_connections setting",
-    "max_worker_processes": "max_worker_processes setting",
-    "max_wal_senders": "max_wal_senders setting",
-    "max_prepared_transactions": "max_prepared_xacts setting",
-    "max_locks_per_transaction": "max_locks_per_xact setting",
-}
-"""Parameters a standby must not have lower than its primary, and how pg_controldata calls them."""
 CATCH_UP_PATIENCE_S = 10.0
 """How long a joining standby may stand still before the join is given up."""
 CUT_PATIENCE_S = 0.5
@@ -121,6 +114,18 @@ class Servers:
                 if least.isdigit() and asked.isdigit() and int(asked) < int(least):
                     parameters[name] = least
         return parameters
+
+    def upstream_of(self, member: MemberName, memory: RoleRecord) -> Path | None:
+        """Folder of the socket of whom a member follows: the primary, or the source's link; None: it follows nobody.
+
+        This is the server itself, also while a fault has the stream go by a slow wire.
+        """
+        desired = self.desired
+        if memory.primary is not None and member != memory.primary:
+            return self.home.socket_folder(memory.primary)
+        if desired.source is not None and (memory.following or memory.primary is None):
+            return Path(desired.source.upstream)
+        return None
 
     def _settings(
         self,
@@ -249,12 +254,14 @@ class Servers:
     def join(self, standby: MemberName, primary: MemberName, memory: RoleRecord) -> None:
         """Make commits wait for the standby and return once it has flushed everything before that.
 
+        A standby with a history of its own is refused first.
         Order (design, "Standby joins"): change the setting; see it from a new connection; complete a
         CHECKPOINT, because commits wait only once the checkpointer has read the setting; take the
         primary's flush position and wait for the standby to pass it. Then lead replicas to the standby
         and do the last part again, so that none of them has seen what the standby has not.
         Raises, with commits waiting for nobody again, if that cannot be had.
         """
+        self._check_history(standby, primary)
         self.configure(primary, memory, synchronous=True)
         try:
             with self[primary].connect() as connection:
@@ -266,6 +273,17 @@ class Servers:
         except BaseException:
             self.configure(primary, memory, synchronous=False)
             raise
+
+    def _check_history(self, standby: MemberName, primary: MemberName) -> None:
+        with self[standby].connect() as connection:
+            row = connection.execute(
+                "SELECT (SELECT received_tli FROM pg_stat_wal_receiver), pg_last_wal_replay_lsn() - '0/0'::pg_lsn"
+            ).fetchone()
+        assert row is not None
+        timeline, replayed = (None if value is None else int(str(value)) for value in row)
+        why = diverged(self[standby], self[primary].socket_folder, timeline, replayed)
+        if why is not None:
+            raise ServerFailed(f"{standby} cannot join", why, "it is cloned")
 
     def _checkpoint(self, connection: psycopg.Connection[Any]) -> None:
         connection.execute("CHECKPOINT")

@@ -143,7 +143,7 @@ def _with_primary(view: View) -> State:
     if not view.standby_wanted and (view.o.exists or view.o.alive or memory.fenced is not None):
         return State.STANDBY_UNWANTED
     if memory.following:
-        return State.REPLICA_STREAMING if p.streaming else State.REPLICA_STRAY
+        return State.REPLICA_STREAMING if p.streaming and not p.diverged else State.REPLICA_STRAY
     return _without_redundancy(view) if view.desired.multi_az else State.SINGLE
 
 

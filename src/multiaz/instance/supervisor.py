@@ -213,6 +213,7 @@ class Supervisor:
                 case StopAll():
                     self._stop_all()
                 case Promote(member):
+                    self._sign(member)
                     self.servers[member].promote()
                     wait_until_primary(self.servers[member])
                     self.observer.forget(member)
@@ -239,6 +240,13 @@ class Supervisor:
         else:
             switch_link(self.home.primary_link, member)
         self.relay.poke()
+
+    def _sign(self, member: MemberName) -> None:
+        """Leave the epoch in the data directory, so that an old copy of role.json is known for one."""
+        try:
+            self.servers[member].sign(self.desired.resource_id, self.memory.epoch)
+        except OSError as error:  # a full disk must not hold a failover back
+            log.error("the epoch cannot be written to %s: %s", self.servers[member].data, error)
 
     def _remember(self, memory: RoleRecord) -> None:
         if memory.epoch < self.memory.epoch:

@@ -13,6 +13,8 @@ LEAVE_AFTER_S = 1.0
 STRAY_AFTER_S = 5.0
 """How long a standby or replica may be up, with its upstream up, and not stream before it is rebuilt."""
 
+NOT_STREAMING = "the replica is not streaming from its source"
+
 
 @dataclass(frozen=True)
 class SeenMember:
@@ -31,6 +33,10 @@ class SeenMember:
     """For how long it has not been streaming, up or not: how long commits have waited for it."""
     stalled_s: float = 0.0
     """For how long it has been answering without streaming and without replaying anything."""
+    diverged: str = ""
+    """Why it can never follow its upstream as it is: its WAL has a history of its own."""
+    paused: str = ""
+    """Why it replays nothing, whatever it receives."""
     silent: bool = False
     """It runs and has not answered for seconds: it hangs, or its machine does."""
     hung: bool = False
@@ -153,6 +159,13 @@ class View:
         if self.o.pending_restart and not self.p.pending_restart:
             return "the standby must be restarted for new parameters"
         return None
+
+    @property
+    def replication_broken(self) -> str:
+        """Why a read replica's replication is broken, once that is no passing matter; empty: it is not."""
+        if self.p.diverged or self.p.paused:
+            return self.p.diverged or self.p.paused
+        return NOT_STREAMING if not self.p.streaming and self.p.stalled_s > STRAY_AFTER_S else ""
 
     @property
     def busy(self) -> bool:

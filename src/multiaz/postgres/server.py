@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
+from psycopg import pq
 
 from multiaz.errors import MultiazError, NoProgress
 from multiaz.files import fsync_folder, write_atomically
@@ -32,6 +33,10 @@ from multiaz.postgres.config import (
 )
 from multiaz.postgres.os_user import ServerUser
 from multiaz.postgres.processes import end_programs, fence, postmaster_pid, processes_in
+from multiaz.postgres.timelines import History, parse_history
+
+EPOCH_FILE = "multiaz.epoch"
+"""In a data directory: resource id and epoch of the promotion its history comes from."""
 
 
 class ServerFailed(MultiazError):
@@ -284,6 +289,57 @@ class Server:
         pairs = (line.partition(":") for line in said.splitlines())
         return {label.strip(): value.strip() for label, _, value in pairs}
 
+    # -- history ---------------------------------------------------------------------------------
+
+    def history(self, timeline: int) -> History | None:
+        """This server's own history of a timeline; None if it has no file that tells it."""
+        if timeline == 1:
+            return History(1)
+        try:
+            return parse_history(timeline, (self.data / "pg_wal" / f"{timeline:08X}.history").read_text())
+        except FileNotFoundError:
+            return None
+
+    def was_primary(self) -> bool:
+        """This stopped server ran as a primary last: what it wrote then is nobody else's.
+
+        A fresh base backup says so too, of its source, and is told by its backup_label.
+        """
+        if (self.data / "backup_label").exists():
+            return False
+        return "recovery" not in self.control().get("Database cluster state", "").replace("in crash recovery", "")
+
+    @staticmethod
+    def history_of(upstream: Path, *, timeout_s: int = 5) -> History:
+        """The history of the server whose socket is in `upstream`, as it tells any of its followers.
+
+        Raises ServerFailed if it does not.
+        """
+        conninfo = (
+            f"host={conninfo_value(str(upstream))} port={SOCKET_PORT} user={REPLICATION_USER} replication=true "
+            f"connect_timeout={timeout_s} application_name=rdsadmin"
+        )
+        connection = pq.PGconn.connect(conninfo.encode())  # the walsender knows the simple protocol only
+        try:
+            timeline = int(_told(connection, "IDENTIFY_SYSTEM", 1, upstream))
+            text = _told(connection, f"TIMELINE_HISTORY {timeline}", 1, upstream) if timeline > 1 else b""
+        finally:
+            connection.finish()
+        return parse_history(timeline, text.decode(errors="replace"))
+
+    def sign(self, resource_id: str, epoch: int) -> None:
+        """Write into the data directory in which epoch this server is promoted; copies of it carry the mark."""
+        write_atomically(self.data / EPOCH_FILE, f"{resource_id} {epoch}\n")
+        self.user.own(self.data / EPOCH_FILE)
+
+    def signed(self, resource_id: str) -> int:
+        """The newest epoch of that instance this data directory knows of; 0 if it knows none."""
+        try:
+            words = (self.data / EPOCH_FILE).read_text().split()
+        except (FileNotFoundError, NotADirectoryError):
+            return 0
+        return int(words[1]) if len(words) == 2 and words[0] == resource_id and words[1].isdigit() else 0
+
     # -- programs ----------------------------------------------------------------------------------
 
     def _major(self) -> int:
@@ -335,6 +391,17 @@ def wait_until_primary(server: Server, *, patience_s: float = 60.0) -> None:
                     f"read the log in {server.log_folder}",
                 )
             time.sleep(0.002)
+
+
+def _told(connection: pq.abc.PGconn, command: str, column: int, upstream: Path) -> bytes:
+    """One value of a walsender's answer."""
+    if connection.status == pq.ConnStatus.OK:
+        result = connection.exec_(command.encode())
+        value = result.get_value(0, column) if result.status == pq.ExecStatus.TUPLES_OK and result.ntuples else None
+        if value is not None:
+            return value
+    said = connection.error_message.decode(errors="replace").strip()
+    raise ServerFailed(f"{command} is not answered in {upstream}", said, "it is asked again")
 
 
 def _environment() -> dict[str, str]:

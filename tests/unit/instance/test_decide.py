@@ -373,9 +373,10 @@ def test_deletion_stops_then_keeps_the_snapshot_then_ends() -> None:
 
 def test_replica_without_its_source_waits_and_is_not_copied_again() -> None:
     stray = member(STANDBY, streaming=False, stalled_s=STRAY_AFTER_S * 10)
-    step = decide(REPLICA, seen(a=stray, b=SeenMember(), upstream_link="a", source_alive=False), FOLLOWING)
+    told = FOLLOWING.model_copy(update={"replication_broken": True})
+    step = decide(REPLICA, seen(a=stray, b=SeenMember(), upstream_link="a", source_alive=False), told)
     assert step.rule == "rest"
-    step = decide(REPLICA, seen(a=stray, b=SeenMember(), upstream_link="a", source_alive=True), FOLLOWING)
+    step = decide(REPLICA, seen(a=stray, b=SeenMember(), upstream_link="a", source_alive=True), told)
     assert step.actions == (Begin(JobKind.REJOIN, "a"),)
 
 

@@ -176,7 +176,13 @@ SPEAKS: dict[str, tuple[Change, list[type[Action]]]] = {
     "start_standby": (idle, [Start]),
     "restart_standby": (lambda case: case.with_b(pending_restart=True), [Begin]),
     "join": (lambda case: case.with_b(streaming=True), [Begin]),
-    "stray_replica": (lambda case: case.with_a(stalled_s=STRAY_AFTER_S + 1).seeing(source_alive=True), [Begin]),
+    "replication_events": (lambda case: case.with_a(paused="replay is paused"), [Announce, Record]),
+    "stray_replica": (
+        lambda case: (
+            case.with_a(stalled_s=STRAY_AFTER_S + 1).seeing(source_alive=True).remembering(replication_broken=True)
+        ),
+        [Begin],
+    ),
     "upstream": (lambda case: case.seeing(upstream_link=None), [PointUpstream]),
     "rest": (lambda case: case, []),
 }

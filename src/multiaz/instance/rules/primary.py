@@ -76,6 +76,9 @@ def recover(view: View) -> Step:
         return step(Phase.FAILED, view.p.failed or "the server does not start")
     if not view.p.exists and view.memory.following:
         return step(phase, "the replica has no data and is copied again", Begin(JobKind.REJOIN, view.primary))
+    if view.p.diverged:  # of a read replica: it is not shown again
+        again = (Begin(JobKind.REJOIN, view.primary),) if view.seen.source_alive else ()
+        return step(phase, f"{view.p.diverged}: the replica is copied again", *again)
     if not view.p.exists:
         return step(Phase.FAILED, "the primary's data directory is gone; restore a snapshot")
     why = "the primary is down and is being started"

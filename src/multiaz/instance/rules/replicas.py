@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
-from multiaz.instance.actions import Begin, JobKind, PointUpstream, Step
+from multiaz.instance.actions import Announce, Begin, JobKind, PointUpstream, Record, Step
 from multiaz.instance.records import Phase
 from multiaz.instance.rules.steps import step
 from multiaz.instance.view import STRAY_AFTER_S, View
 
 
 def stray_replica(view: View) -> Step | None:
-    """A read replica is up, its source too, and it cannot stream: copy the source again."""
+    """A read replica cannot stream although its source is up, or has a history of its own: copy the source again."""
     if view.p.job is not None or view.p.wait_s > 0 or not view.seen.source_alive:
         return None
-    if view.p.stalled_s <= STRAY_AFTER_S:
+    if view.p.stalled_s <= STRAY_AFTER_S and not view.p.diverged:
         return None
-    why = "the replica cannot follow its source and is copied again"
-    return step(Phase.RUNNING, why, Begin(JobKind.REJOIN, view.primary))
+    why = view.p.diverged or "the replica cannot follow its source"
+    return step(Phase.RUNNING, f"{why}: it is copied again", Begin(JobKind.REJOIN, view.primary))
+
+
+def replication_events(view: View) -> Step | None:
+    """Replication broke, or goes on after it broke: tell it once."""
+    why = view.replication_broken
+    if view.memory.replication_broken:
+        if why or not view.p.streaming:
+            return None
+        told = Announce("RDS-EVENT-0046", "Replication for the Read Replica resumed")
+        return step(Phase.RUNNING, "replication has resumed", told, Record(view.remember(replication_broken=False)))
+    if not why:
+        return None
+    told = Announce("RDS-EVENT-0045", f"Replication has stopped: {why}")
+    return step(Phase.RUNNING, why, told, Record(view.remember(replication_broken=True)))
 
 
 def upstream(view: View) -> Step | None:

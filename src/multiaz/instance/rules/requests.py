@@ -87,8 +87,11 @@ def answer_promote(view: View) -> Step | None:
     request = _asked(view, RequestKind.PROMOTE)
     if request is None or not view.memory.following:
         return None
+    if view.p.paused or view.p.diverged:
+        answers = view.answer(request, "refused", view.p.paused or view.p.diverged)
+        return step(Phase.RUNNING, "a promotion was refused", Record(view.remember(answers=answers)))
     answers = view.answer(request, "done", "the read replica is an instance of its own")
-    record = view.remember(following=False, epoch=view.memory.epoch + 1, answers=answers)
+    record = view.remember(following=False, replication_broken=False, epoch=view.memory.epoch + 1, answers=answers)
     why = "the read replica is being promoted"
     return step(Phase.RUNNING, why, Record(record), Promote(view.primary), PointPrimary(view.primary))
 

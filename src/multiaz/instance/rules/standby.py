@@ -59,6 +59,8 @@ def clone(view: View) -> Step | None:
         why = f"{view.other} does not start and is cloned again"
     elif o.alive and not o.streaming and o.stalled_s > STRAY_AFTER_S and not _restart_due(view):
         why = "the standby cannot stream and is cloned again"
+    elif o.alive and o.diverged:
+        why = f"the standby is cloned again: {o.diverged}"
     else:
         return None
     return step(Phase.RUNNING, why, Begin(JobKind.CLONE, view.other))
@@ -73,9 +75,11 @@ def hung_standby(view: View) -> Step | None:
 
 
 def start_standby(view: View) -> Step | None:
-    """The standby is down and has the primary's history."""
+    """The standby is down: start it, unless it has rows of its own; then it is fenced, and rejoins."""
     if not _free(view):
         return None
+    if view.o.diverged:
+        return step(Phase.RUNNING, f"{view.other}: {view.o.diverged}", Record(view.remember(fenced=view.other)))
     return step(Phase.RUNNING, "the standby is being started", Start(view.other, standby=True))
 
 

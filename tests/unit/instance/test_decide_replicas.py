@@ -1,0 +1,82 @@
+"""Read replicas that break, diverge and heal, and servers that know more than the record: each cell of those rules."""
+
+from __future__ import annotations
+
+import pytest
+from test_decide import DESIRED, FOLLOWING, REPLICA, STANDBY, member, memory, request, seen
+
+from multiaz.instance.actions import Announce, Begin, JobKind, Record
+from multiaz.instance.decide import decide
+from multiaz.instance.records import RequestKind
+from multiaz.instance.view import NOT_STREAMING, STRAY_AFTER_S, SeenMember
+
+BROKEN = FOLLOWING.model_copy(update={"replication_broken": True})
+STRAY = member(STANDBY, streaming=False, stalled_s=STRAY_AFTER_S + 0.1)
+
+
+def alone(a: SeenMember, **others: object):  # type: ignore[no-untyped-def]
+    return seen(a=a, b=SeenMember(), upstream_link="a", **others)
+
+
+@pytest.mark.parametrize(
+    ("replica", "why"),
+    [
+        (STRAY, NOT_STREAMING),
+        (member(STANDBY, paused="replay is paused"), "replay is paused"),
+        (member(STANDBY, diverged="it went its own way"), "it went its own way"),
+    ],
+)
+def test_broken_replication_is_told_once(replica: SeenMember, why: str) -> None:
+    step = decide(REPLICA, alone(replica), FOLLOWING)
+    assert step.actions == (Announce("RDS-EVENT-0045", f"Replication has stopped: {why}"), Record(BROKEN))
+    assert decide(REPLICA, alone(replica), BROKEN).rule != "replication_events"
+
+
+def test_a_short_break_is_not_told() -> None:
+    away = member(STANDBY, streaming=False, stalled_s=STRAY_AFTER_S - 0.1)
+    assert decide(REPLICA, alone(away), FOLLOWING).rule == "rest"
+
+
+def test_resumed_replication_is_told_once() -> None:
+    step = decide(REPLICA, alone(STANDBY), BROKEN)
+    assert step.actions == (
+        Announce("RDS-EVENT-0046", "Replication for the Read Replica resumed"), Record(FOLLOWING)
+    )  # fmt: skip
+    assert decide(REPLICA, alone(STANDBY), FOLLOWING).rule == "rest"
+
+
+def test_diverged_replica_is_copied_again_at_once_and_only_from_a_source_that_is_there() -> None:
+    diverged = member(STANDBY, diverged="it went its own way")
+    assert decide(REPLICA, alone(diverged, source_alive=True), BROKEN).actions == (Begin(JobKind.REJOIN, "a"),)
+    assert decide(REPLICA, alone(diverged, source_alive=False), BROKEN).rule == "rest"
+    copying = member(diverged, job=JobKind.REJOIN)
+    assert decide(REPLICA, alone(copying, source_alive=True), BROKEN).rule == "rest"
+
+
+def test_replica_that_was_a_primary_is_not_shown_again_but_copied_once_its_source_is_there() -> None:
+    down = SeenMember(exists=True, diverged="it was a primary")
+    assert decide(REPLICA, alone(down, source_alive=True), BROKEN).actions == (Begin(JobKind.REJOIN, "a"),)
+    assert decide(REPLICA, alone(down, source_alive=False), BROKEN).actions == ()
+
+
+def test_standby_that_was_a_primary_is_fenced_instead_of_started() -> None:
+    down = SeenMember(exists=True, diverged="it was a primary")
+    step = decide(DESIRED, seen(b=down, upstream_link="a"), memory(in_sync=False))
+    assert step.actions == (Record(memory(in_sync=False, fenced="b")),)
+
+
+def test_diverged_standby_is_cloned_and_never_joined() -> None:
+    diverged = member(STANDBY, diverged="it went its own way")
+    step = decide(DESIRED, seen(b=diverged, upstream_link="a"), memory(in_sync=False))
+    assert step.actions == (Begin(JobKind.CLONE, "b"),)
+
+
+@pytest.mark.parametrize("why", ["paused", "diverged"])
+def test_replica_that_does_not_follow_is_not_promoted(why: str) -> None:
+    """Paused for its parameters it would not leave recovery; diverged it would have rows its source never had."""
+    wanted = REPLICA.model_copy(update={"request": request(RequestKind.PROMOTE)})
+    step = decide(wanted, alone(member(STANDBY, **{why: "a reason"})), BROKEN)
+    (record,) = step.actions
+    assert isinstance(record, Record)
+    assert [(answer.outcome, answer.reason) for answer in record.memory.answers] == [("refused", "a reason")]
+    assert record.memory.following
