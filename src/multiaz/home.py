@@ -196,6 +196,10 @@ class InstanceHome:
         """Folder of one server's Unix socket (`.s.PGSQL.5432`)."""
         return self.run / name
 
+    def small_wal(self, name: str) -> Path:
+        """Where the WAL of one server lies while the fault `disk-full` is in force: a file system of its own."""
+        return self.folder / name / "small-wal"
+
     def wire_folder(self, name: str) -> Path:
         """Folder of the Unix socket of one of the relay's wires; at most five letters keep its path short."""
         return self.run / f"w-{name}"

@@ -61,7 +61,7 @@ def ask(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = ExitCod
     "command",
     [["list"], ["kinds"], ["heal", "--all"], ["kill"], ["hang"], ["zone-loss", "us-west-2a"], ["standby-loss"],
      ["supervisor"], ["relay"], ["cloud-endpoint"], ["replica-lag", "1"], ["slow-disk", "1"],
-     ["slow-network", "--delay", "1"], ["partition"]],
+     ["slow-network", "--delay", "1"], ["partition"], ["disk-full"]],
     ids=lambda command: command[0],
 )  # fmt: skip
 def test_no_fault_command_reaches_aws(home: Home, capsys: pytest.CaptureFixture[str], command: list[str]) -> None:

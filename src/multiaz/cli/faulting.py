@@ -214,6 +214,19 @@ def slow_disk(
 
 
 @fault_app.command()
+def disk_full(
+    instance: Instance = None,
+    free: Annotated[int, typer.Option("--free", metavar="MIB", min=0, help="Room that is left; by default none.")] = 0,
+    region: NoRegion = None,
+    json: options.Json = False,
+) -> None:
+    """The WAL of an instance lies on a small file system, and runs out of room."""
+    from multiaz.local import faults
+
+    _inject(json, region, lambda home: faults.fill_disk(home, instance, free_mib=free))
+
+
+@fault_app.command()
 def slow_network(
     instance: Instance = None,
     delay: Annotated[

@@ -59,6 +59,8 @@ class Fault(Record):
     """Between clients and the endpoint."""
     servers: Network | None = None
     """Between primary and standby, or this read replica and its source."""
+    small_wal_room: int | None = Field(default=None, ge=0)
+    """The WAL of each member lies on a small file system with so many bytes left."""
 
 
 class Faults(Record):
@@ -74,6 +76,10 @@ class Faults(Record):
     def parameters(self) -> Mapping[str, str]:
         """What is laid over the wanted parameters; a later fault wins."""
         return {name: value for fault in self.faults for name, value in fault.parameters.items()}
+
+    def small_wal_room(self) -> int | None:
+        """How much room the small file system for the WAL is to have; None: the WAL lies with the data."""
+        return next((f.small_wal_room for f in reversed(self.faults) if f.small_wal_room is not None), None)
 
     def clients(self) -> Shaping | None:
         """What lies between clients and the endpoint; the latest fault wins."""

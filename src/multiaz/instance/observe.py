@@ -91,6 +91,8 @@ class Observer:
         self.home = home
         self.servers = servers
         self.acted = False
+        self.storage_full = False
+        """There is no room for the primary's next WAL segment."""
         self._wake = wake
         self._attention = Attention()
         probes = {name: Probe(servers[name], wake) for name in MEMBERS}
@@ -397,6 +399,7 @@ class Observer:
             replication_error=error,
             server_version=sight.version if sight else None,
             relay_ready=relay_ready,
+            storage_full=self.storage_full,
         )
 
     def _replication_error(self, replica: MemberName, sight: Sight | None) -> str | None:

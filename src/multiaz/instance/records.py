@@ -193,6 +193,8 @@ class ObservedInstance(Record):
     server_version: str | None = None
     relay_ready: bool = False
     """The endpoint process holds its lock and listens."""
+    storage_full: bool = False
+    """There is no room for another WAL segment of the primary."""
 
 
 class InstanceEvent(Record):

@@ -17,6 +17,7 @@ from multiaz.instance import bootstrap
 from multiaz.instance.faults import Faults, wire_name
 from multiaz.instance.following import FOLLOWED, diverged
 from multiaz.instance.records import DesiredInstance, MemberName, RoleRecord
+from multiaz.instance.storage import settle
 from multiaz.postgres.config import ServerSettings
 from multiaz.postgres.os_user import server_user
 from multiaz.postgres.server import Server, ServerFailed
@@ -90,6 +91,12 @@ class Servers:
         """Its configuration was not written with the parameters that are wanted now."""
         now = (dict(self.faults.parameters()), self.faults.servers() is not None)
         return self.applied.get(member) != self.desired.parameters or self._laid_over.get(member, ({}, False)) != now
+
+    def settle(self, member: MemberName, *, home: bool = False) -> None:
+        """Have the WAL of a stopped member on the storage it belongs on; with `home` on that of its data."""
+        server = self[member]
+        if server.exists():
+            settle(server, self.home.small_wal(member), None if home else self.faults.small_wal_room())
 
     def _way_to(self, member: MemberName | None) -> Path:
         """Folder of the socket that leads to a member, or to the source: a wire while a fault lies between."""
@@ -326,6 +333,7 @@ class Servers:
         """Stop a server cleanly and start it with its present configuration."""
         server = self[member]
         server.stop()
+        self.settle(member)
         self.configure(member, memory, synchronous=synchronous)
         server.wait_until_ready(server.start())
 

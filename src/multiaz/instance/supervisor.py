@@ -41,6 +41,7 @@ from multiaz.instance.observe import Observer
 from multiaz.instance.records import DesiredInstance, MemberName, Phase, RoleRecord
 from multiaz.instance.relaying import RelayKeeper
 from multiaz.instance.servers import MEMBERS, Servers, other_member
+from multiaz.instance.storage import MESSAGES, StorageWatch, release
 from multiaz.postgres.processes import fence, open_pidfd
 from multiaz.postgres.server import wait_until_primary
 
@@ -77,6 +78,7 @@ class Supervisor:
             step = self._round()
             if step.phase is Phase.DELETED:
                 self.relay.end()
+                self._release_storage()
                 self.observer.publish(step, self.memory)
                 break
             self._wait()
@@ -99,6 +101,7 @@ class Supervisor:
         self.servers = Servers(self.home, self.desired)
         self.events = EventLog(self.home.events)
         self.relay = RelayKeeper(self.top, self.home)
+        self.storage = StorageWatch()
         self.faults = FaultFile(self.home.faults)
         self.servers.faults = self.faults.read()
         self._write_relay()
@@ -127,9 +130,16 @@ class Supervisor:
         try:
             if step.phase is not Phase.DELETED:
                 self.relay.keep()
+            self._watch_storage()
             self.observer.publish(step, self.memory, relay_ready=self.relay.ready())
         except OSError as error:
             log.warning("cannot publish: %s", error)
+
+    def _watch_storage(self) -> None:
+        if self.memory.primary is not None:
+            for code in self.storage.look(self.servers[self.memory.primary]):
+                self.events.append(code, MESSAGES[code])
+            self.observer.storage_full = self.storage.full
 
     def _read_desired(self) -> None:
         try:
@@ -261,6 +271,7 @@ class Supervisor:
         if server.pid() is None:
             fence(server.data)  # a backend that outlived its postmaster would hold the shared memory
         server.make_folders()
+        self.servers.settle(member)
         if standby:
             server.mark_standby(True)
         self.servers.configure(member, self.memory, synchronous=self._synchronous(member))
@@ -277,11 +288,20 @@ class Supervisor:
                 self.servers[member].stop()
                 self.observer.stopped(member)
 
+    def _release_storage(self) -> None:
+        """A mounted file system would keep the instance's folder from being removed."""
+        for member in MEMBERS:
+            try:
+                release(self.home.small_wal(member))
+            except (MultiazError, OSError) as error:
+                log.error("%s stays mounted: %s", self.home.small_wal(member), error)
+
     def _take_snapshot(self) -> None:
         assert self.desired.final_snapshot is not None and self.memory.primary is not None
         target = Path(self.desired.final_snapshot)
         target.parent.mkdir(mode=0o711, parents=True, exist_ok=True)
         fence(self.servers[self.memory.primary].data)
+        self.servers.settle(self.memory.primary, home=True)
         self.servers[self.memory.primary].data.rename(target)
         fsync_folder(target.parent)
 

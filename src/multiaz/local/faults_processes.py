@@ -6,6 +6,7 @@ import contextlib
 import os
 import select
 import signal
+import subprocess
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -112,6 +113,13 @@ def thaw_everything(home: Home, *, endpoint_only: bool = False) -> tuple[int, ..
         with contextlib.suppress(Conflict):  # what cannot be read freezes nothing we know of
             frozen += [process for fault in read_faults(path) for process in fault.frozen]
     return thaw(frozen)
+
+
+def unmount_everything(home: Home) -> None:
+    """Take away what is still mounted below the home, whose servers are gone: nothing could be deleted else."""
+    for path in home.instances.glob("*/*/small-wal"):
+        if path.is_mount():
+            subprocess.run(["umount", str(path)], check=False, capture_output=True)
 
 
 def _signal(pid: int, started: int | None, number: signal.Signals, *, keep: bool = False) -> int | None:

@@ -65,6 +65,8 @@ class Fault:
     """Between clients and the endpoint."""
     servers: Network | None = None
     """Between primary and standby, or a read replica and its source."""
+    small_wal_room: int | None = None
+    """The WAL of each member lies on a small file system with so many bytes left."""
 
 
 def read_faults(path: Path) -> tuple[Fault, ...]:

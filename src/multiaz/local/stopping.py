@@ -12,7 +12,7 @@ from multiaz.errors import Conflict, NoProgress
 from multiaz.files import lock_holder
 from multiaz.home import Home, InstanceHome
 from multiaz.local.endpoint import Progress, stop_endpoint
-from multiaz.local.faults_processes import thaw_everything
+from multiaz.local.faults_processes import thaw_everything, unmount_everything
 from multiaz.local.marker import START_LOCK, require_marker, starting
 from multiaz.local.processes import HomeProcess, postmasters, processes, send, written_bytes
 
@@ -88,6 +88,7 @@ def remove(home: Home, *, everything: bool = False, progress: Progress = lambda 
     require_marker(home)
     with starting(home):
         stopped = _stop(home, True, progress)
+        unmount_everything(home)
         run_folder = home.run_folder
         keep = set() if everything else {home.marker, home.postgres}
         progress(f"deleting the data in {home.root}")

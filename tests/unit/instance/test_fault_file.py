@@ -20,6 +20,7 @@ FULL = Fault(
     kind="zone-loss", why="Availability Zone us-west-2a is lost", since=12.5, arguments={"zone": "us-west-2a"},
     held=("a",), parameters={"commit_delay": "100"}, frozen=(FrozenProcess(7, 99),),
     clients=Network(delay_ms=5.0), servers=Network(blocked="cut"),
+    small_wal_room=4096,
 )  # fmt: skip
 
 

@@ -253,3 +253,12 @@ def test_tokens_are_judged_only_where_iam_authentication_is_on() -> None:
 def test_a_request_is_handed_on_as_it_was_recorded() -> None:
     request = Request(number=3, kind=RequestKind.REBOOT, epoch=2)
     assert desired_of(instance(request=request), HOME, "/bin", "http://x").request == request
+
+
+@pytest.mark.parametrize("phase", [Phase.RUNNING, Phase.FAILED, Phase.RECOVERING])
+def test_full_storage_is_a_status_of_its_own_unless_something_is_being_done_or_the_instance_rests(phase: Phase) -> None:
+    full = Seen(observed(phase, storage_full=True), supervised=True)
+    assert status_of(instance(), full) == "storage-full"
+    assert status_of(instance(OperationKind.DELETE), full) == "deleting"
+    assert status_of(instance(run=RunState.STOPPED), full) != "storage-full"
+    assert status_of(instance(), Seen(observed(storage_full=False), supervised=True)) == "available"
