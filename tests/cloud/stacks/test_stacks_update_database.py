@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -322,3 +323,33 @@ def test_a_rotation_gets_other_rules_and_an_attachment_another_database(rds_worl
     entries = json.loads(manager.get_secret_value(SecretId=secret)["SecretString"])
     assert entries["dbInstanceIdentifier"] == physical(world, stack, "Other")
     world.deleted(stack["StackId"])
+
+
+def test_a_stack_knows_its_instance_by_name_and_leaves_it_once_others_renamed_it(
+    rds_world: World, eventually: Callable[..., object]
+) -> None:
+    world = rds_world
+    rds = world.client("rds")
+    stack = world.made(template(Primary=primary()))
+    name = physical(world, stack, "Primary")
+    resource = instances(world)[name]["DbiResourceId"]
+
+    def rename(old: str, new: str) -> None:
+        rds.modify_db_instance(DBInstanceIdentifier=old, NewDBInstanceIdentifier=new, ApplyImmediately=True)
+        eventually(lambda: instances(world).get(new, {}).get("DBInstanceStatus") == "available", f"{new}")
+
+    rename(name, "away")
+    stack = update(world, stack, template(Primary=primary(AllocatedStorage=30)))
+    assert stack["StackStatus"] == "UPDATE_ROLLBACK_FAILED"
+    assert f"DB instance {name} is not there any more" in reason_of_failure(world, stack["StackId"])
+    rename("away", name)
+    world.cfn.continue_update_rollback(StackName=stack["StackName"])
+    assert world.settle(stack["StackId"], 60)["StackStatus"] == "UPDATE_ROLLBACK_COMPLETE"
+    rename(name, "away")
+    # The instance counts as gone; its subnet group is held by it.
+    assert world.deleted(stack["StackId"])["StackStatus"] == "DELETE_FAILED"
+    assert world.resources(stack["StackId"])["Primary"]["ResourceStatus"] == "DELETE_COMPLETE"
+    assert {one: found["DbiResourceId"] for one, found in instances(world).items()} == {"away": resource}
+    rds.delete_db_instance(DBInstanceIdentifier="away", SkipFinalSnapshot=True)
+    eventually(lambda: not instances(world), "the instance gone")
+    assert world.deleted(stack["StackId"])["StackStatus"] == "DELETE_COMPLETE"
