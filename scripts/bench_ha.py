@@ -5,7 +5,7 @@
     make bench-ha ARGS="--install"                       gets the peers first (needs root for apt-get)
     make bench-ha ARGS="--report"                        writes docs/benchmarks.md from what was measured
 
-A section is continued where an earlier run of the same commit and settings ended; --fresh starts it anew. Each trial is
+A section is continued where an earlier run of the same code and settings ended; --fresh starts it anew. Each trial is
 written to bench-results/ha-SECTION.json at once. A peer that is not installed is skipped by name.
 """
 
@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import os
 import signal
-import subprocess
 import sys
 import time
 import traceback
@@ -25,11 +24,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import psycopg
 from ha import endpoint, kinds, patroni, peers, report, results, trials
 from ha.processes import make_base, remove_base
 from ha.stack import Stack
-from ha.trials import Kind, NotWell, System
+from ha.trials import Kind, System
 from ha.writers import Load, Writers
 
 REBUILDS = 3
@@ -99,7 +97,7 @@ def our_section(name: str, arguments: argparse.Namespace) -> bool:
     def build(base: Path) -> Stack:
         return Stack(base / "home", arguments.port, arguments.port_base)
 
-    return measure(name, kinds.ours(name), build, arguments, arguments.trials, {})
+    return measure(name, kinds.ours(name), build, arguments, arguments.trials)
 
 
 def patroni_section(name: str, arguments: argparse.Namespace) -> bool:
@@ -112,7 +110,7 @@ def patroni_section(name: str, arguments: argparse.Namespace) -> bool:
     def build(base: Path) -> patroni.Cluster:
         return patroni.Cluster(base, settings)
 
-    return measure(name, kind, build, arguments, arguments.peer_trials, {}, peers.versions())
+    return measure(name, kind, build, arguments, arguments.peer_trials, peers.versions())
 
 
 def endpoint_section(name: str, arguments: argparse.Namespace) -> bool:
@@ -120,13 +118,16 @@ def endpoint_section(name: str, arguments: argparse.Namespace) -> bool:
     if why:
         print(f"{name}: skipped, {why}", flush=True)
         return True
-    settings = {"seconds": arguments.seconds, "machine": results.machine(), "versions": results.versions()}
-    section = results.Section(name, settings, {"began": now(), "load_before": os.getloadavg()[0]})
+    settings = {
+        "seconds": arguments.seconds, "machine": results.machine(), "versions": results.versions(),
+        "code": results.code(),
+    }  # fmt: skip
+    section = results.Section(name, settings, facts())
     had = section.resume(fresh=arguments.fresh)
     print(f"{name}: pgbench -S and COPY through each way; {had} of {arguments.rounds} rounds are there", flush=True)
     try:
         endpoint.measure_rounds(section, arguments.rounds, arguments.seconds)
-    except (subprocess.SubprocessError, RuntimeError, OSError, psycopg.Error) as error:
+    except Exception as error:  # noqa: BLE001  (it is told, and the other sections go on)
         section.add("errors", {"at": now(), "error": f"{type(error).__name__}: {error}"[:2000]})
         traceback.print_exc()
         return False
@@ -141,7 +142,6 @@ def measure(
     build: Build,
     arguments: argparse.Namespace,
     wanted: int,
-    facts: dict[str, Any],
     versions: Mapping[str, str] | None = None,
 ) -> bool:
     """Do the trials of one section that are still missing; False if not all could be done, or rows were lost."""
@@ -149,15 +149,16 @@ def measure(
         "kind": asdict(kind), "clients": arguments.clients, "think_s": arguments.think_ms / 1000,
         "limit_s": arguments.limit, "machine": results.machine(),
         "versions": {**results.versions(), **(versions or {})},
+        "code": results.code(),
     }  # fmt: skip
-    section = results.Section(name, settings, {**facts, "began": now(), "load_before": os.getloadavg()[0]})
+    section = results.Section(name, settings, facts())
     had = section.resume(fresh=arguments.fresh)
     print(f"{name}: {kind.says}; {had} of {wanted} trials are there", flush=True)
     rebuilds = 0
     while len(section.values["trials"]) < wanted and rebuilds <= REBUILDS:
         try:
             _trials(section, kind, build, arguments, wanted)
-        except (NotWell, psycopg.Error, RuntimeError, OSError) as error:
+        except Exception as error:  # noqa: BLE001  (whatever broke it is told, and the section goes on with a new system)
             rebuilds += 1
             section.add("errors", {"at": now(), "error": f"{type(error).__name__}: {error}"[:2000]})
             traceback.print_exc()
@@ -203,6 +204,11 @@ def say(record: dict[str, Any]) -> None:
     rows = record["rows"]
     print(f"  {record['trial'] + 1}: {outages}; redundant {redundant}; rows {rows['acknowledged']} acknowledged, "
           f"{rows['unknown']} unknown, {rows['failed']} failed, {rows['lost']} lost", flush=True)  # fmt: skip
+
+
+def facts() -> dict[str, Any]:
+    """What is told of a section, and does not decide whether it is continued."""
+    return {"began": now(), "commit": results.commit(), "load_before": os.getloadavg()[0]}
 
 
 def now() -> str:

@@ -55,7 +55,7 @@ def machine_part(found: Results) -> str:
         machine, versions = values["settings"]["machine"], dict(values["settings"]["versions"])
         where = (f"{machine['cpus']} cpus ({machine['processor']}), {machine['memory_mib'] / 1024:.0f} GiB, "
                  f"Linux {machine['kernel']}, Python {machine['python']}")  # fmt: skip
-        what = ", ".join(f"{key} {value}" for key, value in versions.items())
+        what = ", ".join(f"{key} {value}" for key, value in versions.items()) + f", commit {values.get('commit')}"
         date = (values.get("ended") or values.get("began") or "")[:10]
         rows.setdefault((where, what), []).append(f"{name} ({date})")
     body = [(where, what, ", ".join(names)) for (where, what), names in rows.items()]

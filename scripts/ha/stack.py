@@ -18,7 +18,8 @@ from ha.processes import KeptDown, postmaster, server_processes, signal_all
 from ha.trials import Mark, NotWell
 
 COMMAND = [sys.executable, "-m", "multiaz.cli"]
-MEMBERS = ("a", "b")
+COMMAND_S = 600.0
+"""No command takes that long, on however slow a machine: it hangs."""
 
 
 class Stack:
@@ -34,13 +35,17 @@ class Stack:
         self._frozen: list[int] = []
 
     def run(self, *arguments: str) -> Any:
-        """What a `multiaz` command prints, as JSON. Raises NotWell if it fails."""
-        done = subprocess.run(
-            [*COMMAND, *arguments, "--json"],
-            env={**os.environ, "MULTIAZ_HOME": str(self._home), "MULTIAZ_CONFIG": ""},
-            capture_output=True,
-            text=True,
-        )
+        """What a `multiaz` command prints, as JSON. Raises NotWell if it fails or does not end."""
+        environment = {
+            key: value for key, value in os.environ.items() if key == "MULTIAZ_POSTGRES_BIN" or key[:8] != "MULTIAZ_"
+        }
+        environment |= {"MULTIAZ_HOME": str(self._home), "MULTIAZ_CONFIG": ""}
+        try:
+            done = subprocess.run(
+                [*COMMAND, *arguments, "--json"], env=environment, capture_output=True, text=True, timeout=COMMAND_S
+            )
+        except subprocess.TimeoutExpired as error:
+            raise NotWell(f"multiaz {' '.join(arguments)} did not end within {COMMAND_S:.0f} s") from error
         if done.returncode != 0:
             raise NotWell(f"multiaz {' '.join(arguments)} failed ({done.returncode}): {done.stdout}{done.stderr}")
         return json.loads(done.stdout)

@@ -14,7 +14,7 @@ from ha.plot import Strip, svg
 from ha.report import PAGE, outage_strips, page
 from ha.results import Section, load_all
 
-VERSIONS = {"multiaz": "0.1.0", "commit": "abc"}
+VERSIONS = {"multiaz": "0.1.0"}
 MACHINE = {"cpus": 2, "memory_mib": 24576, "kernel": "6.1", "processor": "cpu", "python": "3.11.7"}
 
 
@@ -37,7 +37,8 @@ def trial(*outages: float, lost: int = 0, **changes: Any) -> dict[str, Any]:
 
 def section(name: str, *trials: dict[str, Any], then: str = "") -> dict[str, Any]:
     settings = {"kind": {"then": then}, "versions": VERSIONS, "machine": MACHINE, "clients": 8, "limit_s": 60.0}
-    return {"section": name, "settings": settings, "began": "2026-11-26T01:00:00", "trials": list(trials), "errors": []}
+    return {"section": name, "settings": settings, "began": "2026-11-26T01:00:00", "commit": "abc",
+            "trials": list(trials), "errors": []}  # fmt: skip
 
 
 def row(text: str, first: str) -> list[str]:
@@ -63,6 +64,13 @@ def test_outages_are_shown_with_their_number() -> None:
     text = page({"kill": section("kill", *(trial(outage) for outage in (0.2, 0.1, 0.4, 0.3)))})
     assert row(text, kinds.ours("kill").says)[1:] == ["4", "0.200", "0.400", "0.400", "0.210", "0", "2.500", "2.500"]
     assert row(text, kinds.ours("hang").says)[2] == "not measured"
+
+
+def test_what_was_measured_where_is_said_once_for_all_alike() -> None:
+    found = {name: section(name, trial(0.2)) for name in ("kill", "hang")}
+    text = page(found)
+    cells = row(text, "2 cpus (cpu), 24 GiB, Linux 6.1, Python 3.11.7")
+    assert cells[1:] == ["multiaz 0.1.0, commit abc", "kill (2026-11-26), hang (2026-11-26)"]
 
 
 def test_an_aim_that_is_missed_is_said_to_be() -> None:
