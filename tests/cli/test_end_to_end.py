@@ -195,6 +195,7 @@ def test_failover_swaps_the_zones_loses_nothing_and_says_for_how_long_writes_sto
     assert report["rows_acknowledged"] > 40
     assert 0 < report["write_outage_s"] < 30
     assert report["in_sync_after_s"] is not None
+    assert list(report["steps_s"]) == ["detect", "fence", "record", "promote", "endpoint", "first_commit"]
     after = person.instances()["primary"]
     assert after["zone"] == before["standby_zone"]
     assert after["standby_sync"] in ("sync", "quorum")

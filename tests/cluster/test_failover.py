@@ -31,6 +31,11 @@ def test_no_acknowledged_row_is_lost_and_roles_swap_on_request_and_on_death(make
     ledger.check()
     assert (first.primary, second.primary, third.primary) == ("a", "b", "a")
     assert role(instance).in_sync
+    told = role(instance).last_failover
+    assert told is not None
+    assert (third.last_failover, told.epoch, told.cause) == (told, third.epoch, "the primary died")
+    moments = [told.suspected, told.detected, told.fenced, told.recorded, told.promoted, told.endpoint]
+    assert moments == sorted(moment for moment in moments if moment is not None)
     codes = [line.split('"code":"')[1][:14] for line in instance.home.events.read_text().splitlines()]
     assert codes == ["RDS-EVENT-0013", "RDS-EVENT-0006", "RDS-EVENT-0049"] * 2
 

@@ -44,6 +44,10 @@ class FailoverReport:
     acknowledged: int
     unknown: int
     failed: int
+    requested_at: float = 0.0
+    """Unix time of the request."""
+    first_commit_at: float = 0.0
+    """Unix time of the first row acknowledged after the outage."""
 
     def as_dict(self) -> dict[str, object]:
         """The JSON form."""
@@ -117,6 +121,7 @@ def fail_over(
             f"the first is number {lost[0]} of {len(ledger.acknowledged)}",
             "keep the instance's logs and report this: it must never happen",
         )
+    unix = time.time() - time.monotonic()
     outage = longest_gap(ledger.acknowledged_at, since=requested)
     return FailoverReport(
         identifier=primary.identifier,
@@ -130,6 +135,8 @@ def fail_over(
         acknowledged=len(ledger.acknowledged),
         unknown=len(ledger.unknown),
         failed=len(ledger.failed),
+        requested_at=requested + unix,
+        first_commit_at=(outage.first_after if outage else requested) + unix,
     )
 
 

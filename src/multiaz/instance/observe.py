@@ -131,6 +131,11 @@ class Observer:
         """What was seen of the member before now no longer holds: it was promoted."""
         self._members[member].probe.forget()
 
+    def last_heard(self, member: MemberName | None) -> float | None:
+        """Unix time when the member last answered; None if it never did."""
+        heard = 0.0 if member is None else self._members[member].heard
+        return None if not heard else time.time() - (time.monotonic() - heard)
+
     def remembered(self, memory: RoleRecord) -> None:
         """The memory changed: what was found for the former one is void."""
         if memory.in_sync or memory.epoch != self._joined_epoch:
@@ -400,6 +405,7 @@ class Observer:
             server_version=sight.version if sight else None,
             relay_ready=relay_ready,
             storage_full=self.storage_full,
+            last_failover=memory.last_failover,
         )
 
     def _replication_error(self, replica: MemberName, sight: Sight | None) -> str | None:

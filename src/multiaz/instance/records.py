@@ -158,6 +158,27 @@ class Answer(Record):
     reason: str
 
 
+class Failover(Record):
+    """A failover and when each of its steps was done: unix times in seconds, None while a step is not done."""
+
+    epoch: int
+    """The epoch it began."""
+    cause: str
+    """Why, in a sentence for people."""
+    suspected: float | None = None
+    """When the former primary last answered the supervisor."""
+    detected: float
+    """When it was decided."""
+    fenced: float | None = None
+    """No process of the former primary is left."""
+    recorded: float | None = None
+    """`role.json` names the new primary."""
+    promoted: float | None = None
+    """The new primary takes writes."""
+    endpoint: float | None = None
+    """Clients are led to it."""
+
+
 class ObservedInstance(Record):
     """What the supervisor sees of one DB instance; valid only while its lock is held."""
 
@@ -195,6 +216,7 @@ class ObservedInstance(Record):
     """The endpoint process holds its lock and listens."""
     storage_full: bool = False
     """There is no room for another WAL segment of the primary."""
+    last_failover: Failover | None = None
 
 
 class InstanceEvent(Record):
@@ -236,6 +258,8 @@ class RoleRecord(Record):
     """Event ids to be said once clients reach the primary."""
     endpoint_opens_at: float | None = None
     """Unix time until which the endpoint leads nowhere after a failover; None once it has opened."""
+    last_failover: Failover | None = None
+    """What the latest failover took; its last times are written with the next record."""
 
     @property
     def answered(self) -> int:

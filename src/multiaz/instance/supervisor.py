@@ -11,6 +11,7 @@ import logging
 import os
 import select
 import signal
+import time
 from pathlib import Path
 
 import psycopg
@@ -19,7 +20,9 @@ from pydantic import ValidationError
 from multiaz.errors import MultiazError
 from multiaz.files import ProcessLock, fsync_folder, switch_link, write_atomically
 from multiaz.home import Home
+from multiaz.instance import costs
 from multiaz.instance.actions import (
+    Action,
     Announce,
     Begin,
     Configure,
@@ -209,40 +212,59 @@ class Supervisor:
     # -- acting ----------------------------------------------------------------------------------
 
     def _perform(self, step: Step) -> None:
+        failover = costs.begun(step, self.memory, time.time(), self.observer.last_heard(self.memory.primary))
         for action in step.actions:
             self.observer.acted = True
-            match action:
-                case Record(memory):
-                    self._remember(memory)
-                case Fence(member):
-                    count = fence(self.servers[member].data)
-                    self.servers[member].remove_stale_pid()
-                    log.info("fenced %s: %d processes killed", member, count)
-                case Start(member, standby):
-                    self._start(member, standby=standby)
-                case StopAll():
-                    self._stop_all()
-                case Promote(member):
-                    self._sign(member)
-                    self.servers[member].promote()
-                    wait_until_primary(self.servers[member])
-                    self.observer.forget(member)
-                case PointPrimary(member):
-                    self._lead_clients(member)
-                case PointUpstream(member):
-                    self.servers.point_upstream(member)
-                case Configure(member, synchronous):
-                    self.servers.configure(member, self.memory, synchronous=synchronous)
-                    self.observer.poke(member)
-                case TakeSnapshot():
-                    self._take_snapshot()
-                case Begin(kind, member):
-                    self._begin(kind, member)
-                case Announce(code, message):
-                    try:
-                        self.events.append(code, message)
-                    except OSError as error:  # a full disk must not hold a failover back
-                        log.error("the event %s cannot be kept: %s", code, error)
+            if failover is not None and isinstance(action, Record):
+                self._remember(action.memory.model_copy(update={"last_failover": failover}))
+            else:
+                self._do(action)
+            if failover is not None and self.memory.epoch < failover.epoch:
+                failover = costs.after(failover, action, time.time())
+            else:
+                self._count(action)
+
+    def _count(self, action: Action) -> None:
+        """Keep when a step of the latest failover was done; written with the next record."""
+        before = self.memory.last_failover
+        now = costs.after(before, action, time.time())
+        if now is not before:
+            self.memory = self.memory.model_copy(update={"last_failover": now})
+
+    def _do(self, action: Action) -> None:
+        """Perform one action."""
+        match action:
+            case Record(memory):
+                self._remember(memory)
+            case Fence(member):
+                count = fence(self.servers[member].data)
+                self.servers[member].remove_stale_pid()
+                log.info("fenced %s: %d processes killed", member, count)
+            case Start(member, standby):
+                self._start(member, standby=standby)
+            case StopAll():
+                self._stop_all()
+            case Promote(member):
+                self._sign(member)
+                self.servers[member].promote()
+                wait_until_primary(self.servers[member])
+                self.observer.forget(member)
+            case PointPrimary(member):
+                self._lead_clients(member)
+            case PointUpstream(member):
+                self.servers.point_upstream(member)
+            case Configure(member, synchronous):
+                self.servers.configure(member, self.memory, synchronous=synchronous)
+                self.observer.poke(member)
+            case TakeSnapshot():
+                self._take_snapshot()
+            case Begin(kind, member):
+                self._begin(kind, member)
+            case Announce(code, message):
+                try:
+                    self.events.append(code, message)
+                except OSError as error:  # a full disk must not hold a failover back
+                    log.error("the event %s cannot be kept: %s", code, error)
 
     def _lead_clients(self, member: MemberName | None) -> None:
         if member is None:

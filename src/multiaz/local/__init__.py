@@ -4,6 +4,7 @@ from multiaz.local import faults
 from multiaz.local.behaviour import Behaviour, change_behaviour, read_behaviour
 from multiaz.local.endpoint import EndpointFailed, LocalCloud, regions_in_use, running_cloud, start
 from multiaz.local.environment import environment, shell_lines
+from multiaz.local.failovers import failover_steps
 from multiaz.local.marker import DEFAULT_PORT, LAYOUT, Marker, read_marker
 from multiaz.local.processes import HomeProcess, HomeProcesses, processes
 from multiaz.local.status import EndpointStatus, InstanceStatus, LocalStatus, status
@@ -26,6 +27,7 @@ __all__ = [
     "Stopped",
     "change_behaviour",
     "environment",
+    "failover_steps",
     "faults",
     "processes",
     "read_behaviour",
