@@ -10,8 +10,8 @@ import psycopg
 from harness import Instance, MakeInstance, eventually
 from ledger import Ledger
 
-from multiaz.files import lock_holder
-from multiaz.instance.records import RequestKind, RunState
+from multiaz.files import lock_holder, write_atomically
+from multiaz.instance.records import RequestKind, RoleRecord, RunState
 from multiaz.postgres.processes import processes_in
 from multiaz.postgres.scram import verifier
 
@@ -171,6 +171,28 @@ def test_data_without_a_role_record_is_left_alone(make_instance: MakeInstance) -
     eventually("stopped", lambda: lock_holder(instance.home.lock) is None)
     instance.home.role.write_bytes(kept)
     instance.start()
+    instance.wait_well()
+
+
+def test_older_role_record_that_is_put_back_is_refused_by_name_and_clients_stay_where_they_are(
+    make_instance: MakeInstance,
+) -> None:
+    instance = make_instance("one", multi_az=False)
+    instance.wait_well()
+    older = RoleRecord.model_validate_json(instance.home.role.read_bytes())
+    instance.write(parameters={**instance.desired.parameters, "work_mem": "5MB"})
+    instance.wait("applied", lambda seen: seen.applied.get("work_mem") == "5MB")
+    pid = lock_holder(instance.home.lock)
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+    kept = instance.home.role.read_bytes()
+    write_atomically(instance.home.role, older.model_copy(update={"revision": 0}).model_dump_json())
+    seen = instance.wait("refused", lambda seen: seen.phase == "failed" and seen.pid != pid)
+    assert "role.json" in seen.reason
+    instance.wait("still up", lambda seen: seen.members[0].state == "primary")
+    write_atomically(instance.home.role, b"{")
+    instance.wait("unreadable", lambda seen: "cannot be read" in seen.reason)
+    write_atomically(instance.home.role, kept)
     instance.wait_well()
 
 

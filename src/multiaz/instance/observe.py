@@ -93,6 +93,8 @@ class Observer:
         self.acted = False
         self.storage_full = False
         """There is no room for the primary's next WAL segment."""
+        self.doubt: str | None = None
+        """Why the record may not be the newest."""
         self._wake = wake
         self._attention = Attention()
         probes = {name: Probe(servers[name], wake) for name in MEMBERS}
@@ -225,6 +227,7 @@ class Observer:
         primary = sights[memory.primary] if memory.primary is not None else None
         return Seen(
             members=members,
+            doubt=self.doubt,
             joined_epoch=joined,
             replicas_on_primary=primary is not None and any(name.startswith("replica_") for name in primary.followers),
             creating=self.home.creating.exists(),
@@ -239,19 +242,11 @@ class Observer:
             created=self._created,
             restarted=self._restarted is not None and self._restarted == memory.primary,
             now=time.time(),
-            doubt=self._doubt(memory),
             standby_restarted=self._restarted is not None and self._restarted != memory.primary,
             snapshot_taken=bool(
                 self.servers.desired.final_snapshot and Path(self.servers.desired.final_snapshot).exists()
             ),
         )
-
-    def _doubt(self, memory: RoleRecord) -> str | None:
-        """Why the record is an old copy: a server of ours was promoted later than it knows."""
-        promoted = max(self.servers[name].signed(self.servers.desired.resource_id) for name in MEMBERS)
-        if memory.primary is None or promoted <= memory.epoch:
-            return None
-        return f"it says epoch {memory.epoch}, and a server was promoted in epoch {promoted}"
 
     def _outdated(
         self, members: dict[MemberName, SeenMember], memory: RoleRecord, joined: int | None

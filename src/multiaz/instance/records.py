@@ -237,6 +237,8 @@ class RoleRecord(Record):
     cloned from the primary.
     """
 
+    revision: int = 0
+    """Rises with each writing: Unix time in milliseconds (`evidence`); 0 was never written."""
     epoch: int = 0
     primary: MemberName | None = None
     """None until the first server has been made."""

@@ -14,6 +14,7 @@ from multiaz.errors import NoProgress
 from multiaz.files import switch_link, write_atomically
 from multiaz.home import InstanceHome
 from multiaz.instance import bootstrap
+from multiaz.instance.evidence import note_revision
 from multiaz.instance.faults import Faults, wire_name
 from multiaz.instance.following import FOLLOWED, diverged
 from multiaz.instance.records import DesiredInstance, MemberName, RoleRecord
@@ -74,6 +75,7 @@ class Servers:
         With `synchronous` its commits wait for the other member.
         """
         desired = self.desired  # once: it may be replaced while a job runs
+        note_revision(self[member].folder, memory.revision)
         laid_over = dict(self.faults.parameters())
         wanted = {**desired.parameters, **laid_over}
         settings = self._settings(desired, member, memory, synchronous, wanted)

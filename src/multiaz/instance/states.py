@@ -26,7 +26,7 @@ class State(StrEnum):
         state.meaning = meaning
         return state
 
-    RECORD_STALE = "record-stale", "The servers are ahead of `role.json`: an older version of it was put back."
+    RECORD_STALE = "record-stale", "`role.json` is not the newest that was written, or cannot be read."
     TWO_PRIMARIES = "two-primaries", "The member that is not the recorded primary takes writes."
     FENCED_RUNS = "fenced-runs", "A member that was fenced runs again."
     HELD_RUNS = "held-runs", "A member that an injected fault holds down runs."

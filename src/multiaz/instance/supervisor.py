@@ -39,6 +39,7 @@ from multiaz.instance.actions import (
 )
 from multiaz.instance.decide import decide
 from multiaz.instance.events import EventLog
+from multiaz.instance.evidence import doubt_of, next_revision, note_revision, noted_revision, read_record
 from multiaz.instance.faults import FaultFile
 from multiaz.instance.observe import Observer
 from multiaz.instance.records import DesiredInstance, MemberName, Phase, RoleRecord
@@ -96,9 +97,6 @@ class Supervisor:
     def _load(self) -> None:
         self.desired = DesiredInstance.model_validate_json(self.home.desired.read_bytes())
         self._desired_mtime = self.home.desired.stat().st_mtime_ns
-        self.memory = (
-            RoleRecord.model_validate_json(self.home.role.read_bytes()) if self.home.role.exists() else RoleRecord()
-        )
         _make_run_folders(self.top, self.home.run)
         self.home.logs.mkdir(mode=0o700, exist_ok=True)
         self.servers = Servers(self.home, self.desired)
@@ -109,12 +107,26 @@ class Supervisor:
         self.servers.faults = self.faults.read()
         self._write_relay()
         self.observer = Observer(self.home, self.servers, self.wake)
+        self._load_memory()
         log.info("supervising %s (%s), epoch %d, primary %s", self.desired.identifier, self.desired.resource_id,
                  self.memory.epoch, self.memory.primary)  # fmt: skip
+
+    def _load_memory(self) -> None:
+        record, unreadable = read_record(self.home.role)
+        noted = {member: noted_revision(self.servers[member].folder) for member in MEMBERS}
+        self.memory = record
+        self.observer.doubt = unreadable or (doubt_of(record, noted) if record.primary is not None else None)
+        if record.primary is not None and not self.observer.doubt:
+            try:
+                self._remember(record)  # as a new revision: what is done by it is told apart from what was done before
+            except OSError as error:
+                log.warning("role.json cannot be written: %s", error)
 
     def _round(self) -> Step:
         self._read_desired()
         self._read_faults()
+        if self.observer.doubt or self.memory.primary is None:
+            self._load_memory()  # it may have been put back
         seen = self.observer.observe(self.memory)
         step = decide(self.desired, seen, self.memory)
         self.observer.say(step)
@@ -245,7 +257,7 @@ class Supervisor:
             case StopAll():
                 self._stop_all()
             case Promote(member):
-                self._sign(member)
+                note_revision(self.servers[member].folder, self.memory.revision)
                 self.servers[member].promote()
                 wait_until_primary(self.servers[member])
                 self.observer.forget(member)
@@ -273,16 +285,10 @@ class Supervisor:
             switch_link(self.home.primary_link, member)
         self.relay.poke()
 
-    def _sign(self, member: MemberName) -> None:
-        """Leave the epoch in the data directory, so that an old copy of role.json is known for one."""
-        try:
-            self.servers[member].sign(self.desired.resource_id, self.memory.epoch)
-        except OSError as error:  # a full disk must not hold a failover back
-            log.error("the epoch cannot be written to %s: %s", self.servers[member].data, error)
-
     def _remember(self, memory: RoleRecord) -> None:
         if memory.epoch < self.memory.epoch:
             raise AssertionError("the epoch never falls")
+        memory = memory.model_copy(update={"revision": next_revision(self.memory)})
         write_atomically(self.home.role, memory.model_dump_json(indent=1))
         self.memory = memory
         self.home.creating.unlink(missing_ok=True)

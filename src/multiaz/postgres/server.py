@@ -35,9 +35,6 @@ from multiaz.postgres.os_user import ServerUser
 from multiaz.postgres.processes import end_programs, fence, postmaster_pid, processes_in
 from multiaz.postgres.timelines import History, parse_history
 
-EPOCH_FILE = "multiaz.epoch"
-"""In a data directory: resource id and epoch of the promotion its history comes from."""
-
 
 class ServerFailed(MultiazError):
     """A PostgreSQL program ended with an error; `why` carries its last words."""
@@ -326,19 +323,6 @@ class Server:
         finally:
             connection.finish()
         return parse_history(timeline, text.decode(errors="replace"))
-
-    def sign(self, resource_id: str, epoch: int) -> None:
-        """Write into the data directory in which epoch this server is promoted; copies of it carry the mark."""
-        write_atomically(self.data / EPOCH_FILE, f"{resource_id} {epoch}\n")
-        self.user.own(self.data / EPOCH_FILE)
-
-    def signed(self, resource_id: str) -> int:
-        """The newest epoch of that instance this data directory knows of; 0 if it knows none."""
-        try:
-            words = (self.data / EPOCH_FILE).read_text().split()
-        except (FileNotFoundError, NotADirectoryError):
-            return 0
-        return int(words[1]) if len(words) == 2 and words[0] == resource_id and words[1].isdigit() else 0
 
     # -- programs ----------------------------------------------------------------------------------
 

@@ -18,7 +18,7 @@ def record_stale(view: View) -> Step:
         return stopped(view)
     if wanted is RunState.DELETED and not view.desired.final_snapshot:
         return deleted(view)
-    return step(Phase.FAILED, f"role.json is not the newest: {view.seen.doubt}; nothing is touched; restore role.json")
+    return step(Phase.FAILED, f"role.json cannot be trusted: {view.seen.doubt}; nothing is touched; restore role.json")
 
 
 def second_primary(view: View) -> Step:
