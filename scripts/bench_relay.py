@@ -101,11 +101,11 @@ class Target:
 
     def cpu_s(self) -> float:
         """CPU seconds the processes between client and server have used."""
-        ticks = 0
+        spent_ns = 0
         for pid in self.pids:
-            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-            ticks += int(fields[11]) + int(fields[12])
-        return ticks / os.sysconf("SC_CLK_TCK")
+            for thread in Path(f"/proc/{pid}/task").iterdir():
+                spent_ns += int((thread / "schedstat").read_text().split()[0])
+        return spent_ns / 1e9
 
 
 @dataclass

@@ -14,9 +14,7 @@ from dataclasses import dataclass
 from multiaz.relay import startup
 from multiaz.relay.pipe import Dialogue, Gone
 from multiaz.relay.startup import HEAD_SIZE, Kind, ProtocolViolation
-
-TLS_SHUTDOWN_S = 0.5
-"""How long a closing connection waits for the client's close_notify: an idle client sends none."""
+from multiaz.relay.tls import TlsTransport
 
 
 @dataclass(frozen=True)
@@ -46,9 +44,9 @@ async def greet(accepted: socket.socket, host: str, context: ssl.SSLContext) -> 
         await loop.connect_accepted_socket(lambda: dialogue, accepted)
         return Client(dialogue, host, encrypted=False)
     dialogue = Dialogue()
-    transport, _ = await loop.connect_accepted_socket(
-        lambda: dialogue, accepted, ssl=context, ssl_shutdown_timeout=TLS_SHUTDOWN_S
-    )
+    transport = TlsTransport(context, dialogue)
+    await loop.connect_accepted_socket(lambda: transport, accepted)
+    await transport.handshake()
     if direct:
         spoken = transport.get_extra_info("ssl_object").selected_alpn_protocol()
         if spoken != startup.ALPN:

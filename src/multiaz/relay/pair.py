@@ -295,5 +295,5 @@ class ShapedPipe(asyncio.Protocol):
 def close_soon(transport: asyncio.Transport) -> None:
     """Close `transport` after its last bytes, or without them if nobody takes them."""
     transport.close()
-    if transport.get_write_buffer_size() or transport.get_extra_info("ssl_object") is not None:
+    if transport.get_write_buffer_size():
         asyncio.get_running_loop().call_later(LINGER_S, transport.abort)
