@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+BEGIN, END = "<!-- machine: begin -->", "<!-- machine: end -->"
 
 
 def rules() -> str:
@@ -34,8 +35,20 @@ checked against are in [rules.md](rules.md).
     return head + explain(settings_from({})).rstrip() + "\n"
 
 
+def failover() -> str:
+    """docs/failover.md, with what lies between its two marks made from the transition table."""
+    from multiaz.instance.describing import described
+
+    before, begin, rest = (ROOT / "docs/failover.md").read_text(encoding="utf-8").partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not (begin and end):
+        raise SystemExit(f"docs/failover.md needs the marks {BEGIN} and {END}")
+    return f"{before}{BEGIN}\n\n{described()}\n{END}{after}"
+
+
 DOCUMENTS: dict[str, Callable[[], str]] = {
     "docs/blueprint.md": blueprint,
+    "docs/failover.md": failover,
     "docs/rules.md": rules,
 }
 """Path below the project's folder to the function that makes the text."""

@@ -41,6 +41,7 @@ def _diagram() -> Iterator[str]:
     yield "        }"
     yield from (f"        {_id(state)}" for state in State if state in ANSWERING - APART)
     yield "    }"
+    yield f'    state "{TITLES["any-other"]}" as any_other'
     yield f"    [*] --> {_id(State.CREATING)}"
     for row in TRANSITIONS:
         for before in _cover(row.current) if row.goal else ():
