@@ -73,7 +73,7 @@ class ByHand(Supervisor):
     def make_pair(self) -> None:
         """A primary "a" and a standby "b" that streams and is not joined."""
         self.left_out = lambda action: action == Begin(JobKind.JOIN, "b")
-        self.until("b streams", lambda _, seen: seen.members["b"].streaming)
+        self.until("b streams", lambda _, seen: seen.members["b"].streaming, within_s=120)
         self.left_out = lambda _: False
 
     def join(self) -> None:

@@ -71,12 +71,20 @@ def test_diverged_standby_is_cloned_and_never_joined() -> None:
     assert step.actions == (Begin(JobKind.CLONE, "b"),)
 
 
-@pytest.mark.parametrize("why", ["paused", "diverged"])
-def test_replica_that_does_not_follow_is_not_promoted(why: str) -> None:
-    """Paused for its parameters it would not leave recovery; diverged it would have rows its source never had."""
+def promoting(replica: SeenMember, **others: object):  # type: ignore[no-untyped-def]
     wanted = REPLICA.model_copy(update={"request": request(RequestKind.PROMOTE)})
-    step = decide(wanted, alone(member(STANDBY, **{why: "a reason"})), BROKEN)
-    (record,) = step.actions
+    return decide(wanted, alone(replica, **others), BROKEN)
+
+
+def test_paused_replica_is_restarted_before_it_is_promoted_because_it_would_not_leave_recovery() -> None:
+    assert promoting(member(STANDBY, paused="a reason")).actions == (Begin(JobKind.RESTART, "a"),)
+
+
+def test_diverged_replica_is_not_promoted_as_it_is() -> None:
+    """It would have rows its source never had: it is copied again first, or the promotion is refused."""
+    diverged = member(STANDBY, diverged="a reason")
+    assert promoting(diverged, source_alive=True).actions == (Begin(JobKind.REJOIN, "a"),)
+    (record,) = promoting(diverged, source_alive=False).actions
     assert isinstance(record, Record)
     assert [(answer.outcome, answer.reason) for answer in record.memory.answers] == [("refused", "a reason")]
     assert record.memory.following

@@ -130,9 +130,9 @@ def _finish(core: Core, instance: Instance, operation: Operation, seen: Seen, an
             case OperationKind.PROMOTE:
                 if answer is not None and answer.outcome == "done":
                     done = done.but(source=None)
-                    core.tell(fresh, "0054", "Promoted the read replica to a stand-alone DB instance")
+                    core.tell(fresh, "0057", "Replication on the read replica was terminated: it was promoted")
                 else:
-                    core.tell(fresh, "0054", f"The promotion was refused: {answer.reason if answer else ''}")
+                    core.tell(fresh, "0045", f"The read replica was not promoted: {answer.reason if answer else ''}")
             case OperationKind.STOP:
                 done = done.but(stopped_at=time.time())
                 core.tell(fresh, "0087", "DB instance stopped")

@@ -83,13 +83,21 @@ def _refuse(view: View, request: Request, why: str) -> Step:
 
 
 def answer_promote(view: View) -> Step | None:
-    """A read replica is to become an instance of its own: it forgets its source before it takes writes."""
+    """A read replica is to become an instance of its own: it forgets its source before it takes writes.
+
+    One whose replay is paused would not leave recovery and is restarted first; a diverged one is copied again first.
+    """
     request = _asked(view, RequestKind.PROMOTE)
     if request is None or not view.memory.following:
         return None
-    if view.p.paused or view.p.diverged:
-        answers = view.answer(request, "refused", view.p.paused or view.p.diverged)
+    if view.p.diverged and view.seen.source_alive:
+        return None
+    if view.p.diverged:
+        answers = view.answer(request, "refused", view.p.diverged)
         return step(Phase.RUNNING, "a promotion was refused", Record(view.remember(answers=answers)))
+    if view.p.paused:
+        return step(Phase.REBOOTING, "the replica is restarted before it is promoted, because its replay is paused",
+                    Begin(JobKind.RESTART, view.primary))  # fmt: skip
     answers = view.answer(request, "done", "the read replica is an instance of its own")
     record = view.remember(following=False, replication_broken=False, epoch=view.memory.epoch + 1, answers=answers)
     why = "the read replica is being promoted"
