@@ -61,6 +61,8 @@ class Fault(Record):
     """Between primary and standby, or this read replica and its source."""
     small_wal_room: int | None = Field(default=None, ge=0)
     """The WAL of each member lies on a small file system with so many bytes left."""
+    allocated_gib: int = 0
+    """AllocatedStorage when the fault came: with more than that it is over."""
 
 
 class Faults(Record):
@@ -77,9 +79,13 @@ class Faults(Record):
         """What is laid over the wanted parameters; a later fault wins."""
         return {name: value for fault in self.faults for name, value in fault.parameters.items()}
 
-    def small_wal_room(self) -> int | None:
-        """How much room the small file system for the WAL is to have; None: the WAL lies with the data."""
-        return next((f.small_wal_room for f in reversed(self.faults) if f.small_wal_room is not None), None)
+    def small_wal_room(self, allocated_gib: int) -> int | None:
+        """How much room the small file system for the WAL is to have; None: the WAL lies with the data.
+
+        Storage that was grown since (ModifyDBInstance, AllocatedStorage) is no longer full, as on RDS.
+        """
+        small = [fault for fault in self.faults if fault.small_wal_room is not None]
+        return small[-1].small_wal_room if small and allocated_gib <= small[-1].allocated_gib else None
 
     def clients(self) -> Shaping | None:
         """What lies between clients and the endpoint; the latest fault wins."""

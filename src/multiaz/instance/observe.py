@@ -317,7 +317,7 @@ class Observer:
             job=kept.job,
             failed=kept.failed,
             wait_s=max(0.0, kept.next_attempt - time.monotonic()),
-            held=self.servers.faults.held(name),
+            held=self.servers.faults.held(name) or (self.servers.misplaced(name) if pid is not None else None),
         )
 
     def _judge(

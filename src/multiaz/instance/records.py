@@ -105,6 +105,8 @@ class DesiredInstance(Record):
     request: Request | None = None
     endpoint_down_s: float = Field(default=0, ge=0)
     """Least time the endpoint leads nowhere in a failover, counted from its start (`--pace rds`)."""
+    allocated_gib: int = 0
+    """AllocatedStorage. It bounds nothing here; growing it ends an injected lack of space."""
     final_snapshot: str | None = None
     """With run=deleted: absolute path of a folder the primary's data directory is moved to."""
 

@@ -18,7 +18,7 @@ from multiaz.instance.evidence import note_revision
 from multiaz.instance.faults import Faults, wire_name
 from multiaz.instance.following import FOLLOWED, diverged
 from multiaz.instance.records import DesiredInstance, MemberName, RoleRecord
-from multiaz.instance.storage import settle
+from multiaz.instance.storage import is_on, settle
 from multiaz.postgres.config import ServerSettings
 from multiaz.postgres.os_user import server_user
 from multiaz.postgres.server import Server, ServerFailed
@@ -98,7 +98,16 @@ class Servers:
         """Have the WAL of a stopped member on the storage it belongs on; with `home` on that of its data."""
         server = self[member]
         if server.exists():
-            settle(server, self.home.small_wal(member), None if home else self.faults.small_wal_room())
+            settle(server, self.home.small_wal(member), None if home else self._room())
+
+    def misplaced(self, member: MemberName) -> str | None:
+        """Why the member has to be down for an instant: its WAL lies on other storage than it belongs on."""
+        if is_on(self.home.small_wal(member), self[member].data) is (self._room() is not None):
+            return None
+        return "its WAL is moved to other storage"
+
+    def _room(self) -> int | None:
+        return self.faults.small_wal_room(self.desired.allocated_gib)
 
     def _way_to(self, member: MemberName | None) -> Path:
         """Folder of the socket that leads to a member, or to the source: a wire while a fault lies between."""

@@ -44,6 +44,14 @@ def is_full(data: Path) -> bool:
     return room is not None and room < SEGMENT_BYTES
 
 
+def is_on(small: Path, data: Path) -> bool:
+    """The WAL of this data directory lies on that small file system."""
+    try:
+        return (data / "pg_wal").readlink() == small
+    except OSError:
+        return False
+
+
 def settle(server: Server, small: Path, room: int | None) -> None:
     """Have the WAL of a stopped server where it belongs: on a file system with `room` bytes left (None: with its data).
 
@@ -52,10 +60,10 @@ def settle(server: Server, small: Path, room: int | None) -> None:
     wal = server.data / "pg_wal"
     _mend(server, wal)
     if room is None:
-        if wal.is_symlink():
+        if is_on(small, server.data):
             _bring_home(server, wal)
         release(small)
-    elif not (wal.is_symlink() and wal.resolve() == small.resolve()):
+    elif not is_on(small, server.data):
         _put_on_small(server, wal, small, room)
 
 

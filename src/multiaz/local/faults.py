@@ -16,7 +16,7 @@ from multiaz.home import Home
 from multiaz.local import faults_processes as processes
 from multiaz.local.endpoint import start
 from multiaz.local.faults_degraded import partition, replica_lag, slow_disk, slow_network
-from multiaz.local.faults_disk import fill_disk, give_storage_back
+from multiaz.local.faults_disk import fill_disk
 from multiaz.local.faults_entries import CLOUD, ActiveFault, Injected, add, in_force, refuse_twice, tell
 from multiaz.local.faults_kinds import NAMES
 from multiaz.local.faults_record import Fault, changing, read_faults, write_faults
@@ -50,7 +50,7 @@ def active(home: Home) -> tuple[ActiveFault, ...]:
         ActiveFault(target.identifier, fault)
         for target in targets(home)
         for fault in read_faults(target.place.faults)
-        if in_force(home, fault)
+        if in_force(home, fault, target)
     ]
     return tuple(sorted(found, key=lambda one: one.fault.since))
 
@@ -65,9 +65,6 @@ def heal(home: Home, instance: str | None = None, kind: str | None = None) -> tu
         raise BadInput(f"There is no fault {kind}", f"the kinds are {', '.join(NAMES)}", "name one of them")
     chosen = targets(home) if instance is None else [find(home, instance)]
     healed: list[Healed] = []
-    if kind in (None, "disk-full"):
-        for target in chosen:
-            give_storage_back(home, target)
     with changing(home):
         for target in chosen:
             healed += _heal_file(target.place.faults, target.identifier, kind)

@@ -62,8 +62,11 @@ class ActiveFault:
         return f"multiaz fault heal {self.instance + ' ' if self.instance else ''}{self.fault.kind}"
 
 
-def in_force(home: Home, fault: Fault) -> bool:
-    """A frozen process may have been killed meanwhile, and the endpoint started: then the fault is over by itself."""
+def in_force(home: Home, fault: Fault, target: Target | None = None) -> bool:
+    """A frozen process may have been killed meanwhile, the endpoint started, the storage of the instance grown: then
+    the fault is over by itself."""
+    if target is not None and fault.small_wal_room is not None:
+        return target.allocated_gib <= fault.allocated_gib
     if fault.frozen:
         return any(is_frozen(process) for process in fault.frozen)
     return fault.kind != CLOUD or lock_holder(home.cloud_lock) is None

@@ -67,6 +67,8 @@ class Fault:
     """Between primary and standby, or a read replica and its source."""
     small_wal_room: int | None = None
     """The WAL of each member lies on a small file system with so many bytes left."""
+    allocated_gib: int = 0
+    """AllocatedStorage when the fault came: with more than that it is over."""
 
 
 def read_faults(path: Path) -> tuple[Fault, ...]:

@@ -33,6 +33,8 @@ class Target:
     """The member that is primary, or serves as the read replica; None before there is one."""
     following: bool
     """A read replica that has not been promoted."""
+    allocated_gib: int
+    """AllocatedStorage."""
 
     @property
     def standby(self) -> str | None:
@@ -94,6 +96,7 @@ def _target(place: InstanceHome) -> Target | None:
         source=str(source["resource_id"]) if isinstance(source, dict) else None,
         primary=role.get("primary"),
         following=bool(role.get("following")),
+        allocated_gib=int(desired.get("allocated_gib", 0)),
     )
 
 

@@ -20,7 +20,7 @@ FULL = Fault(
     kind="zone-loss", why="Availability Zone us-west-2a is lost", since=12.5, arguments={"zone": "us-west-2a"},
     held=("a",), parameters={"commit_delay": "100"}, frozen=(FrozenProcess(7, 99),),
     clients=Network(delay_ms=5.0), servers=Network(blocked="cut"),
-    small_wal_room=4096,
+    small_wal_room=4096, allocated_gib=20,
 )  # fmt: skip
 
 
@@ -119,3 +119,9 @@ def test_nothing_changes_while_the_file_does_not(tmp_path: Path) -> None:
     assert file.read() is file.read()
     write_faults(tmp_path / "faults.json", (FULL,))
     assert file.read() is file.read()
+
+
+def test_storage_that_was_grown_is_no_longer_full() -> None:
+    faults = Faults(faults=(fault(small_wal_room=0, allocated_gib=20),))
+    assert (faults.small_wal_room(20), faults.small_wal_room(21)) == (0, None)
+    assert Faults().small_wal_room(20) is None

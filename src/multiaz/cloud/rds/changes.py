@@ -61,6 +61,8 @@ class ModifyAction:
         status = self._core.status(instance)
         if status == "incompatible-parameters" and not params.keys() - WHILE_STOPPED:
             return  # with another group it may start
+        if status == "storage-full" and "AllocatedStorage" in params:
+            return  # what RDS tells to do about it
         if status == "stopped" and params.keys() - WHILE_STOPPED:
             raise faults.wrong_state(
                 f"Cannot modify a stopped DB Instance: start {instance.identifier}, and then modify it."

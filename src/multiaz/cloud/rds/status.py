@@ -136,8 +136,8 @@ def status_of(instance: Instance, seen: Seen) -> str:
         return "failed"
     if instance.incompatible:
         return "incompatible-parameters"
-    if observed is not None and observed.storage_full and operation is None and instance.run is RunState.RUNNING:
-        return "storage-full"
+    if observed is not None and observed.storage_full and instance.run is RunState.RUNNING:
+        return "storage-full" if operation is None else _WORDS[operation.kind]
     if observed is not None and observed.phase is Phase.FAILED:
         # Other parameters than those that failed are on their way: the next attempt will show.
         return "failed" if operation is None or not _unapplied(instance, observed) else _WORDS[operation.kind]

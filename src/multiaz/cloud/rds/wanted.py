@@ -67,6 +67,7 @@ def desired_of(
             authorize_url=endpoint_url.rstrip("/") + AUTHORIZE_PATH if instance.iam_authentication else None,
         ),
         request=instance.request,
+        allocated_gib=instance.storage.allocated_gib,
         endpoint_down_s=(behaviour or Behaviour()).endpoint_down_s,
         final_snapshot=snapshot,
     )

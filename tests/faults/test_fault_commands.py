@@ -1,0 +1,134 @@
+"""`multiaz fault` as a person uses it, on a whole local cloud: what RDS and `status` say of each fault, and `down`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_disk_full import may_mount
+
+from multiaz.errors import ExitCode
+from multiaz.files import lock_holder
+from person import Person
+
+Eventually = Callable[..., Any]
+PRIMARY = "ecommerce-db-primary-dev"
+pytestmark = pytest.mark.long
+
+
+@pytest.fixture(scope="module")
+def person(module_home_folder: Path, free_port: Callable[[], int]) -> Iterator[Person]:
+    somebody = Person(module_home_folder / "home", free_port())
+    done = somebody.run("up", "--port", str(somebody.port))
+    try:
+        assert done.returncode == 0, done.stdout + done.stderr + somebody.logs()
+        yield somebody
+    finally:
+        somebody.run("down", "--all", "--yes")
+
+
+def observed(person: Person) -> dict[str, Any]:
+    try:
+        return person.observed(PRIMARY)
+    except FileNotFoundError:
+        return {"in_sync": False, "writable": False, "epoch": 0, "primary": None, "storage_full": False}
+
+
+def allocated(person: Person) -> int:
+    told = person.aws("rds", "describe-db-instances", "--db-instance-identifier", PRIMARY)
+    return int(told["DBInstances"][0]["AllocatedStorage"])
+
+
+def wait_well(person: Person, eventually: Eventually) -> dict[str, Any]:
+    eventually(
+        lambda: observed(person)["in_sync"] and observed(person)["writable"], "in sync and writable", within_s=60
+    )
+    eventually(lambda: person.instances()["primary"]["status"] == "available", "available", within_s=60)
+    return observed(person)
+
+
+def test_a_lost_zone_is_seen_in_status_and_ends_with_heal(person: Person, eventually: Eventually) -> None:
+    before = person.instances()["primary"]
+    person.run("psql", "--", "-c", "CREATE TABLE kept (x int); INSERT INTO kept VALUES (1)")
+    told = person.ask("fault", "zone-loss", before["zone"], "primary")
+    assert told["instances"] == [PRIMARY]
+    eventually(lambda: observed(person)["epoch"] > 1 and observed(person)["writable"], "failed over", within_s=60)
+    status = person.ask("status")
+    assert [fault["kind"] for fault in status["faults"]] == ["zone-loss"]
+    assert "Fault in force: Availability Zone" in person.run("status").stdout
+    assert person.value("primary", "SELECT x FROM kept") == "1"
+    person.ask("fault", "heal", "zone-loss")
+    wait_well(person, eventually)
+    after = person.instances()["primary"]
+    assert (after["zone"], after["standby_zone"]) == (before["standby_zone"], before["zone"])
+    events = person.aws("rds", "describe-events", "--source-type", "db-instance", "--source-identifier", PRIMARY)
+    assert "Multi-AZ instance failover completed" in {event["Message"] for event in events["Events"]}
+
+
+def test_the_aws_endpoint_that_was_killed_is_started_by_heal_and_by_start(person: Person) -> None:
+    for comes_back in (("fault", "heal", "cloud-endpoint"), ("local", "start")):
+        person.ask("fault", "cloud-endpoint")
+        assert lock_holder(person.home / "cloud.lock") is None
+        assert [one["kind"] for one in person.ask("fault", "list")["faults"]] == ["cloud-endpoint"]
+        person.ask("fault", "kill", "replica-1")  # found without the endpoint
+        person.ask(*comes_back)
+        assert person.ask("fault", "list")["faults"] == []
+        assert person.instances()["primary"]["name"] == "primary"
+
+
+def test_a_frozen_aws_endpoint_does_not_answer_until_it_is_healed(person: Person, eventually: Eventually) -> None:
+    person.ask("fault", "cloud-endpoint", "--freeze")
+    holder = lock_holder(person.home / "cloud.lock")
+    person.ask("fault", "cloud-endpoint", "--freeze", code=ExitCode.CONFLICT)
+    healed = person.ask("fault", "heal", "--all")["healed"]
+    assert [one["thawed"] for one in healed] == [[holder]]
+    wait_well(person, eventually)
+
+
+def test_the_pace_reaches_instances_that_run(person: Person, eventually: Eventually) -> None:
+    def desired() -> str:
+        return (person.folder(PRIMARY) / "desired.json").read_text()
+
+    person.ask("local", "start", "--pace", "rds", "--pace-seconds", "5")
+    eventually(lambda: '"endpoint_down_s": 5.0' in desired(), "the instance follows")
+    report = person.ask("failover")
+    assert report["write_outage_s"] >= 4.5
+    assert report["rows_lost"] == 0
+    person.ask("local", "start", "--pace", "instant")
+    eventually(lambda: '"endpoint_down_s": 0.0' in desired(), "the instance follows")
+    wait_well(person, eventually)
+
+
+@pytest.mark.skipif(not may_mount(), reason="file systems cannot be mounted here")
+def test_full_storage_is_what_rds_says_it_is(person: Person, eventually: Eventually) -> None:
+    wait_well(person, eventually)
+    person.ask("fault", "disk-full", "primary")
+    eventually(lambda: observed(person)["storage_full"], "full", within_s=60)
+    eventually(lambda: person.instances()["primary"]["status"] == "storage-full", "storage-full", within_s=30)
+
+    def told() -> set[str]:
+        events = person.aws("rds", "describe-events", "--source-type", "db-instance", "--source-identifier", PRIMARY)
+        return {event["Message"][:50] for event in events["Events"] if "low storage" in event["EventCategories"]}
+
+    eventually(told, "the event is told")
+    grown = str(allocated(person) + 10)
+    more = ("--allocated-storage", grown, "--apply-immediately")
+    person.aws("rds", "modify-db-instance", "--db-instance-identifier", PRIMARY, *more)
+    eventually(lambda: observed(person)["in_sync"] and observed(person)["writable"], "serves again", within_s=60)
+    eventually(lambda: not observed(person)["storage_full"], "has room again", within_s=60)
+    assert person.ask("fault", "list")["faults"] == []
+    wait_well(person, eventually)
+
+
+def test_down_ends_what_is_in_force_and_leaves_nothing(person: Person, eventually: Eventually) -> None:
+    wait_well(person, eventually)
+    person.ask("fault", "standby-loss")
+    person.ask("fault", "supervisor", "replica-1", "--freeze")
+    if may_mount():
+        person.ask("fault", "disk-full", "replica-2")
+    done = person.run("down", "--yes")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Healed: the standby" in done.stderr
+    assert not (person.home / "instances").exists()
