@@ -109,7 +109,7 @@ APART = states(S.JOINING, S.REJOINING, S.CLONING, S.STANDBY_DOWN, S.CATCHING_UP)
 """Multi-AZ is on, the primary answers, the standby is not in sync."""
 IN_SYNC = states(S.REDUNDANT, S.STANDBY_LEAVING)
 FOLLOWING = states(S.REPLICA_STREAMING, S.REPLICA_STRAY)
-ANSWERING = APART | IN_SYNC | FOLLOWING | states(S.STANDBY_UNWANTED, S.SINGLE)
+ANSWERING = APART | IN_SYNC | FOLLOWING | states(S.STANDBY_AWAITED, S.STANDBY_UNWANTED, S.SINGLE)
 CALM = ANSWERING - states(S.STANDBY_LEAVING)
 """A leave does not wait for what may be done in these."""
 MUTE = states(S.PRIMARY_STARTING, S.PRIMARY_HUNG)
@@ -154,17 +154,19 @@ TRANSITIONS: tuple[Transition, ...] = (
     Transition(states(S.STANDBY_UNWANTED), single, "remove the standby", FOLLOWING | states(S.SINGLE)),
     Transition(states(S.JOINING), record_join, "record that the standby is in sync", states(S.REDUNDANT)),
     Transition(states(S.REJOINING), rejoin, "rewind it, or clone it", states(S.STANDBY_DOWN, S.CLONING)),
-    Transition(states(S.CATCHING_UP), hung_standby, "end it, so that it is started again",
+    Transition(states(S.CATCHING_UP, S.STANDBY_AWAITED), hung_standby, "end it, so that it is started again",
+               states(S.STANDBY_DOWN, S.STANDBY_AWAITED)),
+    Transition(states(S.CLONING, S.STANDBY_DOWN, S.CATCHING_UP, S.STANDBY_AWAITED), clone, "copy the primary",
                states(S.STANDBY_DOWN)),
-    Transition(states(S.CLONING, S.STANDBY_DOWN, S.CATCHING_UP), clone, "copy the primary",
-               states(S.STANDBY_DOWN)),
-    Transition(states(S.STANDBY_DOWN), start_standby, "start the standby, or fence it if it was a primary",
-               states(S.CATCHING_UP, S.REJOINING)),
-    Transition(states(S.CATCHING_UP), restart_standby, "restart it for new parameters", states(S.CATCHING_UP)),
+    Transition(states(S.STANDBY_DOWN, S.STANDBY_AWAITED), start_standby,
+               "start the standby, or fence it if it was a primary", states(S.CATCHING_UP, S.REJOINING, S.REDUNDANT)),
+    Transition(states(S.CATCHING_UP, S.STANDBY_AWAITED), restart_standby, "restart it for new parameters",
+               states(S.CATCHING_UP, S.REDUNDANT)),
     Transition(states(S.CATCHING_UP), join, "make commits wait for it, and wait for it", states(S.JOINING)),
     Transition(FOLLOWING, replication_events, "tell that replication broke, or resumed"),
     Transition(states(S.REPLICA_STRAY), stray_replica, "copy the source again", states(S.REPLICA_STREAMING)),
-    Transition(CALM, upstream, "lead read replicas to the standby, or to the primary without one"),
+    Transition(CALM - states(S.STANDBY_AWAITED), upstream,
+               "lead read replicas to the standby, or to the primary without one"),
     Transition(CALM, rest, "nothing to do"),
 )  # fmt: skip
 """Order is precedence."""

@@ -15,6 +15,7 @@ from multiaz.errors import MultiazError
 from multiaz.files import write_atomically
 from multiaz.home import InstanceHome
 from multiaz.instance.actions import JobKind, Step
+from multiaz.instance.decide import view_of
 from multiaz.instance.following import NOTHING, Finding, Following
 from multiaz.instance.hangs import HangWatch
 from multiaz.instance.probe import Probe, Sight
@@ -111,6 +112,7 @@ class Observer:
         self._raised_looked = 0.0
         self._published = ""
         self._published_at = 0.0
+        self._awaiting = False
         self._said: tuple[str, str] | None = None
 
     # -- told by the supervisor -------------------------------------------------------------------
@@ -225,7 +227,7 @@ class Observer:
         if memory.primary is not None and not self.servers.waits.get(memory.primary):
             joined = None  # the setting the join made is gone: the primary was started or configured again
         primary = sights[memory.primary] if memory.primary is not None else None
-        return Seen(
+        seen = Seen(
             members=members,
             doubt=self.doubt,
             joined_epoch=joined,
@@ -247,6 +249,8 @@ class Observer:
                 self.servers.desired.final_snapshot and Path(self.servers.desired.final_snapshot).exists()
             ),
         )
+        self._awaiting = view_of(self.servers.desired, seen, memory).awaited is not None
+        return seen
 
     def _outdated(
         self, members: dict[MemberName, SeenMember], memory: RoleRecord, joined: int | None
@@ -389,7 +393,7 @@ class Observer:
             primary=primary,
             in_sync=memory.in_sync,
             writable=writable,
-            redundant=not desired.multi_az or memory.in_sync,
+            redundant=not desired.multi_az or (memory.in_sync and not self._awaiting),
             members=tuple(self._observed_member(name, sights[name]) for name in MEMBERS),
             answers=memory.answers,
             master_number=memory.master_number,

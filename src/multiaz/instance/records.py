@@ -94,6 +94,9 @@ class DesiredInstance(Record):
     multi_az: bool
     zones: dict[MemberName, str]
     """Availability Zone of each member; both are always named, "b" is used once Multi-AZ is on."""
+    standby_loss: Literal["continue", "wait"] = "continue"
+    """What commits do when an in-sync standby is lost: go on with one copy, as on RDS, or wait until it is back.
+    Right after a failover there is one copy in both cases, until the former primary has joined again."""
     source: Source | None = None
     database: str | None = None
     """DBName: created once, with the first primary."""
@@ -198,7 +201,8 @@ class ObservedInstance(Record):
     writable: bool
     """The primary answers and takes writes (for a read replica: answers and takes reads)."""
     redundant: bool
-    """Multi-AZ asked for and in_sync; True as well when Multi-AZ is not asked for."""
+    """Multi-AZ asked for and in_sync, and no commit waits for a lost standby; True as well when Multi-AZ is
+    not asked for."""
     members: tuple[ObservedMember, ...]
     answers: tuple[Answer, ...] = ()
     """Outcomes of the latest requests, newest last (at most 16)."""

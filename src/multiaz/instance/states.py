@@ -43,6 +43,7 @@ class State(StrEnum):
         "standby-leaving",
         "In sync on record, and the standby takes no commits any more, or is to go.",
     )
+    STANDBY_AWAITED = "standby-awaited", "In sync on record; the standby is lost and commits wait for it, as is wanted."
     REDUNDANT = "redundant", "The standby has every acknowledged commit, and takes the next."
     STANDBY_UNWANTED = "standby-unwanted", "There is a standby, and none is wanted."
     REPLICA_STREAMING = "replica-streaming", "A read replica that follows its source."
@@ -74,6 +75,8 @@ HAPPENINGS = (
     Happening(State.REDUNDANT, State.PRIMARY_LOST, "the primary dies"),
     Happening(State.REDUNDANT, State.PRIMARY_HUNG, "the primary hangs"),
     Happening(State.REDUNDANT, State.STANDBY_LEAVING, "the standby dies or falls out, or Multi-AZ is turned off"),
+    Happening(State.REDUNDANT, State.STANDBY_AWAITED, "the standby dies, and commits are to wait for it"),
+    Happening(State.STANDBY_AWAITED, State.REDUNDANT, "the standby streams again"),
     Happening(State.REDUNDANT, State.STOPPED, "both die"),
     Happening(State.CATCHING_UP, State.PRIMARY_DOWN, "the primary dies"),
     Happening(State.CATCHING_UP, State.STANDBY_DOWN, "the standby dies"),
@@ -139,7 +142,9 @@ def _with_primary(view: View) -> State:
     if p.in_recovery and not memory.following:
         return State.PROMOTING
     if memory.in_sync:
-        return State.REDUNDANT if view.leaving is None else State.STANDBY_LEAVING
+        if view.leaving is not None:
+            return State.STANDBY_LEAVING
+        return State.REDUNDANT if view.awaited is None else State.STANDBY_AWAITED
     if not view.standby_wanted and (view.o.exists or view.o.alive or memory.fenced is not None):
         return State.STANDBY_UNWANTED
     if memory.following:

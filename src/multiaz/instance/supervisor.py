@@ -46,7 +46,7 @@ from multiaz.instance.records import DesiredInstance, MemberName, Phase, RoleRec
 from multiaz.instance.relaying import RelayKeeper
 from multiaz.instance.servers import MEMBERS, Servers, other_member
 from multiaz.instance.storage import MESSAGES, StorageWatch, release
-from multiaz.postgres.processes import fence, open_pidfd
+from multiaz.postgres.processes import fence, open_pidfd, resume
 from multiaz.postgres.server import wait_until_primary
 
 log = logging.getLogger("multiaz.instance")
@@ -258,6 +258,7 @@ class Supervisor:
                 self._stop_all()
             case Promote(member):
                 note_revision(self.servers[member].folder, self.memory.revision)
+                resume(self.servers[member].data)
                 self.servers[member].promote()
                 wait_until_primary(self.servers[member])
                 self.observer.forget(member)

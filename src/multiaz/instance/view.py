@@ -144,10 +144,8 @@ class View:
         return self.o.stuck_s >= LEAVE_AFTER_S
 
     @property
-    def leaving(self) -> str | None:
-        """Why a standby that is in sync has to leave; None: it stays."""
-        if not self.desired.multi_az:
-            return "Multi-AZ was turned off"
+    def lost(self) -> str | None:
+        """Why the standby takes no commits; None: it takes them, or has not been away for long."""
         if not self.o.alive or self.o.job is not None:
             return "the standby is gone"
         if self.o.hung:
@@ -159,6 +157,18 @@ class View:
         if self.o.pending_restart and not self.p.pending_restart:
             return "the standby must be restarted for new parameters"
         return None
+
+    @property
+    def leaving(self) -> str | None:
+        """Why a standby that is in sync has to leave; None: it stays."""
+        if not self.desired.multi_az:
+            return "Multi-AZ was turned off"
+        return self.lost if self.desired.standby_loss == "continue" else None
+
+    @property
+    def awaited(self) -> str | None:
+        """Why commits wait for a standby that is in sync on record, as is wanted; None: they do not."""
+        return self.lost if self.memory.in_sync and self.leaving is None else None
 
     @property
     def replication_broken(self) -> str:

@@ -61,6 +61,12 @@ def fence(data: Path, *, patience_s: float = 30.0) -> int:
     return len(killed)
 
 
+def resume(data: Path) -> None:
+    """SIGCONT to every process of the server in `data`: one that was stopped would hold its promotion up."""
+    for pid in processes_in(data):
+        _signal(pid, data, signal.SIGCONT)
+
+
 def end_programs(folder: Path, bin_folder: Path) -> None:
     """End PostgreSQL's programs (not its servers) that work in `folder`: those of a killed supervisor write on."""
     ours = os.path.realpath(bin_folder)

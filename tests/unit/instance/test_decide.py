@@ -202,6 +202,52 @@ def test_standby_that_hangs_or_confirms_nothing_is_struck_off_though_it_streams(
         assert [type(action) for action in step.actions] == [Record, Configure, PointUpstream]
 
 
+WAITING = desired(standby_loss="wait")
+
+
+@pytest.mark.parametrize(
+    ("b", "actions"),
+    [
+        (DEAD, (Start("b", standby=True),)),
+        (member(DEAD, failures=3), (Begin(JobKind.CLONE, "b"),)),
+        (SeenMember(), (Begin(JobKind.CLONE, "b"),)),
+        (member(STANDBY, hung=True), (Fence("b"),)),
+        (member(STANDBY, stuck_s=STRAY_AFTER_S + 1), (Fence("b"),)),
+        (member(STANDBY, pending_restart=True), (Begin(JobKind.RESTART, "b"),)),
+        (member(DEAD, job=JobKind.CLONE), ()),
+        (member(STANDBY, stuck_s=LEAVE_AFTER_S), ()),
+        (member(DEAD, held="a fault"), ()),
+    ],
+    ids=["dead", "does not start", "no data", "hangs", "stuck for long", "parameters", "cloned", "stuck", "held"],
+)
+def test_standby_that_commits_are_to_wait_for_is_brought_back_and_never_struck_off(
+    b: SeenMember, actions: tuple[object, ...]
+) -> None:
+    step = decide(WAITING, seen(b=b), WELL)
+    assert step.actions == actions
+    if not actions:
+        assert step.reason.startswith("commits wait for the standby: ")
+
+
+def test_failover_to_a_standby_that_commits_wait_for_is_refused() -> None:
+    asked = WAITING.model_copy(update={"request": request(RequestKind.FAILOVER)})
+    for lost in (DEAD, member(STANDBY, stuck_s=LEAVE_AFTER_S), member(STANDBY, hung=True)):
+        step = decide(asked, seen(b=lost), WELL)
+        assert isinstance(step.actions[0], Record)
+        assert (step.actions[0].memory.answers[-1].outcome, step.actions[0].memory.in_sync) == ("refused", True)
+
+
+def test_replicas_are_not_led_to_a_primary_whose_commits_wait() -> None:
+    """There they would see rows that nobody was told are committed, and that a failover loses."""
+    waiting = member(DEAD, wait_s=1.0)
+    assert decide(WAITING, seen(b=waiting), WELL).rule == "rest"
+
+
+def test_turning_multi_az_off_ends_the_wait() -> None:
+    single = WAITING.model_copy(update={"multi_az": False})
+    assert decide(single, seen(b=DEAD), WELL).rule == "leave"
+
+
 def test_standby_that_does_not_move_is_not_joined_and_is_ended_once_that_lasts() -> None:
     """A join would have commits wait for it; a fresh start gives it a new receiver."""
     apart = memory(in_sync=False)

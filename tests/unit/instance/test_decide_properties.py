@@ -43,7 +43,8 @@ def members(draw: st.DrawFn) -> SeenMember:
     return SeenMember(
         exists=exists, alive=alive, answering=answering, in_recovery=in_recovery,
         streaming=bool(in_recovery) and draw(st.booleans()), not_streaming_s=draw(st.sampled_from([0.0, 0.5, 2.0])),
-        stalled_s=draw(st.sampled_from([0.0, 9.0])), silent=silent, hung=silent and draw(st.booleans()),
+        stalled_s=draw(st.sampled_from([0.0, 9.0])), silent=silent, hung=alive and draw(st.booleans()),
+        stuck_s=draw(st.sampled_from([0.0, 0.5, 2.0, 9.0])),
         failures=draw(st.integers(0, 4)), pending_restart=draw(st.booleans()),
         job=draw(st.none() | st.sampled_from(JobKind)), failed=draw(st.none() | st.just("broken")),
         wait_s=draw(st.sampled_from([0.0, 1.0])), held=draw(st.none() | st.none() | st.just("a fault")),
@@ -72,6 +73,7 @@ def wishes(draw: st.DrawFn) -> DesiredInstance:
             "run": draw(st.sampled_from([RunState.RUNNING, RunState.RUNNING, RunState.STOPPED, RunState.DELETED])),
             "multi_az": draw(st.booleans()),
             "request": draw(REQUESTS),
+            "standby_loss": draw(st.sampled_from(["continue", "wait"])),
             "endpoint_down_s": draw(st.sampled_from([0.0, 60.0])),
             "source": draw(st.none() | st.just(Source(resource_id="db-S", upstream="/run/s/upstream"))),
             "master": draw(

@@ -77,6 +77,8 @@ SILENT = member(PRIMARY, answering=False, in_recovery=None)
 ALONE = seen(b=SeenMember(), upstream_link="a")
 ON_ITS_WAY = member(STANDBY, streaming=False)
 
+WAITING = desired(standby_loss="wait")
+
 AT: dict[State, Case] = {
     State.RECORD_STALE: Case(DESIRED, seen(doubt="b has timeline 3"), WELL),
     State.TWO_PRIMARIES: Case(DESIRED, seen(b=PRIMARY), APART),
@@ -92,6 +94,7 @@ AT: dict[State, Case] = {
     State.PROMOTING: Case(DESIRED, seen(a=STANDBY, b=DEAD), memory(in_sync=False, fenced="b")),
     State.PRIMARY_STARTING: Case(DESIRED, seen(a=SILENT), WELL),
     State.STANDBY_LEAVING: Case(DESIRED, seen(b=DEAD), WELL),
+    State.STANDBY_AWAITED: Case(WAITING, seen(b=member(DEAD, wait_s=1.0)), WELL),
     State.REDUNDANT: Case(DESIRED, seen(), WELL),
     State.STANDBY_UNWANTED: Case(
         desired(multi_az=False), seen(b=member(DEAD, job=JobKind.REMOVE), upstream_link="a"), APART
@@ -174,7 +177,10 @@ SPEAKS: dict[str, tuple[Change, list[type[Action]]]] = {
     "clone": (lambda case: idle(case).with_b(failures=3, stalled_s=STRAY_AFTER_S + 1), [Begin]),
     "hung_standby": (lambda case: case.with_b(hung=True), [Fence]),
     "start_standby": (idle, [Start]),
-    "restart_standby": (lambda case: case.with_b(pending_restart=True), [Begin]),
+    "restart_standby": (
+        lambda case: case.with_b(**{**STANDBY.__dict__, "streaming": False, "pending_restart": True}),
+        [Begin],
+    ),
     "join": (lambda case: case.with_b(streaming=True), [Begin]),
     "replication_events": (lambda case: case.with_a(paused="replay is paused"), [Announce, Record]),
     "stray_replica": (
@@ -292,6 +298,10 @@ HAPPENS: dict[str, Change] = {
     "the primary hangs": lambda case: case.with_a(answering=False, in_recovery=None, silent=True, hung=True),
     "the standby dies or falls out, or Multi-AZ is turned off": lambda case: case.wanting(multi_az=False),
     "both die": lambda case: case.seeing(members={"a": DEAD, "b": DEAD}),
+    "the standby dies, and commits are to wait for it": lambda case: case.wanting(standby_loss="wait").seeing(
+        members={**case.seen.members, "b": DEAD}
+    ),
+    "the standby streams again": lambda case: case.seeing(members={**case.seen.members, "b": STANDBY}),
     "the standby dies": lambda case: case.seeing(members={**case.seen.members, "b": DEAD}),
     "the join fails": lambda case: case.with_b(job=None, failed="no progress", wait_s=0.1),
     "the primary goes on": lambda case: case.seeing(members={**case.seen.members, "a": PRIMARY}),

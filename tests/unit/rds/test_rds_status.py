@@ -11,6 +11,7 @@ from multiaz.cloud.rds.model import Instance, Networking, Operation, OperationKi
 from multiaz.cloud.rds.status import (
     GRACE_S,
     Seen,
+    hangs,
     incompatible_parameters,
     is_finished,
     parameter_apply_status,
@@ -262,3 +263,22 @@ def test_full_storage_is_a_status_of_its_own_unless_something_is_being_done_or_t
     assert status_of(instance(OperationKind.DELETE), full) == "deleting"
     assert status_of(instance(run=RunState.STOPPED), full) != "storage-full"
     assert status_of(instance(), Seen(observed(storage_full=False), supervised=True)) == "available"
+
+
+@pytest.mark.parametrize(
+    ("kind", "seen", "expected"),
+    [
+        (None, observed(Phase.RECOVERING, writable=False, in_sync=True), True),
+        (None, observed(Phase.RECOVERING, writable=False, in_sync=False), False),
+        (None, observed(Phase.RUNNING, in_sync=True), False),
+        (None, observed(Phase.FAILING_OVER, in_sync=True), False),
+        (OperationKind.MODIFY, observed(Phase.RECOVERING, writable=False, in_sync=True), False),
+    ],
+    ids=["hangs", "nobody may take over", "serves", "fails over already", "something was asked of it"],
+)
+def test_failover_may_be_forced_on_a_primary_that_hangs(
+    kind: OperationKind | None, seen: ObservedInstance, expected: bool
+) -> None:
+    """Its status is "rebooting" then, which refuses every other call."""
+    assert hangs(instance(kind), Seen(observed=seen, supervised=True)) is expected
+    assert not hangs(instance(kind), Seen(observed=seen, supervised=False, unsupervised_s=GRACE_S + 1))

@@ -10,6 +10,7 @@ from multiaz.cloud.rds.checks import Checks
 from multiaz.cloud.rds.core import Core
 from multiaz.cloud.rds.model import Instance, Operation, OperationKind, Snapshot
 from multiaz.cloud.rds.requests import begin_promotion, with_request
+from multiaz.cloud.rds.status import hangs
 from multiaz.cloud.service import AwsFault, Context
 from multiaz.cloud.service import Operation as Action
 from multiaz.instance.records import RequestKind, RunState
@@ -39,7 +40,8 @@ class LifecycleActions:
             instance = core.require(context.region, params["DBInstanceIdentifier"])
             if instance.incompatible and not failover:
                 return self._shape(core.repository.save(self._start_with_other_values(instance)))
-            instance = core.require_available(context.region, params["DBInstanceIdentifier"], "rebooted")
+            if not failover or not hangs(instance, core.seen(instance)):
+                instance = core.require_available(context.region, params["DBInstanceIdentifier"], "rebooted")
             if failover and not instance.multi_az:
                 raise faults.bad_combination(
                     "Cannot force failover: the DB instance is not Multi-AZ, so there is no standby."

@@ -74,6 +74,22 @@ def serving(observed: ObservedInstance) -> bool:
     return observed.phase is Phase.RUNNING and observed.writable and observed.relay_ready
 
 
+def hangs(instance: Instance, seen: Seen) -> bool:
+    """Its primary runs and does not serve, while nothing was asked of it: a forced failover is what helps.
+
+    The supervisor fails a hung primary over by itself, but may still be finding out whether it is merely slow.
+    """
+    observed = seen.valid
+    return (
+        instance.operation is None
+        and instance.run is RunState.RUNNING
+        and not seen.given_up
+        and observed is not None
+        and observed.phase is Phase.RECOVERING
+        and observed.in_sync
+    )
+
+
 def is_finished(instance: Instance, operation: Operation, observed: ObservedInstance | None) -> bool:
     """True if what was asked is seen to be done (DELETE never is: the record goes instead)."""
     if observed is None:

@@ -133,6 +133,8 @@ def master_user(view: View) -> Step | None:
 
 def rest(view: View) -> Step:
     """Nothing to do."""
+    if view.awaited is not None:
+        return step(Phase.RUNNING, f"commits wait for the standby: {view.o.held or view.o.failed or view.awaited}")
     if not view.desired.multi_az or view.memory.in_sync:
         return step(Phase.RUNNING, "the instance is well")
     return step(Phase.RUNNING, view.o.held or view.o.failed or "the standby is on its way")

@@ -76,10 +76,11 @@ def hung_standby(view: View) -> Step | None:
 
 def start_standby(view: View) -> Step | None:
     """The standby is down: start it, unless it has rows of its own; then it is fenced, and rejoins."""
-    if not _free(view):
+    if not _free(view) or view.o.alive:
         return None
     if view.o.diverged:
-        return step(Phase.RUNNING, f"{view.other}: {view.o.diverged}", Record(view.remember(fenced=view.other)))
+        fenced = Record(view.remember(fenced=view.other, in_sync=False))
+        return step(Phase.RUNNING, f"{view.other}: {view.o.diverged}", fenced)
     return step(Phase.RUNNING, "the standby is being started", Start(view.other, standby=True))
 
 
