@@ -7,6 +7,7 @@ that, so no note is ever ahead of the newest record; a record that is behind a n
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +16,8 @@ from pydantic import ValidationError
 
 from multiaz.files import write_atomically
 from multiaz.instance.records import MemberName, RoleRecord
+
+log = logging.getLogger("multiaz.instance")
 
 
 def doubt_of(record: RoleRecord, noted: Mapping[MemberName, int]) -> str | None:
@@ -49,6 +52,13 @@ def noted_revision(folder: Path) -> int:
 
 
 def note_revision(folder: Path, revision: int) -> None:
-    """Note, durably, that the member in `folder` is about to act on this revision."""
-    if noted_revision(folder) < revision:
+    """Note, durably, that the member in `folder` is about to act on this revision.
+
+    A disk that is full must not hold a failover back: then an old record is not known for one.
+    """
+    if noted_revision(folder) >= revision:
+        return
+    try:
         write_atomically(folder / "revision", f"{revision}\n")
+    except OSError as error:
+        log.error("the revision of role.json cannot be noted in %s: %s", folder, error)

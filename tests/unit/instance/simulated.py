@@ -77,10 +77,10 @@ class Server:
 class World:
     """Everything there is."""
 
-    def __init__(self, left_out: str = "", standby_loss: str = "continue") -> None:
+    def __init__(self, left_out: str = "") -> None:
         self.left_out = left_out
         self.servers: dict[MemberName, Server] = {"a": Server(), "b": Server()}
-        self.desired = DESIRED.model_copy(update={"standby_loss": standby_loss})
+        self.desired = DESIRED
         self.files: list[RoleRecord] = []
         """Every version of role.json ever written, oldest first."""
         self.disk: RoleRecord | None = None
@@ -89,6 +89,9 @@ class World:
         self.link: MemberName | None = None
         self.upstream: MemberName | None = None
         self.partitioned = False
+        self.now = 1000.0
+        self.held: set[MemberName] = set()
+        """Members that an injected fault holds down."""
         self.acknowledged: set[int] = set()
         self.next_row = 1
         self.replica: list[int] = []
@@ -174,6 +177,20 @@ class World:
         for server in self.servers.values():
             server.waits = server.waits or (server.takes_writes and not server.hung and server.conf_waits)
 
+    def hold(self, name: MemberName) -> None:
+        """The zone of a member is lost, until `held` is emptied."""
+        self.held.add(name)
+        self.die(name)
+
+    def want(self, **changes: object) -> None:
+        """Another `desired.json`."""
+        self.desired = self.desired.model_copy(update=changes)
+
+    def change_password(self) -> None:
+        assert self.desired.master is not None
+        number = self.desired.master.number + 1
+        self.want(master=self.desired.master.model_copy(update={"number": number}))
+
     def request(self, kind: RequestKind) -> None:
         number = max([self.desired.request.number if self.desired.request else 0, self.memory.answered]) + 1
         request = Request(number=number, kind=kind, epoch=self.memory.epoch)
@@ -191,6 +208,7 @@ class World:
         self.rejoined: frozenset[MemberName] = frozenset()
         self.created = False
         self.restarted: MemberName | None = None
+        self.master_set = 0
 
     def supervisor_dies(self) -> None:
         """A new one knows what is on disk, and writes every configuration again."""
@@ -286,7 +304,8 @@ class World:
             members={"a": self._look("a"), "b": self._look("b")}, doubt=self.doubt, joined_epoch=joined,
             primary_link=self.link, upstream_link=self.upstream, rejoined=self.rejoined, created=self.created,
             outdated=outdated, creating=not self.files, data_exists=any(one.exists for one in self.servers.values()),
-            restarted=self.restarted is not None and self.restarted == primary,
+            restarted=self.restarted is not None and self.restarted == primary, now=self.now,
+            standby_restarted=self.restarted is not None and self.restarted != primary, master_set=self.master_set,
             replicas_on_primary=primary is not None and self.replica_from == primary,
         )  # fmt: skip
 
@@ -296,12 +315,14 @@ class World:
             server.answers and server.standby and server.connected and source.answers and not self.partitioned
         )  # fmt: skip
         diverged = source.takes_writes and source.history[: len(server.history)] != server.history
-        failures = 3 if name in self.failed or diverged or not server.whole else 0
+        stalled = diverged or (self.partitioned and not streaming)
+        failures = 3 if name in self.failed or not server.whole else 0
         return SeenMember(
             exists=server.exists, alive=server.alive, answering=server.answers,
             in_recovery=server.standby if server.answers else None, streaming=streaming,
-            not_streaming_s=0.0 if streaming else LONG_S, stalled_s=LONG_S if diverged else 0.0,
+            not_streaming_s=0.0 if streaming else LONG_S, stalled_s=LONG_S if stalled else 0.0,
             silent=server.hung, hung=server.hung, failures=failures,
+            diverged="it has rows of its own" if diverged else "", held="a fault" if name in self.held else None,
             job=self.jobs[name][0] if name in self.jobs else None, failed=self.failed.get(name),
         )  # fmt: skip
 
@@ -340,7 +361,7 @@ class World:
 
     def _start(self, name: MemberName, *, standby: bool) -> None:
         server = self.servers[name]
-        if not server.exists or not server.whole:
+        if not server.exists or not server.whole or name in self.held:
             self.failed[name] = "it does not start"
             return
         self.die(name)
@@ -398,6 +419,14 @@ class World:
                 self.die(name)
                 yield
                 self._start(name, standby=server.standby)
+                if not server.alive:
+                    raise JobFailed("it does not start")
+            case JobKind.REMOVE:
+                self.die(name)
+                yield
+                self.servers[name] = Server(noted=server.noted)
+            case JobKind.MASTER:
+                yield from self._set_master(server)
             case _:
                 raise AssertionError(f"the simulation has no {kind}")
 
@@ -431,6 +460,22 @@ class World:
         except JobFailed:
             self._configure(OTHER[name], synchronous=False)
             raise
+
+    def _set_master(self, server: Server) -> Iterator[None]:
+        """A commit like any other: it waits for the standby, and may wait for ever."""
+        assert self.desired.master is not None
+        number = self.desired.master.number
+        self._needs(server)
+        row, self.next_row = self.next_row, self.next_row + 1
+        server.history.append(row)
+        if server.waits:
+            server.waiting.append(row)
+        else:
+            self._acknowledge(row)
+        while row in server.waiting:
+            yield
+        self._needs(server)
+        self.master_set = number
 
     def _wait_for_flush(self, server: Server, source: Server) -> Iterator[None]:
         if self.left_out == "both waits":
@@ -475,10 +520,13 @@ class World:
     def becomes_well(self, rounds: int = 80) -> None:
         """Left alone, with the network whole and nobody stopped, the instance becomes well again."""
         self.partitioned = False
+        self.held.clear()
+        self.want(multi_az=True)
         for name in OTHER:
             self.go_on(name)
         self.record_is_restored()
         for _ in range(rounds):
+            self.now += 1
             self.round()
             self.jobs_go_on()
             self.reconnect()

@@ -20,7 +20,7 @@ from multiaz.instance.actions import (
     StopAll,
     TakeSnapshot,
 )
-from multiaz.instance.decide import TRANSITIONS, decide
+from multiaz.instance.decide import TRANSITIONS, decide, view_of
 from multiaz.instance.records import (
     DesiredInstance,
     Endpoint,
@@ -32,6 +32,7 @@ from multiaz.instance.records import (
     RunState,
     Source,
 )
+from multiaz.instance.rules.standby import clone
 from multiaz.instance.view import LEAVE_AFTER_S, STRAY_AFTER_S, Seen, SeenMember
 
 DESIRED = DesiredInstance(
@@ -325,6 +326,19 @@ def test_events_are_told_once_clients_reach_the_primary_and_then_forgotten() -> 
 
 def test_replica_that_slipped_through_to_the_primary_is_led_back() -> None:
     assert decide(DESIRED, seen(replicas_on_primary=True), WELL).actions == (PointUpstream("b"),)
+
+
+def test_standby_that_is_in_sync_confirms_nothing_while_it_is_copied() -> None:
+    """Else a commit is acknowledged by its word and is missing in the copy, which the record calls in sync."""
+    stray = seen(b=member(STANDBY, streaming=False, stalled_s=STRAY_AFTER_S + 1))
+    step = clone(view_of(DESIRED, stray, WELL))
+    assert step is not None
+    assert step.actions == (Fence("b"), Begin(JobKind.CLONE, "b"))
+
+
+def test_lost_primary_does_not_start_a_standby_that_is_being_copied() -> None:
+    copied = seen(a=member(DEAD, failed="no disk", wait_s=1.0), b=member(DEAD, job=JobKind.CLONE))
+    assert decide(DESIRED, copied, WELL).actions == ()
 
 
 def test_missing_standby_is_cloned() -> None:

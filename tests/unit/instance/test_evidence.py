@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from multiaz.instance.evidence import doubt_of, next_revision, note_revision, noted_revision, read_record
 from multiaz.instance.records import RoleRecord
 
@@ -22,6 +24,11 @@ def test_note_only_rises(tmp_path: Path) -> None:
     note_revision(tmp_path, 7)
     note_revision(tmp_path, 5)  # a job carries the record it was begun with
     assert noted_revision(tmp_path) == 7
+
+
+def test_full_disk_holds_no_failover_back(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    note_revision(tmp_path / "gone", 7)
+    assert "cannot be noted" in caplog.text
 
 
 def test_revision_rises_though_the_clock_is_set_back() -> None:

@@ -32,6 +32,17 @@ EVENTS: dict[str, Event] = {
     "no partition": lambda world, _: setattr(world, "partitioned", False),
     "parameters change": lambda world, _: world.stale.update({"a", "b"}),
     "failover is requested": lambda world, _: world.request(RequestKind.FAILOVER),
+    "a restart of the standby is requested": lambda world, _: world.request(RequestKind.RESTART_STANDBY),
+    "a new password": lambda world, _: world.change_password(),
+    "a zone is lost": lambda world, chance: world.hold(chance.choice("ab")),  # type: ignore[arg-type]
+    "no zone is lost": lambda world, _: world.held.clear(),
+    "Multi-AZ is turned off": lambda world, _: world.want(multi_az=False),
+    "Multi-AZ is turned on": lambda world, _: world.want(multi_az=True),
+    "commits are to wait for a lost standby": lambda world, _: world.want(standby_loss="wait"),
+    "commits are to go on": lambda world, _: world.want(standby_loss="continue"),
+    "the pace is RDS's": lambda world, _: world.want(endpoint_down_s=20.0),
+    "the pace is instant": lambda world, _: world.want(endpoint_down_s=0.0),
+    "time passes": lambda world, chance: setattr(world, "now", world.now + chance.randrange(20)),
     "reboot is requested": lambda world, _: world.request(RequestKind.REBOOT),
     "a round": lambda world, _: world.round(),
     "a job goes on": lambda world, _: world.jobs_go_on(),
@@ -41,7 +52,10 @@ EVENTS: dict[str, Event] = {
 CALM = [
     "a client commits", "a standby connects", "wal streams", "wal streams to the replica", "a round", "a job goes on",
 ]  # fmt: skip
-HEALING = ["a server goes on", "no partition", "a round", "a job goes on", "a job goes on"]
+HEALING = [
+    "a server goes on", "no partition", "no zone is lost", "Multi-AZ is turned on", "time passes", "a round",
+    "a job goes on", "a job goes on",
+]  # fmt: skip
 
 
 class Instance(RuleBasedStateMachine):
@@ -124,6 +138,22 @@ def breaks(left_out: str, seed: int, steps: int = 250) -> str | None:
     except Broken as broken:
         return str(broken)
     return None
+
+
+WAITS = [*CALM, "a client commits", "partition", "no partition", "a server dies", "a server hangs", "a server goes on",
+         "a job goes on", "a round"]  # fmt: skip
+
+
+@pytest.mark.parametrize("seed", range(100, 140))
+def test_commits_that_wait_for_a_lost_standby_are_not_missing_on_it_once_they_are_acknowledged(seed: int) -> None:
+    """Seed 126 found a standby that confirmed commits while it was copied, and that the copy did not have."""
+    world, chance = World(), random.Random(seed)
+    world.want(standby_loss="wait")
+    calm(world, 25)
+    for _ in range(200):
+        EVENTS[chance.choice(WAITS)](world, chance)
+        world.check()
+    world.becomes_well()
 
 
 def interrupted(left_out: str, after: int, then: int) -> str | None:

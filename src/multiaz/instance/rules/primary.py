@@ -66,7 +66,7 @@ def recover(view: View) -> Step:
         return step(Phase.RECOVERING, f"the {view.p.job} of the server is under way")
     phase = Phase.REBOOTING if view.reboot_in_progress else Phase.RECOVERING
     lost = view.p.failed or view.p.held or not view.p.exists
-    startable = view.o.exists and not view.o.alive and not view.o.wait_s and not view.o.held
+    startable = view.o.exists and not view.o.alive and view.o.job is None and not view.o.wait_s and not view.o.held
     if lost and view.memory.in_sync and startable:
         why = "the primary does not start; the standby has everything and is started"
         return step(phase, why, Start(view.other, standby=True))

@@ -63,7 +63,9 @@ def clone(view: View) -> Step | None:
         why = f"the standby is cloned again: {o.diverged}"
     else:
         return None
-    return step(Phase.RUNNING, why, Begin(JobKind.CLONE, view.other))
+    # In sync on record: what it confirmed while it is copied would be acknowledged, and be missing in the copy.
+    first = (Fence(view.other),) if view.memory.in_sync and o.alive else ()
+    return step(Phase.RUNNING, why, *first, Begin(JobKind.CLONE, view.other))
 
 
 def hung_standby(view: View) -> Step | None:
