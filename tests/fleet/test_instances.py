@@ -117,3 +117,25 @@ def test_the_json_of_an_instance_has_every_field_also_when_sql_was_silent() -> N
     assert told["standby_sync"] is None
     assert told["sql_error"] == "down"
     assert told.keys() == InstanceStatus(replica("r")).as_dict().keys()
+
+
+@pytest.mark.parametrize(
+    ("told", "error"),
+    [
+        ({"Status": "error", "Normal": False, "Message": "replay is paused"}, "replay is paused"),
+        ({"Status": "terminated", "Normal": False}, "terminated"),
+        ({"Status": "replicating", "Normal": True}, None),
+        ({"Status": "connecting", "Normal": False}, None),
+    ],
+)
+def test_broken_replication_is_what_rds_calls_so(told: dict[str, object], error: str | None) -> None:
+    found = instance_of(
+        {
+            "DBInstanceIdentifier": "r",
+            "DBInstanceStatus": "available",
+            "ReadReplicaSourceDBInstanceIdentifier": "p",
+            "StatusInfos": [{"StatusType": "read replication", **told}],
+        }
+    )
+    assert found.replication_error == error
+    assert InstanceStatus(found).as_dict()["replication_error"] == error

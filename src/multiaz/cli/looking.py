@@ -38,6 +38,8 @@ def show_status(output: Output, found: FleetStatus) -> None:
     for told in found.instances:
         if told.sql_error:
             output.line(f"{told.instance.name}: lag and sync unknown: {told.sql_error}")
+        if told.instance.replication_error:
+            output.line(f"{told.instance.name}: replication is broken: {told.instance.replication_error}")
 
 
 def status_rows(instances: Sequence[InstanceStatus]) -> list[tuple[str, ...]]:

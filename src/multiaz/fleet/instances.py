@@ -43,6 +43,8 @@ class Instance:
     source: str | None
     """Identifier of the instance a replica follows."""
     deletion_protection: bool
+    replication_error: str | None = None
+    """Why a replica does not follow its source, as RDS says in StatusInfos; None: nothing is said."""
 
     @property
     def endpoint(self) -> str | None:
@@ -83,6 +85,7 @@ class InstanceStatus:
             "standby_lag_bytes": self.standby.lag_bytes if self.standby else None,
             "lag_s": self.replica.lag_s if self.replica else None,
             "streaming": self.replica.streaming if self.replica else None,
+            "replication_error": told.replication_error,
             "sql_error": self.sql_error,
         }
 
@@ -123,6 +126,14 @@ def instance_of(told: Mapping[str, Any]) -> Instance:
         engine_version=told.get("EngineVersion", ""),
         source=source,
         deletion_protection=bool(told.get("DeletionProtection")),
+        replication_error=next(
+            (
+                info.get("Message") or info.get("Status")
+                for info in told.get("StatusInfos") or ()
+                if info.get("StatusType") == "read replication" and info.get("Status") in ("error", "terminated")
+            ),
+            None,
+        ),
     )
 
 
