@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from relay_harness import Authority
 
-from multiaz.relay.tls import RECORD_BYTES, TlsTransport, server_context
+from multiaz.relay.tls import SLICE_BYTES, TlsTransport, server_context
 
 VERSIONS = pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 
@@ -130,7 +130,7 @@ def talk(contexts: Any, version: ssl.TLSVersion, work: Callable[[Talk], None], c
 
 @VERSIONS
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-@given(said=st.lists(st.integers(1, 3 * RECORD_BYTES), min_size=1, max_size=5), step=st.integers(1, 20_000))
+@given(said=st.lists(st.integers(1, 3 * SLICE_BYTES), min_size=1, max_size=5), step=st.integers(7, 300_000))
 def test_every_byte_arrives_however_the_stream_is_cut(
     contexts: Any, version: ssl.TLSVersion, said: list[int], step: int
 ) -> None:

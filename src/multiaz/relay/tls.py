@@ -16,6 +16,8 @@ from multiaz.relay.startup import ALPN
 
 RECORD_BYTES = 16_384
 """Most plain bytes in one record. Source: RFC 8446, section 5.1."""
+SLICE_BYTES = 4 * RECORD_BYTES
+"""Encrypted at once: a MemoryBIO keeps the room it once needed for as long as the client stays."""
 
 
 class BadCertificate(Exception):
@@ -137,6 +139,10 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Encrypt and send."""
         if self._closing or not data:
+            return
+        if len(data) > SLICE_BYTES:
+            for at in range(0, len(data), SLICE_BYTES):
+                self.write(memoryview(data)[at : at + SLICE_BYTES])
             return
         try:
             sent = self._ssl.write(data)
