@@ -38,7 +38,7 @@ def ask(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = ExitCod
 @pytest.mark.parametrize(
     "options",
     [["--pace-seconds", "70"], ["--pace", "instant", "--pace-seconds", "70"], ["--pace", "rds", "--pace-seconds", "0"],
-     ["--pace", "rds", "--pace-seconds", "121"], ["--pace", "slow"]],
+     ["--pace", "rds", "--pace-seconds", "121"], ["--pace", "slow"], ["--standby-loss", "never"]],
     ids=" ".join,
 )  # fmt: skip
 def test_a_pace_there_cannot_be_is_refused_and_nothing_is_kept(
@@ -50,11 +50,15 @@ def test_a_pace_there_cannot_be_is_refused_and_nothing_is_kept(
 
 def test_the_pace_is_kept_until_another_is_given(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
     assert ask(capsys, "local", "start")["behaviour"]["pace"] == "instant"
-    assert ask(capsys, "local", "start", "--pace", "rds")["behaviour"] == {"pace": "rds", "endpoint_down_s": 60.0}
+    assert ask(capsys, "local", "start", "--pace", "rds")["behaviour"]["endpoint_down_s"] == 60.0
     assert ask(capsys, "local", "start")["behaviour"]["endpoint_down_s"] == 60.0
     ask(capsys, "local", "start", "--pace", "rds", "--pace-seconds", "90")
     assert ask(capsys, "local", "status")["behaviour"]["endpoint_down_s"] == 90.0
+    ask(capsys, "local", "start", "--standby-loss", "wait")
+    held = {"pace": "rds", "endpoint_down_s": 90.0, "standby_loss": "wait"}
+    assert ask(capsys, "local", "status")["behaviour"] == held
     assert ask(capsys, "local", "start", "--pace", "instant")["behaviour"]["pace"] == "instant"
+    assert ask(capsys, "local", "start", "--standby-loss", "continue")["behaviour"]["standby_loss"] == "continue"
 
 
 def test_people_are_told_what_changed_and_what_holds(home: Home, capsys: pytest.CaptureFixture[str]) -> None:

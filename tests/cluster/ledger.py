@@ -60,9 +60,9 @@ class Ledger:
         """Write no further row."""
         self._stop.set()
 
-    def wait_for(self, more: int) -> None:
+    def wait_for(self, more: int, within_s: float = 30) -> None:
         """Wait until `more` further rows are acknowledged."""
-        goal, deadline = len(self.acknowledged) + more, time.monotonic() + 30
+        goal, deadline = len(self.acknowledged) + more, time.monotonic() + within_s
         while len(self.acknowledged) < goal:
             if time.monotonic() > deadline:
                 raise AssertionError(f"only {len(self.acknowledged)} of {goal} rows acknowledged")

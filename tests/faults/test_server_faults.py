@@ -84,6 +84,26 @@ def test_a_lost_standby_stays_down_until_healed_and_commits_go_on(shop: Instance
 
 
 @pytest.mark.long
+def test_commits_wait_for_a_lost_standby_where_that_is_wanted(shop: Instance, home: Home) -> None:
+    before = shop.wait_well()
+    shop.write(standby_loss="wait")
+    try:
+        with Ledger(shop) as ledger:
+            ledger.wait_for(20)
+            faults.lose_standby(home)
+            shop.wait("the standby is down", lambda seen: state(seen, the_standby(before)) is MemberState.DOWN)
+            with pytest.raises(AssertionError, match="acknowledged"):
+                ledger.wait_for(2, within_s=3)
+            faults.heal(home)
+            ledger.wait_for(20)
+        shop.wait_well()
+        ledger.check()
+        assert (ledger.unknown, ledger.failed) == ([], [])
+    finally:
+        shop.write(standby_loss="continue")
+
+
+@pytest.mark.long
 def test_a_lost_zone_fails_over_and_its_server_rejoins_when_the_zone_is_back(shop: Instance, home: Home) -> None:
     before = shop.wait_well()
     assert before.primary is not None

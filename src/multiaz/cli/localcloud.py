@@ -41,12 +41,17 @@ def require_cloud() -> None:
 
 
 def ensure_started(
-    output: Output, *, port: int | None = None, port_base: int | None = None, endpoint_down_s: float | None = None
+    output: Output,
+    *,
+    port: int | None = None,
+    port_base: int | None = None,
+    endpoint_down_s: float | None = None,
+    standby_loss: str | None = None,
 ) -> local.LocalCloud:
-    """The running local cloud, started if it was not; with `endpoint_down_s` it follows that pace from now on."""
+    """The running local cloud, started if it was not; it behaves as told from now on."""
     quiet = local.running_cloud(home()) is not None
     cloud = local.start(home(), port, port_base=port_base, progress=_ignore if quiet else output.note)
-    local.change_behaviour(home(), endpoint_down_s=endpoint_down_s)
+    local.change_behaviour(home(), endpoint_down_s=endpoint_down_s, standby_loss=standby_loss)
     return cloud
 
 
@@ -98,14 +103,20 @@ def fleet_of(stack: str, *, region: str | None = None, template_bucket: str | No
 
 
 def start(
-    output: Output, *, port: int | None, port_base: int | None, pace: str | None = None, seconds: float | None = None
+    output: Output,
+    *,
+    port: int | None,
+    port_base: int | None,
+    pace: str | None = None,
+    seconds: float | None = None,
+    standby_loss: str | None = None,
 ) -> None:
     """Start the local cloud, or say that it runs; it keeps the pace it is given."""
     down_s = pace_seconds(pace, seconds)
     with output.waiting("Starting the local cloud") as say:
         cloud = local.start(home(), port, port_base=port_base, progress=say)
     before = local.read_behaviour(home())
-    behaviour = local.change_behaviour(home(), endpoint_down_s=down_s)
+    behaviour = local.change_behaviour(home(), endpoint_down_s=down_s, standby_loss=standby_loss)
 
     def show() -> None:
         nothing = "" if behaviour != before else "; nothing was changed"
@@ -120,6 +131,8 @@ def _show_pace(output: Output, behaviour: local.Behaviour) -> None:
     """The pace, where it is not the one everybody expects."""
     if behaviour.endpoint_down_s:
         output.line(f"Pace: rds, endpoints stay down for {behaviour.endpoint_down_s:g} s in a failover")
+    if behaviour.standby_loss == "wait":
+        output.line("Standby loss: commits wait for the standby")
 
 
 def stop(output: Output, *, endpoint_only: bool) -> None:

@@ -73,6 +73,7 @@ def up(
     port_base: options.PortBase = None,
     pace: options.Pace = None,
     pace_seconds: options.PaceSeconds = None,
+    standby_loss: options.StandbyLoss = None,
     json: options.Json = False,
 ) -> None:
     """Start the local cloud if needed, deploy the stack, print how to connect.
@@ -94,6 +95,7 @@ def up(
         port_base=port_base,
         pace=pace,
         seconds=pace_seconds,
+        standby_loss=standby_loss,
     )
 
 
@@ -330,12 +332,15 @@ def local_start(
     port_base: options.PortBase = None,
     pace: options.Pace = None,
     pace_seconds: options.PaceSeconds = None,
+    standby_loss: options.StandbyLoss = None,
     json: options.Json = False,
 ) -> None:
     """Start the local cloud; everything is found as it was. Running already: says so, and takes another pace."""
     from multiaz.cli import localcloud
 
-    localcloud.start(Output(json), port=port, port_base=port_base, pace=pace, seconds=pace_seconds)
+    localcloud.start(
+        Output(json), port=port, port_base=port_base, pace=pace, seconds=pace_seconds, standby_loss=standby_loss
+    )
 
 
 @local_app.command("stop")

@@ -60,6 +60,22 @@ PaceSeconds = Annotated[
         "--pace-seconds", min=1, max=120, help="With --pace rds: how long the endpoint stays down; by default 60."
     ),
 ]
+
+
+class StandbyLossName(StrEnum):
+    """What commits do without the standby."""
+
+    CONTINUE = "continue"
+    WAIT = "wait"
+
+
+StandbyLoss = Annotated[
+    StandbyLossName | None,
+    typer.Option(
+        "--standby-loss",
+        help="When a standby is lost, commits continue as on RDS, or wait for it. By default as before.",
+    ),
+]
 TemplateBucket = Annotated[
     str | None,
     typer.Option(

@@ -26,6 +26,7 @@ def up(
     template_bucket: str | None = None,
     pace: str | None = None,
     seconds: float | None = None,
+    standby_loss: str | None = None,
 ) -> None:
     """Start the local cloud if it is not running, deploy the stack, say how to connect."""
     began = time.monotonic()
@@ -36,7 +37,14 @@ def up(
     )
     configuration.tell_places(output, asked.places)
     with ThreadPoolExecutor(max_workers=1) as pool:
-        started = pool.submit(localcloud.ensure_started, output, port=port, port_base=port_base, endpoint_down_s=down_s)
+        started = pool.submit(
+            localcloud.ensure_started,
+            output,
+            port=port,
+            port_base=port_base,
+            endpoint_down_s=down_s,
+            standby_loss=standby_loss,
+        )
         from multiaz.cli import deploying  # boto3 and psycopg take as long to load as the cloud to start
 
         request = stack_request(asked)

@@ -17,7 +17,7 @@ from multiaz.local.marker import require_marker
 RDS_PACE_S = 60.0
 """How long the endpoint stays down in a failover at RDS's pace, unless told otherwise.
 Source: RDS user guide, "Failing over a Multi-AZ DB instance": typically 60–120 seconds; we take the lower end."""
-SHORTEST_PACE_S, LONGEST_PACE_S = 1.0, 120.0
+STANDBY_LOSS = ("continue", "wait")
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,8 @@ class Behaviour:
 
     endpoint_down_s: float = 0.0
     """Least time the endpoint leads nowhere in a failover; 0: as short as can be."""
+    standby_loss: str = "continue"
+    """What commits do when the standby is lost: "continue" alone, as on RDS, or "wait" for it."""
 
     @property
     def pace(self) -> str:
@@ -41,7 +43,10 @@ def read_behaviour(home: Home) -> Behaviour:
     """What holds for this home. Raises Conflict if the file cannot be read."""
     try:
         values: dict[str, Any] = json.loads(home.behaviour.read_text())
-        return Behaviour(endpoint_down_s=float(values["endpoint_down_s"]))
+        standby_loss = str(values.get("standby_loss", "continue"))
+        if standby_loss not in STANDBY_LOSS:
+            raise ValueError(f"standby_loss {standby_loss!r}")
+        return Behaviour(float(values["endpoint_down_s"]), standby_loss)
     except FileNotFoundError:
         return Behaviour()
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -52,7 +57,7 @@ def read_behaviour(home: Home) -> Behaviour:
         ) from error
 
 
-def change_behaviour(home: Home, *, endpoint_down_s: float | None = None) -> Behaviour:
+def change_behaviour(home: Home, *, endpoint_down_s: float | None = None, standby_loss: str | None = None) -> Behaviour:
     """Change what is given, durably, and return what holds now; the running cloud follows within a second or so.
 
     Raises NotFound without a local cloud, Conflict for a file that cannot be read.
@@ -60,6 +65,7 @@ def change_behaviour(home: Home, *, endpoint_down_s: float | None = None) -> Beh
     require_marker(home)
     before = read_behaviour(home)
     after = before if endpoint_down_s is None else replace(before, endpoint_down_s=endpoint_down_s)
+    after = after if standby_loss is None else replace(after, standby_loss=standby_loss)
     if after != before:
         write_atomically(home.behaviour, json.dumps(asdict(after), indent=1) + "\n", mode=0o644)
     return after

@@ -33,6 +33,13 @@ def test_what_local_writes_is_what_the_cloud_reads_at_once_and_hands_on(home: Ho
         assert desired_of(instance(), HOME, "/bin", "http://x", behaviour=found).endpoint_down_s == seconds
 
 
+def test_what_commits_do_without_the_standby_is_handed_on_as_well(home: Home) -> None:
+    file = BehaviourFile(home.behaviour)
+    local_side.change_behaviour(home, endpoint_down_s=60, standby_loss="wait")
+    assert desired_of(instance(), HOME, "/bin", "http://x", behaviour=file.read()).standby_loss == "wait"
+    assert desired_of(instance(), HOME, "/bin", "http://x").standby_loss == "continue"
+
+
 def test_both_sides_have_the_same_fields_and_defaults() -> None:
     assert dataclasses.asdict(local_side.Behaviour()) == Behaviour().model_dump()
 

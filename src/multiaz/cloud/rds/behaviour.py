@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, ValidationError
 
@@ -17,6 +18,8 @@ class Behaviour(Record):
 
     endpoint_down_s: float = Field(default=0, ge=0)
     """As `DesiredInstance.endpoint_down_s`."""
+    standby_loss: Literal["continue", "wait"] = "continue"
+    """As `DesiredInstance.standby_loss`."""
 
 
 class BehaviourFile:

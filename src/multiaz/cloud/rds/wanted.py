@@ -69,6 +69,7 @@ def desired_of(
         request=instance.request,
         allocated_gib=instance.storage.allocated_gib,
         endpoint_down_s=(behaviour or Behaviour()).endpoint_down_s,
+        standby_loss=(behaviour or Behaviour()).standby_loss,
         final_snapshot=snapshot,
     )
 
