@@ -97,6 +97,7 @@ class Fake:
             elif outcome == "done" and request.kind is RequestKind.PROMOTE:
                 self.remember(following=False, epoch=self.role.epoch + 1)
             elif outcome == "done" and request.kind is RequestKind.REBOOT:
+                self.events.append("RDS-EVENT-0004", "DB instance shutdown")
                 self.events.append("RDS-EVENT-0006", "DB instance restarted")
             answer = Answer(number=request.number, outcome=outcome, reason=outcome)  # type: ignore[arg-type]
             self.remember(answers=(*self.role.answers, answer)[-16:])

@@ -87,7 +87,8 @@ def test_a_change_is_shown_as_pending_until_it_is_made(
 
     after = cloud.until_status("shop", "available")
     assert (after[shown], after["PendingModifiedValues"]) == (pending[shown], {})
-    told = [message for message in told_since_creation(cloud) if message != "DB instance restarted"]
+    restart = ("DB instance shutdown", "DB instance restarted")
+    told = [message for message in told_since_creation(cloud) if message not in restart]
     assert tuple(told) == events
 
 
@@ -104,6 +105,23 @@ def test_a_multi_az_instance_gets_a_new_class_by_a_failover(cloud: Cloud) -> Non
     cloud.until_status("shop", "available")
     told = told_since_creation(cloud)[4:]
     assert told.index("Multi-AZ instance failover completed") < told.index("DB instance restarted")
+
+
+def test_a_new_cloud_process_goes_on_with_a_class_change(cloud: Cloud) -> None:
+    before = make(cloud, MultiAZ=True)
+    cloud.call("ModifyDBInstance", DBInstanceIdentifier="shop", DBInstanceClass="db.t3.small", ApplyImmediately=True)
+    for stage in ("standby", "failover"):
+        cloud.until(lambda stage=stage: stage_of(cloud) in (stage, ""), what=f"stage {stage}")
+        cloud.restart()
+    after = cloud.until_status("shop", "available")
+    assert (after["DBInstanceClass"], after["AvailabilityZone"]) == ("db.t3.small", before["SecondaryAvailabilityZone"])
+    told = told_since_creation(cloud)
+    assert [told.count(message) for message in (*CLASS, "Multi-AZ instance failover completed")] == [1, 1, 1]
+
+
+def stage_of(cloud: Cloud) -> str:
+    operation = cloud.rds.core.require("us-east-1", "shop").operation
+    return operation.stage if operation is not None else ""
 
 
 def test_a_class_the_standby_does_not_start_with_is_not_taken_and_the_rest_of_the_call_is(cloud: Cloud) -> None:
@@ -277,6 +295,19 @@ def test_a_stopped_instance_takes_another_group_and_nothing_else(cloud: Cloud) -
     assert after["DBParameterGroups"] == [{"DBParameterGroupName": "tuned", "ParameterApplyStatus": "in-sync"}]
 
 
+def test_an_instance_whose_storage_is_full_takes_more_of_it_and_nothing_else(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make(cloud)
+    with monkeypatch.context() as full:
+        full.setattr(type(cloud.rds.core), "status", lambda *_: "storage-full")
+        for change in ({"MultiAZ": True}, {"MasterUserPassword": "another-password"}):
+            code, message = cloud.refusal("ModifyDBInstance", DBInstanceIdentifier="shop", **change)
+            assert (code, "storage-full" in message) == ("InvalidDBInstanceState", True)
+        cloud.call("ModifyDBInstance", DBInstanceIdentifier="shop", AllocatedStorage=30, ApplyImmediately=True)
+    assert cloud.until_status("shop", "available")["AllocatedStorage"] == 30
+
+
 def test_after_seven_days_a_stopped_instance_starts_by_itself(cloud: Cloud) -> None:
     before = make(cloud, MultiAZ=True)
     cloud.call("StopDBInstance", DBInstanceIdentifier="shop")
@@ -292,6 +323,7 @@ def test_after_seven_days_a_stopped_instance_starts_by_itself(cloud: Cloud) -> N
         before["Endpoint"], before["SecondaryAvailabilityZone"],
     )  # fmt: skip
     assert told_since_creation(cloud) == [
+        "DB instance shutdown",
         "DB instance stopped",
         "DB instance is being started due to it exceeding the maximum allowed time being stopped.",
         "DB instance started",

@@ -21,11 +21,11 @@ def make(cloud: Cloud, name: str = "shop", **more: Any) -> dict[str, Any]:
     return cloud.until_status(name, "available")
 
 
-def connect(cloud: Cloud, name: str = "shop", password: str = PASSWORD) -> psycopg.Connection[Any]:
+def connect(cloud: Cloud, name: str = "shop", password: str = PASSWORD, timeout_s: int = 30) -> psycopg.Connection[Any]:
     endpoint = cloud.instance(name)["Endpoint"]
     return psycopg.connect(
         host=endpoint["Address"], port=endpoint["Port"], user="shop", password=password, dbname="postgres",
-        autocommit=True, sslmode="verify-full", sslrootcert=str(cloud.home.pki / "ca.pem"), connect_timeout=30,
+        autocommit=True, sslmode="verify-full", sslrootcert=str(cloud.home.pki / "ca.pem"), connect_timeout=timeout_s,
     )  # fmt: skip
 
 
@@ -245,3 +245,66 @@ def test_a_multi_az_instance_whose_primary_does_not_start_again_goes_on_with_its
 def in_sync(cloud: Cloud) -> bool:
     seen = cloud.rds.core.seen(cloud.rds.core.require("us-east-1", "shop")).valid
     return seen is not None and seen.in_sync and not seen.pending_restart
+
+
+@pytest.mark.long
+def test_a_stopped_multi_az_instance_refuses_calls_and_comes_back_whole(real_cloud: Cloud) -> None:
+    cloud = real_cloud
+    before = make(cloud, MultiAZ=True)
+    with connect(cloud) as connection:
+        connection.execute("CREATE TABLE kept AS SELECT 1 AS number")
+    begun = cloud.call("StopDBInstance", **SHOP)["DBInstance"]
+    assert begun["DBInstanceStatus"] == "stopping"
+    cloud.until_status("shop", "stopped")
+    with pytest.raises(psycopg.OperationalError):
+        connect(cloud, timeout_s=2)
+    replica = {"DBInstanceIdentifier": "reader", "SourceDBInstanceIdentifier": "shop"}
+    for action, named in (
+        ("RebootDBInstance", SHOP),
+        ("StopDBInstance", SHOP),
+        ("ModifyDBInstance", {**SHOP, "DBInstanceClass": "db.t3.small"}),
+        ("ModifyDBInstance", {**SHOP, "NewDBInstanceIdentifier": "store"}),
+        ("CreateDBInstanceReadReplica", replica),
+    ):
+        assert cloud.refusal(action, **named)[0] == "InvalidDBInstanceState", action
+    begun = cloud.call("StartDBInstance", **SHOP)["DBInstance"]
+    assert begun["DBInstanceStatus"] == "starting"
+    after = cloud.until_status("shop", "available", 120)
+    assert after["Endpoint"] == before["Endpoint"]
+    assert {after["AvailabilityZone"], after["SecondaryAvailabilityZone"]} == {
+        before["AvailabilityZone"], before["SecondaryAvailabilityZone"],
+    }  # fmt: skip
+    cloud.until(lambda: in_sync(cloud), what="redundancy")
+    with connect(cloud) as connection:
+        assert connection.execute("SELECT number FROM kept").fetchone() == (1,)
+    cloud.call("StopDBInstance", **SHOP)
+    cloud.until_status("shop", "stopped")
+    cloud.call("DeleteDBInstance", **SHOP, FinalDBSnapshotIdentifier="last")
+    cloud.until_gone("shop", 60)
+    assert cloud.call("DescribeDBSnapshots", DBSnapshotIdentifier="last")["DBSnapshots"][0]["Status"] == "available"
+
+
+def test_a_group_associated_later_comes_with_a_reboot(real_cloud: Cloud) -> None:
+    cloud = real_cloud
+    make(cloud)
+    cloud.call(
+        "CreateDBParameterGroup", DBParameterGroupName="later", DBParameterGroupFamily="postgres17", Description="x"
+    )
+    values = [
+        {"ParameterName": "max_connections", "ParameterValue": "51", "ApplyMethod": "pending-reboot"},
+        {"ParameterName": "work_mem", "ParameterValue": "8192", "ApplyMethod": "immediate"},
+    ]
+    cloud.call("ModifyDBParameterGroup", DBParameterGroupName="later", Parameters=values)
+    usual = show(cloud, "max_connections", "work_mem")
+    cloud.call("ModifyDBInstance", **SHOP, DBParameterGroupName="later")
+    assert cloud.instance("shop")["DBParameterGroups"][0]["ParameterApplyStatus"] == "pending-reboot"
+    assert show(cloud, "max_connections", "work_mem") == usual
+    # a dynamic value changed in the group that is associated now does not wait
+    value = {"ParameterName": "random_page_cost", "ParameterValue": "1.5", "ApplyMethod": "immediate"}
+    cloud.call("ModifyDBParameterGroup", DBParameterGroupName="later", Parameters=[value])
+    cloud.until(lambda: show(cloud, "random_page_cost") == ["1.5"], what="the dynamic value")
+    assert show(cloud, "max_connections", "work_mem") == usual
+    cloud.call("RebootDBInstance", **SHOP)
+    cloud.until_status("shop", "available")
+    assert show(cloud, "max_connections", "work_mem") == ["51", "8MB"]
+    cloud.until(lambda: cloud.instance("shop")["DBParameterGroups"][0]["ParameterApplyStatus"] == "in-sync")

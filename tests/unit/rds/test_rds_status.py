@@ -171,6 +171,7 @@ NO_MEMORY = "PostgreSQL did not start (a): FATAL:  could not map anonymous share
         (observed(Phase.FAILED, reason="the primary's data directory is gone; restore a snapshot"), False),
         # it speaks of values that are no longer wanted
         (observed(Phase.FAILED, reason=NO_MEMORY, applied={**VALUES, "work_mem": "1"}), False),
+        (observed(Phase.FAILED, reason=NO_MEMORY, storage_full=True), False),
         (observed(Phase.RECOVERING, reason=NO_MEMORY), False),
         (observed(reason=NO_MEMORY), False),
     ],

@@ -18,6 +18,10 @@ WHILE_STOPPED = frozenset({"DBInstanceIdentifier", "DBParameterGroupName", "Opti
 """All that a call may say of an instance that is stopped.
 Source: RDS user guide, "Stopping an Amazon RDS DB instance temporarily", limitations and group considerations."""
 
+WHILE_FULL = frozenset({"DBInstanceIdentifier", "ApplyImmediately", "MaxAllocatedStorage", *modifications.STORAGE})
+"""All that a call may say of an instance whose storage is full: more of it.
+Source: RDS user guide, "Amazon RDS DB instance running out of storage"."""
+
 
 class ModifyAction:
     """ModifyDBInstance."""
@@ -61,7 +65,7 @@ class ModifyAction:
         status = self._core.status(instance)
         if status == "incompatible-parameters" and not params.keys() - WHILE_STOPPED:
             return  # with another group it may start
-        if status == "storage-full" and "AllocatedStorage" in params:
+        if status == "storage-full" and not params.keys() - WHILE_FULL:
             return  # what RDS tells to do about it
         if status == "stopped" and params.keys() - WHILE_STOPPED:
             raise faults.wrong_state(

@@ -135,6 +135,7 @@ def _finish(core: Core, instance: Instance, operation: Operation, seen: Seen, an
                     core.tell(fresh, "0045", f"The read replica was not promoted: {answer.reason if answer else ''}")
             case OperationKind.STOP:
                 done = done.but(stopped_at=time.time())
+                core.tell(fresh, "0004", "DB instance shutdown")
                 core.tell(fresh, "0087", "DB instance stopped")
             case OperationKind.START:
                 done = done.but(stopped_at=None)

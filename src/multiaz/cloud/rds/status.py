@@ -137,7 +137,7 @@ sysv_shmem.c, pg_sema.c, guc.c, slot.c, xlogrecovery.c and dfmgr.c."""
 
 def incompatible_parameters(instance: Instance, observed: ObservedInstance) -> str:
     """Why the servers do not start with the parameters the instance is to have; empty if that is not what is seen."""
-    if observed.phase is not Phase.FAILED or _unapplied(instance, observed):
+    if observed.phase is not Phase.FAILED or observed.storage_full or _unapplied(instance, observed):
         return ""
     return observed.reason if _OF_PARAMETERS.search(observed.reason) else ""
 

@@ -44,7 +44,8 @@ def answer_reboot(view: View) -> Step | None:
         return step(Phase.REBOOTING, "a reboot was requested", Record(view.remember(request=request)), restart)
     if view.seen.restarted:
         answers = view.answer(request, "done", "the primary was restarted")
-        record = view.remember(request=None, answers=answers, to_announce=("RDS-EVENT-0006",))
+        told = ("RDS-EVENT-0004", "RDS-EVENT-0006")
+        record = view.remember(request=None, answers=answers, to_announce=told)
         return step(Phase.RUNNING, "the reboot is done", Record(record))
     # the supervisor died in the middle: whether the restart happened is unknown, so it is done again
     return step(Phase.REBOOTING, "a reboot is carried on", restart)

@@ -11,6 +11,7 @@ from multiaz.instance.view import View
 Rule = Callable[[View], Step | None]
 
 MESSAGES = {
+    "RDS-EVENT-0004": "DB instance shutdown",
     "RDS-EVENT-0006": "DB instance restarted",
     "RDS-EVENT-0013": "Multi-AZ instance failover started.",
     "RDS-EVENT-0049": "Multi-AZ instance failover completed",
