@@ -25,10 +25,11 @@ from multiaz.instance.actions import (
     Record,
     Start,
     Step,
+    StopAll,
 )
 from multiaz.instance.decide import decide
 from multiaz.instance.evidence import doubt_of
-from multiaz.instance.records import MemberName, Phase, Request, RequestKind, RoleRecord
+from multiaz.instance.records import MemberName, Phase, Request, RequestKind, RoleRecord, RunState
 from multiaz.instance.view import Seen, SeenMember
 
 OTHER: dict[MemberName, MemberName] = {"a": "b", "b": "a"}
@@ -354,6 +355,10 @@ class World:
                     self.jobs[name] = (kind, self._work(kind, name))
                     if kind is JobKind.RESTART:
                         self.restarted = None
+            case StopAll():
+                self.streams()  # a clean shutdown of the primary, which goes first, sends what there is
+                for name in OTHER:
+                    self.die(name)
             case Announce():
                 pass
             case _:
@@ -521,7 +526,7 @@ class World:
         """Left alone, with the network whole and nobody stopped, the instance becomes well again."""
         self.partitioned = False
         self.held.clear()
-        self.want(multi_az=True)
+        self.want(multi_az=True, run=RunState.RUNNING)
         for name in OTHER:
             self.go_on(name)
         self.record_is_restored()
