@@ -41,8 +41,9 @@ OURS = frozenset({
     "archive_command", "archive_mode", "cluster_name", "data_directory", "external_pid_file", "hba_file",
     "ident_file", "listen_addresses", "log_destination", "log_directory", "log_filename", "log_file_mode",
     "log_rotation_age", "logging_collector", "port", "primary_conninfo", "primary_slot_name",
-    "recovery_target_timeline", "restart_after_crash", "restore_command", "ssl", "synchronous_standby_names",
-    "unix_socket_directories", "unix_socket_group", "unix_socket_permissions", "wal_retrieve_retry_interval",
+    "recovery_init_sync_method", "recovery_target_timeline", "restart_after_crash", "restore_command", "ssl",
+    "synchronous_standby_names", "unix_socket_directories", "unix_socket_group", "unix_socket_permissions",
+    "wal_retrieve_retry_interval",
 })  # fmt: skip
 """Settings no parameter group may change, because an instance's servers depend on them."""
 
@@ -82,6 +83,7 @@ def postgresql_conf(settings: ServerSettings) -> str:
         "wal_level": "logical" if logical else "replica",
         "hot_standby": "on",
         "restart_after_crash": "off",  # a killed backend is a failure the supervisor must see
+        "recovery_init_sync_method": "syncfs",  # after a crash, file by file takes seconds that clients wait
         "wal_retrieve_retry_interval": "100ms",  # at 5 s a promotion waits that long after the primary dies
         "recovery_target_timeline": "latest",
         "primary_conninfo": conninfo,
