@@ -1,7 +1,8 @@
 """Goes the way a client goes, again and again: a new connection through the postmaster, a backend, a flushed commit.
 
-What it costs: one connection every `PACE_S` (about 3 ms of CPU), and a commit of about 100 bytes of WAL only if nobody
-else has flushed anything for `COMMIT_EVERY_S`, so an idle primary writes less than 1 MB a day.
+What it costs: one connection every `PACE_S` (about 3 ms of CPU; three log lines with `log_connections`), and a flushed
+record only if nobody else has flushed anything for `COMMIT_EVERY_S`. Measured on 17.10: 58 bytes of WAL, and 50 more by
+the background writer because of it, so an idle primary writes about 1 MB a day.
 """
 
 from __future__ import annotations
