@@ -58,6 +58,12 @@ class _Member:
     hangs: HangWatch
     following: Following
     found: Finding = NOTHING
+    receiver: int | None = None
+    """Its WAL receiver when it was last seen streaming."""
+    steady: bool = False
+    """The WAL receiver that streams is the one of the look before: one that is refused streams for an instant."""
+    steady_at: float = 0.0
+    """`Sight.at` of that."""
     child: subprocess.Popen[bytes] | None = None
     starting: bool = False
     streaming_at: float = 0.0
@@ -288,7 +294,12 @@ class Observer:
             if sight.replayed != kept.replayed:
                 kept.replayed, kept.progress_at = sight.replayed, now
         streaming = sight is not None and sight.receiving
-        if streaming and memory.primary not in (None, name):
+        if sight is not None and sight.at != kept.steady_at:
+            kept.steady, kept.steady_at = sight.receiving and sight.receiver == kept.receiver, sight.at
+            kept.receiver = sight.receiver if sight.receiving else None
+        if memory.primary in (None, name):
+            streaming = streaming and kept.steady
+        elif streaming:
             upstream = sights[other_member(name)]
             if upstream is None:  # nobody can say: it is the primary that is looked into now
                 kept.streaming_at += now - kept.looked_at
@@ -411,8 +422,9 @@ class Observer:
         """Why a read replica does not follow its source now; None if it does, or does not answer."""
         if sight is None:
             return None
-        found = self._members[replica].found
-        return found.diverged or found.paused or (None if sight.receiving else NOT_STREAMING)
+        kept = self._members[replica]
+        follows = sight.receiving and kept.steady
+        return kept.found.diverged or kept.found.paused or (None if follows else NOT_STREAMING)
 
     def _observed_member(self, name: MemberName, sight: Sight | None) -> ObservedMember:
         server = self.servers[name]

@@ -43,6 +43,7 @@ def test_resumed_replication_is_told_once() -> None:
         Announce("RDS-EVENT-0046", "Replication for the Read Replica resumed"), Record(FOLLOWING)
     )  # fmt: skip
     assert decide(REPLICA, alone(STANDBY), FOLLOWING).rule == "rest"
+    assert decide(REPLICA, alone(member(STANDBY, job=JobKind.REJOIN)), BROKEN).rule == "rest"
 
 
 def test_diverged_replica_is_copied_again_at_once_and_only_from_a_source_that_is_there() -> None:

@@ -22,7 +22,7 @@ def replication_events(view: View) -> Step | None:
     """Replication broke, or goes on after it broke: tell it once."""
     why = view.replication_broken
     if view.memory.replication_broken:
-        if why or not view.p.streaming:
+        if why or not view.p.streaming or view.p.job is not None:
             return None
         told = Announce("RDS-EVENT-0046", "Replication for the Read Replica resumed")
         return step(Phase.RUNNING, "replication has resumed", told, Record(view.remember(replication_broken=False)))
