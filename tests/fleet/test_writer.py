@@ -102,7 +102,7 @@ def test_a_row_that_vanished_is_reported(server: Server, deadline: Callable[[flo
     with Writer(LocalSocket(server), TARGET) as writer:
         assert writer.wait_for(acknowledged(10), deadline(10))
         writer.stop()
-        with server.connect() as connection:
+        with server.connect("postgres") as connection:
             connection.execute("delete from multiaz_probe.writes where number = 5")
         assert writer.lost() == [5]
 
@@ -110,7 +110,7 @@ def test_a_row_that_vanished_is_reported(server: Server, deadline: Callable[[flo
 def test_its_schema_is_gone_afterwards(server: Server, deadline: Callable[[float], float]) -> None:
     with Writer(LocalSocket(server), TARGET) as writer:
         assert writer.wait_for(acknowledged(1), deadline(10))
-    with server.connect() as connection:
+    with server.connect("postgres") as connection:
         row = connection.execute("select count(*) from pg_namespace where nspname = 'multiaz_probe'").fetchone()
     assert row == (0,)
 

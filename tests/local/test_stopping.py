@@ -119,7 +119,7 @@ def test_who_does_not_end_is_named(
 
 def test_an_orphaned_server_is_shut_down_cleanly(home: Home, server: Server) -> None:
     """After kill -9 of supervisor and relay nobody else would stop it."""
-    with server.connect() as connection:
+    with server.connect("postgres") as connection:
         connection.execute("CREATE TABLE kept AS SELECT 1 AS x")
     found, pid = status(home), server.pid()
     assert pid is not None
@@ -140,14 +140,14 @@ def test_an_orphaned_server_is_shut_down_cleanly(home: Home, server: Server) -> 
     assert server.control()["Database cluster state"] == "shut down", "not killed: nothing to recover"
     process = server.start()
     server.wait_until_ready(process)
-    with server.connect() as connection:
+    with server.connect("postgres") as connection:
         assert connection.execute("SELECT x FROM kept").fetchone() == (1,)
     server.stop()
     process.wait()
 
 
 def test_removal_leaves_no_process_and_no_data(home: Home, server: Server) -> None:
-    connection = server.connect()
+    connection = server.connect("postgres")
     home.credentials.write_text("{}")
     for folder in (home.pki, home.s3, home.moto, home.snapshots):
         folder.mkdir()

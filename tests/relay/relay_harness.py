@@ -104,7 +104,7 @@ class Database:
         self.server.initialise()
         self.configure()
         self.start()
-        with self.server.connect() as admin:
+        with self.server.connect("postgres") as admin:
             for role in ("rds_superuser", "rds_iam", "rds_replication"):
                 admin.execute(f"CREATE ROLE {role}")
             admin.execute(f"CREATE ROLE app LOGIN CREATEDB PASSWORD '{verifier(PASSWORD)}'")

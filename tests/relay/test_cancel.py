@@ -37,7 +37,7 @@ def ask_in_clear(database: Database) -> Database:
 
 
 def sleeping(database: Database) -> int:
-    with database.server.connect() as admin:
+    with database.server.connect("postgres") as admin:
         row = admin.execute(
             "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%' AND state = 'active'"
         ).fetchone()

@@ -186,7 +186,7 @@ def test_a_half_closed_client_still_gets_its_answer(relay: RunningRelay) -> None
 
 def test_a_vanished_client_ends_its_backend(relay: RunningRelay, database: Database, psql: str) -> None:
     client = subprocess.Popen([psql, "-XAt"], env=relay.environment(), stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
-    with database.server.connect() as admin:
+    with database.server.connect("postgres") as admin:
 
         def backends() -> int:
             row = admin.execute("SELECT count(*) FROM pg_stat_activity WHERE usename = 'app'").fetchone()

@@ -88,7 +88,7 @@ def test_beyond_its_descriptors_the_endpoint_refuses_by_name(
 
 
 def sleeps(database: Database) -> bool:
-    with database.server.connect() as admin:
+    with database.server.connect("postgres") as admin:
         return bool(admin.execute("SELECT 1 FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(30)'").fetchall())
 
 

@@ -76,7 +76,7 @@ def test_a_partition_is_silent_and_loses_nothing_once_healed(
         relay.follow(network={"blocked": True})
         asked = pool.submit(open_session.execute, "SELECT 'arrived'")
         new = pool.submit(relay.connect, sslmode=sslmode)
-        with database.server.connect() as admin:
+        with database.server.connect("postgres") as admin:
             time.sleep(0.4)  # nothing can be waited for: nothing happens
             assert not asked.done()
             assert not new.done()

@@ -162,7 +162,7 @@ def test_a_cloud_that_is_down_lets_nobody_in(new_relay: Callable[..., RunningRel
 def test_a_refused_login_leaves_no_backend(gated: RunningRelay, database: Database) -> None:
     with pytest.raises(psycopg.OperationalError):
         gated.connect(user="token_user", password="wrong")
-    with database.server.connect() as admin:
+    with database.server.connect("postgres") as admin:
 
         def backends() -> int:
             row = admin.execute("SELECT count(*) FROM pg_stat_activity WHERE usename = 'token_user'").fetchone()

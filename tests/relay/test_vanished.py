@@ -79,7 +79,7 @@ def quick(new_relay: Callable[..., RunningRelay], database: Database) -> Running
 
 
 def backends(database: Database, pid: int) -> int:
-    with database.server.connect() as admin:
+    with database.server.connect("postgres") as admin:
         row = admin.execute("SELECT count(*) FROM pg_stat_activity WHERE pid = %s", (pid,)).fetchone()
     assert row is not None
     return int(str(row[0]))

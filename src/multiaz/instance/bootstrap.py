@@ -11,12 +11,19 @@ from psycopg import sql
 from multiaz.instance.records import MasterUser
 from multiaz.postgres.config import REPLICATION_USER, SUPERUSER
 
-QUIET = sql.SQL(
-    "SET log_statement = 'none'; SET log_min_duration_statement = -1; SET log_min_duration_sample = -1; "
-    "SET log_transaction_sample_rate = 0; SET log_min_error_statement = panic; SET debug_print_parse = off; "
-    "SET debug_print_rewritten = off; SET debug_print_plan = off; SET pg_stat_statements.track = 'none'"
+_SILENT = {
+    "log_statement": "none", "log_duration": "off", "log_min_duration_statement": "-1", "log_min_duration_sample": "-1",
+    "log_transaction_sample_rate": "0", "log_min_error_statement": "panic", "debug_print_parse": "off",
+    "debug_print_rewritten": "off", "debug_print_plan": "off", "log_parser_stats": "off", "log_planner_stats": "off",
+    "log_executor_stats": "off", "log_statement_stats": "off", "pg_stat_statements.track": "none",
+}  # fmt: skip
+QUIET = sql.SQL("; ").join(
+    sql.SQL("SET {} = {}").format(sql.Identifier(*name.split(".")), sql.Literal(value))
+    for name, value in _SILENT.items()
 )
 """No verifier in a server log or in pg_stat_statements, whatever the parameter group says."""
+QUIET_OPTIONS = " ".join(f"-c {name}={value}" for name, value in _SILENT.items())
+"""The same from the first moment of a connection (`options`): what a probe asks five times a second fills no log."""
 
 PREDEFINED = (
     "pg_monitor", "pg_signal_backend", "pg_read_all_stats", "pg_read_all_settings", "pg_stat_scan_tables",

@@ -11,6 +11,8 @@ from multiaz.instance.progress import ANSWERS, HANG_AFTER_S, STOPPED, Verdict, W
 from multiaz.postgres.pulse import pulse_of, pulses_of_server, title_of
 from multiaz.postgres.server import Server
 
+MUTE_AFTER_S = 5.0
+"""A look that is so late while a new connection was answered waits for a backend of its own that is mute."""
 LOOK_LATE_S = 0.3
 """A look on the kept connection that takes longer is suspicious: the whole path is tried."""
 
@@ -24,15 +26,28 @@ class HangWatch:
         self.path = PathProbe(server)
         self._watch: Watch | None = None
         self._stopped_at: float | None = None
+        self._stopping_at: float | None = None
         self._flushed: int | None = None
         self._flushed_at = 0.0
         self._unflushed: int | None = None
 
-    def look(self, now: float, postmaster: int | None, sight: Sight | None) -> Verdict:
-        """The verdict of this round; `now` is attended time."""
+    def look(
+        self, now: float, postmaster: int | None, sight: Sight | None, *, stopping_unasked: bool = False
+    ) -> Verdict:
+        """The verdict of this round; `now` is attended time.
+
+        `stopping_unasked`: it was told to stop, and not by us. It takes no client any more, and may wait for its last
+        session (SIGTERM, "smart shutdown") for ever; a while is given to one that ends by itself.
+        """
         if postmaster is None:
-            self._watch = self._stopped_at = None
+            self._watch = self._stopped_at = self._stopping_at = None
             return ANSWERS
+        self._stopping_at = (self._stopping_at if self._stopping_at is not None else now) if stopping_unasked else None
+        if self._stopping_at is not None and now - self._stopping_at >= HANG_AFTER_S:
+            why = "it was told to stop, not by its supervisor, and takes no clients"
+            return Verdict(True, f"the postmaster ({postmaster}): {why}", postmaster)
+        if self._look_is_late(MUTE_AFTER_S) and self.path.answered_at > (self._probe.asked or 0.0) + MUTE_AFTER_S:
+            self._probe.drop()
         pulse = pulse_of(postmaster)
         stopped = pulse is not None and pulse.state in STOPPED
         self._stopped_at = (self._stopped_at if self._stopped_at is not None else now) if stopped else None
@@ -54,21 +69,22 @@ class HangWatch:
         )
         verdict = judge(self._watch, now)
         if verdict.hung and verdict.culprit is not None:
-            return Verdict(True, f"{title_of(verdict.culprit)} ({verdict.culprit}): {verdict.why}", verdict.culprit)
+            why = f"{verdict.why} ({self.path.unheard})" if self.path.unheard else verdict.why
+            return Verdict(True, f"{title_of(verdict.culprit)} ({verdict.culprit}): {why}", verdict.culprit)
         return verdict
 
     @property
     def suspicious(self) -> bool:
         """A question waits for its answer: look again soon."""
-        return self._watch is not None or self._stopped_at is not None
+        return self._watch is not None or self._stopped_at is not None or self._stopping_at is not None
 
     def stop(self) -> None:
         """End the probe."""
         self.path.stop()
 
-    def _look_is_late(self) -> bool:
+    def _look_is_late(self, after_s: float = LOOK_LATE_S) -> bool:
         asked = self._probe.asked
-        return asked is not None and time.monotonic() - asked > LOOK_LATE_S
+        return asked is not None and time.monotonic() - asked > after_s
 
     def _commits_stand_still(self, now: float, sight: Sight | None) -> bool:
         """WAL is written, and between two looks none of it was flushed: commits may be waiting for that."""

@@ -8,12 +8,14 @@ the background writer because of it, so an idle primary writes about 1 MB a day.
 from __future__ import annotations
 
 import itertools
+import logging
 import threading
 import time
 from typing import Any
 
 import psycopg
 
+from multiaz.instance.bootstrap import QUIET_OPTIONS
 from multiaz.instance.progress import Question
 from multiaz.postgres.config import OWN_DATABASE
 from multiaz.postgres.server import Server
@@ -23,7 +25,12 @@ PACE_S = 2.0
 COMMIT_EVERY_S = 10.0
 """A primary on which nothing is flushed for so long is made to flush something."""
 RETRY_S = 0.05
+UNHEARD = ("Resource temporarily unavailable", "No such file or directory", "Connection refused")
+"""What connect(2) says where nobody answers: the queue of connections that nobody takes is full (EAGAIN); the socket's
+file is gone, or nobody listens there. A server that runs is then out of every client's reach."""
 
+log = logging.getLogger("multiaz.instance")
+_OPTIONS = f"{QUIET_OPTIONS} -c synchronous_commit=local"
 _numbers = itertools.count(1)
 
 
@@ -35,6 +42,11 @@ class PathProbe:
         self.pending: Question | None = None
         self.commit_due = False
         """Set by the observer: nothing has been flushed for `COMMIT_EVERY_S`."""
+        self.answered_at = 0.0
+        """time.monotonic() when a question was answered last, by a connection that was made for it."""
+        self.unheard = ""
+        """Why the question that waits was not even heard; empty: nothing is known of that."""
+        self._refused = ""
         self._suspicious = False
         self._stop = threading.Event()
         self._poke = threading.Event()
@@ -59,11 +71,16 @@ class PathProbe:
 
     def _run(self) -> None:
         while not self._stop.is_set():
-            pid = self.server.pid()
-            answered = pid is None or self.server.status_word() != "ready" or self._ask(pid)
-            if answered:
-                self.pending = None
-            self._poke.wait(PACE_S if answered else RETRY_S)
+            try:
+                pid = self.server.pid()
+                answered = pid is None or self.server.status_word() != "ready" or self._ask(pid)
+                if answered:
+                    self.pending = None
+                pace = PACE_S if answered else RETRY_S
+            except Exception as error:  # noqa: BLE001 - a probe that ended would find no hang
+                self.pending, pace = None, PACE_S
+                self._say(f"it cannot be asked: {error}")
+            self._poke.wait(pace)
             self._poke.clear()
 
     def _ask(self, pid: int) -> bool:
@@ -74,17 +91,33 @@ class PathProbe:
         commit, self._suspicious = self._suspicious or self.commit_due, False
         self.pending = Question(kept.number, pid, asked_boot_s=kept.asked_boot_s)
         try:
-            with self.server.connect(OWN_DATABASE, options="-c synchronous_commit=local") as connection:
+            with self.server.connect(OWN_DATABASE, options=_OPTIONS) as connection:
                 self.pending = Question(kept.number, pid, connection.info.backend_pid, kept.asked_boot_s)
                 connection.execute(_commit(connection) if commit else "SELECT 1")
                 self.pending = None  # before the connection is closed
         except psycopg.OperationalError as error:
             self._suspicious = commit
-            return not _unheard(error)
-        except psycopg.Error:
-            pass
+            self.unheard = unheard(error)
+            if self.unheard:
+                return False
+            self._say(_words(error))
+            return True
+        except psycopg.Error as error:
+            self._say(_words(error))
+        else:
+            self.answered_at, self._refused = time.monotonic(), ""
+        self.unheard = ""
         self.commit_due = self.commit_due and not commit
         return True
+
+    def _say(self, refused: str) -> None:
+        """Tell, once for each reason, that the server takes no client and says why: that is no hang.
+
+        One that cannot fork, say, answers those it has; its standby would have the same machine and user.
+        """
+        if refused != self._refused:
+            self._refused = refused
+            log.warning("%s takes no new client: %s", self.server.name, refused)
 
 
 def _commit(connection: psycopg.Connection[Any]) -> str:
@@ -97,6 +130,17 @@ def _commit(connection: psycopg.Connection[Any]) -> str:
     return f"SELECT CASE WHEN NOT pg_is_in_recovery() THEN pg_logical_emit_message({emit}) END"
 
 
-def _unheard(error: psycopg.OperationalError) -> bool:
-    """Nobody answered: libpq's timeout, or the queue of connections that nobody takes is full (EAGAIN)."""
-    return isinstance(error, psycopg.errors.ConnectionTimeout) or "Resource temporarily unavailable" in str(error)
+def unheard(error: psycopg.OperationalError) -> str:
+    """Why nobody answered; empty if the server did, were it with a refusal.
+
+    The server's own words may end like the kernel's ("could not fork new process for connection: Resource temporarily
+    unavailable"), so the kernel's must follow libpq's "failed: " at once.
+    """
+    if isinstance(error, psycopg.errors.ConnectionTimeout):
+        return "the connection is not made in time"
+    return next((words for words in UNHEARD if f"failed: {words}" in str(error)), "")
+
+
+def _words(error: psycopg.Error) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0].partition(" failed: ")[2] or lines[0] if lines else type(error).__name__

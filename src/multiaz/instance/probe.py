@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
+import os
+import socket
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -10,9 +14,17 @@ from typing import Any
 
 import psycopg
 
+from multiaz.instance.bootstrap import QUIET_OPTIONS
+from multiaz.postgres.config import OWN_DATABASE
 from multiaz.postgres.server import Server
 
+log = logging.getLogger("multiaz.instance")
+
 PERIOD_S = 0.2
+RETRY_S, LONGEST_RETRY_S = 0.02, 1.0
+"""Pause after a look that failed, doubled each time: a server that refuses must not log that 50 times a second."""
+SAID_AFTER = 5
+"""A look that fails so often one after the other is told in the log, once for each reason."""
 BEAT_EVERY_S = 300.0
 """How often a primary commits something of ours, so that ReplicaLag of an idle source rises to this and no further.
 Source: RDS user guide, "Read replica limitations with PostgreSQL": up to five minutes."""
@@ -79,6 +91,12 @@ class Probe:
         self._latest: Sight | None = None
         self._not_before = 0.0
         self._beaten_at = time.monotonic()
+        self._connection: psycopg.Connection[Any] | None = None
+        self._connected_to: int | None = None
+        self._lock = threading.Lock()
+        self._socket: socket.socket | None = None
+        """The connection's socket, under a number of its own, so that another thread may end it; guarded by `_lock`."""
+        self._said = ""
         self._stop = threading.Event()
         self._poke = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"probe-{server.name}", daemon=True)
@@ -100,39 +118,72 @@ class Probe:
         self._not_before = time.monotonic()
         self._poke.set()
 
+    def drop(self) -> None:
+        """End the kept connection: its backend is mute. The look that waits fails, the next one has another backend."""
+        with self._lock:
+            if self._socket is not None:
+                with contextlib.suppress(OSError):
+                    self._socket.shutdown(socket.SHUT_RDWR)
+
     def stop(self) -> None:
         """End the thread (a hung look ends with the process)."""
         self._stop.set()
         self._poke.set()
 
     def _run(self) -> None:
-        connection: psycopg.Connection[Any] | None = None
-        connected_to: int | None = None
+        failures = 0
         while not self._stop.is_set():
-            pid = self.server.pid()
-            if connection is not None and (pid != connected_to or connection.closed):
-                connection.close()
-                connection = None
-            pace = PERIOD_S
-            if pid is not None and self.server.status_word() == "ready":
-                try:
-                    if connection is None:
-                        connection, connected_to = self.server.connect(timeout_s=2), pid
-                        connection.execute("SET statement_timeout = '5s'")
-                    sight = self._look(connection, pid)
-                    self._publish(sight)
-                    self._beat(connection, sight)
-                except psycopg.Error:
-                    if connection is not None:
-                        connection.close()
-                        connection = None
-                    pace = 0.02
-            elif pid is not None:
-                pace = 0.01  # starting: the answer is near
+            try:
+                pace = self._once()
+                failures, self._said = 0, ""
+            except Exception as error:  # noqa: BLE001 - a probe that ended would never see the server again
+                self._close()
+                pace = min(LONGEST_RETRY_S, RETRY_S * 2 ** min(failures, 10))
+                failures += 1
+                self._say(failures, str(error))
             self._poke.wait(pace)
             self._poke.clear()
-        if connection is not None:
-            connection.close()
+        self._close()
+
+    def _once(self) -> float:
+        """One look, if the server takes anybody; the pause after it. Raises psycopg.Error, OSError."""
+        pid = self.server.pid()
+        word = None if pid is None else self.server.status_word()
+        connection = self._connection
+        if pid is None or word != "ready" or connection is None or connection.closed or pid != self._connected_to:
+            self._close()  # a server that stops when its last client leaves must not wait for us
+        if pid is None or word == "stopping":
+            return PERIOD_S
+        if word != "ready":
+            return 0.01  # starting: the answer is near
+        connection = self._connection or self._connect(pid)
+        sight = self._look(connection, pid)
+        self._publish(sight)
+        self._beat(connection, sight)
+        return PERIOD_S
+
+    def _connect(self, pid: int) -> psycopg.Connection[Any]:
+        options = f"{QUIET_OPTIONS} -c statement_timeout=5s"
+        self._connection = self.server.connect(OWN_DATABASE, timeout_s=2, options=options)
+        self._connected_to = pid
+        with self._lock:
+            self._socket = socket.socket(fileno=os.dup(self._connection.fileno()))
+        return self._connection
+
+    def _close(self) -> None:
+        with self._lock:
+            if self._socket is not None:
+                self._socket.close()
+                self._socket = None
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _say(self, failures: int, error: str) -> None:
+        words = error.strip().splitlines()[-1] if error.strip() else "it is not known why"
+        if failures >= SAID_AFTER and words != self._said:
+            self._said = words
+            log.warning("%s cannot be looked at: %s", self.server.name, words)
 
     def _beat(self, connection: psycopg.Connection[Any], sight: Sight) -> None:
         """A commit record now and then. A transaction that wrote nothing waits for no standby and for no flush."""

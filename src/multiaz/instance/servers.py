@@ -207,7 +207,7 @@ class Servers:
         master = self.desired.master
         if master is None:
             raise ServerFailed("Cannot create the instance", "it has neither a master user nor a source", "recreate it")
-        with server.connect() as connection:
+        with server.connect("postgres") as connection:
             connection.execute(bootstrap.QUIET)
             with connection.transaction():
                 for statement in (*bootstrap.roles(), *bootstrap.master_role(master)):

@@ -22,6 +22,7 @@ from psycopg import pq
 from multiaz.errors import MultiazError, NoProgress
 from multiaz.files import fsync_folder, write_atomically
 from multiaz.postgres.config import (
+    OWN_DATABASE,
     REPLICATION_USER,
     SOCKET_PORT,
     SUPERUSER,
@@ -151,7 +152,7 @@ class Server:
         Raises ServerFailed if that cannot be done: clone instead. The configuration is the
         source's afterwards and must be written again before a start.
         """
-        source = f"host={conninfo_value(str(upstream))} port={SOCKET_PORT} user={SUPERUSER} dbname=postgres"
+        source = f"host={conninfo_value(str(upstream))} port={SOCKET_PORT} user={SUPERUSER} dbname={OWN_DATABASE}"
         self.end_programs()
         self.remove_stale_pid()
         self.mark_standby(False)  # single-user recovery refuses to run as a standby
@@ -256,9 +257,12 @@ class Server:
         os.kill(pid, signal.SIGUSR1)
 
     def connect(
-        self, dbname: str = "postgres", *, timeout_s: int = 5, options: str = ""
+        self, dbname: str = OWN_DATABASE, *, timeout_s: int = 5, options: str = ""
     ) -> psycopg.Connection[tuple[object, ...]]:
-        """A connection as the superuser, in autocommit. Raises psycopg.OperationalError."""
+        """A connection as the superuser, in autocommit. Raises psycopg.OperationalError.
+
+        By default to a database no customer can close or lay settings on: `postgres` is the master user's.
+        """
         return psycopg.connect(
             host=str(self.socket_folder), port=SOCKET_PORT, user=SUPERUSER, dbname=dbname,
             connect_timeout=timeout_s, autocommit=True, application_name="rdsadmin", options=options,

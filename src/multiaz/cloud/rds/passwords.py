@@ -18,7 +18,7 @@ import psycopg
 from multiaz.cloud.rds.core import Core
 from multiaz.home import InstanceHome
 from multiaz.instance import bootstrap
-from multiaz.postgres.config import SOCKET_PORT, SUPERUSER
+from multiaz.postgres.config import OWN_DATABASE, SOCKET_PORT, SUPERUSER
 from multiaz.postgres.scram import verifier
 
 CONNECT_S = 10
@@ -119,7 +119,7 @@ def set_password(working: Login, wanted: Login) -> None:
             host=str(working.place.primary_link),
             port=SOCKET_PORT,
             user=SUPERUSER,
-            dbname="postgres",
+            dbname=OWN_DATABASE,
             autocommit=True,
             connect_timeout=CONNECT_S,
             application_name="rdsadmin",
