@@ -46,6 +46,8 @@ BROKEN_LAG_S = -1.0
 """ReplicaLag while replication is broken. Source: RDS user guide, "Monitoring read replication"."""
 HEARTBEAT_S = 1.0
 """`observed.json` is written at least this often."""
+STOPPING = frozenset({JobKind.CREATE, JobKind.CLONE, JobKind.REJOIN, JobKind.RESTART, JobKind.REMOVE})
+"""Jobs that stop the member's server; otherwise the loop itself does, and does not look meanwhile."""
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 5.0
 """Pause before the next attempt after a failure, doubled each time."""
 
@@ -307,7 +309,9 @@ class Observer:
         if streaming:
             kept.streaming_at = kept.progress_at = now
         kept.looked_at = now
-        self._judge(name, kept, sights, pid, memory)
+        word = None if pid is None else server.status_word()
+        stopping_unasked = word == "stopping" and kept.job not in STOPPING
+        self._judge(name, kept, sights, pid, memory, stopping_unasked=stopping_unasked)
         followed = self.servers.upstream_of(name, memory)
         kept.found = kept.following.look(sight, followed)
         if pid is None and kept.job is None and server.exists() and name not in self._rejoined:
@@ -317,6 +321,7 @@ class Observer:
             exists=server.exists(),
             alive=pid is not None or started,
             answering=sight is not None,
+            accepting=word == "ready",
             in_recovery=None if sight is None else sight.in_recovery,
             streaming=streaming,
             not_streaming_s=0.0 if pid is None else now - kept.streaming_at,
@@ -337,11 +342,12 @@ class Observer:
 
     def _judge(
         self, name: MemberName, kept: _Member, sights: dict[MemberName, Sight | None], pid: int | None,
-        memory: RoleRecord,
+        memory: RoleRecord, *, stopping_unasked: bool,
     ) -> None:  # fmt: skip
         """Does it hang, and (the standby) does it confirm what the primary has flushed?"""
         now = self._attention.now
-        before, kept.verdict = kept.verdict, kept.hangs.look(now, pid, sights[name])
+        before = kept.verdict
+        kept.verdict = kept.hangs.look(now, pid, sights[name], stopping_unasked=stopping_unasked)
         if kept.verdict.hung and not before.hung:
             log.warning("%s hangs: %s", name, kept.verdict.why)
         primary = sights[other_member(name)]

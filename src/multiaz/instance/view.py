@@ -25,6 +25,8 @@ class SeenMember:
     """A live postmaster."""
     answering: bool = False
     """Its latest probe succeeded, on this postmaster."""
+    accepting: bool = False
+    """Its postmaster says that it takes clients, whether or not it answers us: commits may be under way."""
     in_recovery: bool | None = None
     """None while it does not answer."""
     streaming: bool = False
@@ -152,6 +154,8 @@ class View:
             return f"the standby hangs: {self.o.hung_why}"
         if self.stuck:
             return "the standby confirms nothing more"
+        if not self.p.answering:
+            return None  # what follows is said by the primary
         if not self.o.streaming and self.o.not_streaming_s >= LEAVE_AFTER_S:
             return "the standby is gone"
         if self.o.pending_restart and not self.p.pending_restart:

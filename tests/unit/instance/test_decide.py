@@ -498,3 +498,27 @@ def test_a_restart_of_the_standby_is_answered_when_it_is_in_sync_again_or_does_n
     answers = [action.memory.answers for action in step.actions if isinstance(action, Record)]
     told = [answer.outcome for kept in answers for answer in kept if answer.number == RESTART_STANDBY.number]
     assert told == ([outcome] if outcome else [])
+
+
+MUTE = member(PRIMARY, answering=False, in_recovery=None)
+
+
+@pytest.mark.parametrize("lost", [DEAD, member(STANDBY, hung=True), member(STANDBY, job=JobKind.CLONE)])
+def test_standby_that_is_lost_leaves_also_while_the_primary_answers_clients_and_not_us(lost: SeenMember) -> None:
+    """Else a commit waits as long as the probe's own connection is mute."""
+    step = decide(DESIRED, seen(a=member(MUTE, accepting=True), b=lost), WELL)
+    assert (step.rule, [type(action) for action in step.actions]) == ("leave", [Record, Configure, PointUpstream])
+    waiting = decide(desired(standby_loss="wait"), seen(a=member(MUTE, accepting=True), b=lost), WELL)
+    assert not any(isinstance(action, Record) for action in waiting.actions)
+
+
+def test_standby_does_not_leave_a_primary_that_takes_no_clients_yet() -> None:
+    """It has every commit, and may be the only one of the two that starts."""
+    assert decide(DESIRED, seen(a=MUTE, b=DEAD), WELL).rule != "leave"
+
+
+@pytest.mark.parametrize(
+    "b", [member(STANDBY, streaming=False, not_streaming_s=9.0), member(STANDBY, pending_restart=True)]
+)
+def test_what_only_the_primary_can_tell_of_the_standby_is_no_reason_to_leave_while_it_is_mute(b: SeenMember) -> None:
+    assert decide(DESIRED, seen(a=member(MUTE, accepting=True), b=b), WELL).rule == "awaken"

@@ -42,6 +42,7 @@ def members(draw: st.DrawFn) -> SeenMember:
     silent = alive and not answering and draw(st.booleans())
     return SeenMember(
         exists=exists, alive=alive, answering=answering, in_recovery=in_recovery,
+        accepting=answering or (alive and draw(st.booleans())),
         streaming=bool(in_recovery) and draw(st.booleans()), not_streaming_s=draw(st.sampled_from([0.0, 0.5, 2.0])),
         stalled_s=draw(st.sampled_from([0.0, 9.0])), silent=silent, hung=alive and draw(st.booleans()),
         stuck_s=draw(st.sampled_from([0.0, 0.5, 2.0, 9.0])),

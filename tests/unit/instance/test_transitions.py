@@ -169,7 +169,10 @@ SPEAKS: dict[str, tuple[Change, list[type[Action]]]] = {
     "point": (lambda case: case.seeing(primary_link=None), [PointPrimary]),
     "announce": (lambda case: case.remembering(to_announce=("RDS-EVENT-0006",)), [Announce, Record]),
     "configure": (lambda case: idle_join(case).seeing(outdated=("a",)), [Configure]),
-    "leave": (lambda case: case, [Record, Configure, PointUpstream]),
+    "leave": (
+        lambda case: case.with_a(accepting=True).with_b(**DEAD.__dict__) if mute_case(case) else case,
+        [Record, Configure, PointUpstream],
+    ),
     "master_user": (lambda case: case.wanting(master=MasterUser(name="dbadmin", verifier="SCRAM2", number=2)), [Begin]),
     "single": (idle, [Begin]),
     "record_join": (lambda case: idle(case).seeing(joined_epoch=3), [Record]),
@@ -208,6 +211,10 @@ def out_of_sync(case: Case) -> Case:
 def mute(case: Case) -> Case:
     """A hung primary is replaced at once, unless nobody can."""
     return out_of_sync(case) if case.state() is State.PRIMARY_HUNG else case
+
+
+def mute_case(case: Case) -> bool:
+    return case.state() is State.PRIMARY_STARTING
 
 
 def idle_join(case: Case) -> Case:

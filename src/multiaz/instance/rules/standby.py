@@ -11,8 +11,12 @@ CLONE_AFTER_FAILURES = 3
 
 
 def leave(view: View) -> Step | None:
-    """The standby no longer takes commits: strike it off, durably, before commits stop waiting."""
-    if view.leaving is None:
+    """The standby no longer takes commits: strike it off, durably, before commits stop waiting.
+
+    Also while the primary does not answer us, because it may well answer clients, whose commits wait; but not before it
+    takes any: until then the standby has every commit, and may be the only one that starts.
+    """
+    if view.leaving is None or not view.memory.in_sync or not (view.p.answering or view.p.accepting):
         return None
     alone = Configure(view.primary, synchronous=False)
     record = Record(view.remember(in_sync=False))
