@@ -93,6 +93,16 @@ class Begin:
 
 
 @dataclass(frozen=True)
+class EndJob:
+    """Have the job on the member end: its programs are killed, and it begins no further step.
+
+    It has ended once it is no longer seen; what it had begun that cannot be left half done is done by then.
+    """
+
+    member: MemberName
+
+
+@dataclass(frozen=True)
 class TakeSnapshot:
     """Move the stopped primary's data directory to the final snapshot's folder."""
 
@@ -107,7 +117,7 @@ class Announce:
 
 Action = (
     Record | Fence | Start | StopAll | Promote | PointPrimary | PointUpstream | Configure | Begin
-    | TakeSnapshot | Announce
+    | EndJob | TakeSnapshot | Announce
 )  # fmt: skip
 
 

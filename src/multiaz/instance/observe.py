@@ -27,7 +27,7 @@ from multiaz.instance.records import (
     ObservedMember,
     RoleRecord,
 )
-from multiaz.instance.servers import MEMBERS, Servers, application_name, other_member
+from multiaz.instance.servers import MEMBERS, JobEnded, Servers, application_name, other_member
 from multiaz.instance.view import LEAVE_AFTER_S, NOT_STREAMING, Seen, SeenMember
 
 log = logging.getLogger("multiaz.instance")
@@ -168,6 +168,8 @@ class Observer:
             began = time.monotonic()
             try:
                 work()
+            except JobEnded:
+                log.info("%s of %s was ended after %.2f s", kind, member, time.monotonic() - began)
             except Exception as error:  # a failed job, of whatever kind, is data for the next decision
                 log.warning("%s of %s failed after %.2f s: %s", kind, member, time.monotonic() - began, error,
                             exc_info=not isinstance(error, MultiazError))  # fmt: skip
@@ -211,11 +213,16 @@ class Observer:
         kept.failures += 1
         kept.failed, kept.next_attempt = reason, time.monotonic() + pause
 
-    def wait_for_jobs(self) -> None:
-        """Wait until no job is being done."""
-        for kept in self._members.values():
-            if kept.thread is not None:
-                kept.thread.join()
+    def wait_for_jobs(self, timeout_s: float | None = None) -> bool:
+        """Wait until no job is being done, at most `timeout_s` per job; whether that is so."""
+        threads = [kept.thread for kept in self._members.values() if kept.thread is not None]
+        for thread in threads:
+            thread.join(timeout_s)
+        return not any(thread.is_alive() for thread in threads)
+
+    def at_work(self) -> tuple[MemberName, ...]:
+        """Members on which a job is being done."""
+        return tuple(name for name, kept in self._members.items() if kept.job is not None)
 
     def stop(self) -> None:
         """End the probes."""

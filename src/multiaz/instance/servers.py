@@ -10,7 +10,7 @@ from typing import Any
 
 import psycopg
 
-from multiaz.errors import NoProgress
+from multiaz.errors import MultiazError, NoProgress
 from multiaz.files import switch_link, write_atomically
 from multiaz.home import InstanceHome
 from multiaz.instance import bootstrap
@@ -30,6 +30,8 @@ CATCH_UP_PATIENCE_S = 10.0
 """How long a joining standby may stand still before the join is given up."""
 CUT_PATIENCE_S = 0.5
 """How long is waited for a server to end the streams of its replicas."""
+END_PATIENCE_S = 0.5
+"""How long the loop waits for a job's programs to be gone; they are killed again in the next round."""
 
 
 def application_name(member: MemberName) -> str:
@@ -37,9 +39,17 @@ def application_name(member: MemberName) -> str:
     return f"multiaz_{member}"
 
 
+def _member_called(name: str) -> MemberName:
+    return "a" if name == application_name("a") else "b"
+
+
 def other_member(member: MemberName) -> MemberName:
     """The other of the two."""
     return "b" if member == "a" else "a"
+
+
+class JobEnded(MultiazError):
+    """A job was ended because something else is wanted now; it did not fail."""
 
 
 class Servers:
@@ -58,6 +68,8 @@ class Servers:
         """With what faults each member's configuration was written: parameters, and whether it streams by a wire."""
         self.raised: set[MemberName] = set()
         """Members whose configuration has higher values than wanted, because they have still to replay the lowering."""
+        self._ended = {name: threading.Event() for name in MEMBERS}
+        """Members whose job is to end."""
         user = server_user()
         self._servers = {
             name: Server(
@@ -187,6 +199,23 @@ class Servers:
 
     # -- jobs ------------------------------------------------------------------------------------
 
+    def job_begins(self, member: MemberName) -> None:
+        """A job on the member begins now: nothing that was said to an earlier one concerns it."""
+        self._ended[member].clear()
+
+    def end_job(self, member: MemberName) -> None:
+        """Have the job on the member end, soon: its programs are killed and it begins no further step."""
+        self._ended[member].set()
+        try:
+            self[member].end_programs(patience_s=END_PATIENCE_S)
+        except NoProgress as error:
+            log.warning("%s", error)
+
+    def go_on(self, member: MemberName) -> None:
+        """Before the next step of a job. Raises JobEnded if it is to end."""
+        if self._ended[member].is_set():
+            raise JobEnded(f"The job on {member} was ended", "something else is wanted of it", "nothing needs doing")
+
     def create(self, member: MemberName) -> None:
         """Make the instance's first server: a new cluster with RDS's roles, or a copy of the source."""
         server = self[member]
@@ -197,13 +226,14 @@ class Servers:
         memory = RoleRecord()
         if self.desired.source is not None:
             server.copy_from(self._way_to(None))
+            self.go_on(member)
             server.adopt_copy()
             self.configure(member, memory, synchronous=False)
-            server.wait_until_ready(server.start())
+            self._start(member)
             return
         server.initialise()
         self.configure(member, memory, synchronous=False)
-        server.wait_until_ready(server.start())
+        self._start(member)
         master = self.desired.master
         if master is None:
             raise ServerFailed("Cannot create the instance", "it has neither a master user nor a source", "recreate it")
@@ -220,6 +250,7 @@ class Servers:
         server = self[member]
         server.make_folders()
         server.copy_from(self._way_to(primary))
+        self.go_on(member)
         server.stop(immediate=True)
         server.adopt_copy()
 
@@ -246,16 +277,21 @@ class Servers:
             server.rewind(self._way_to(primary))
             server.mark_standby(True)
         except ServerFailed as why_not:
+            self.go_on(member)
             self.clone(member, primary)
             return f"cloned, because {why_not.why}"
         return "rewound"
 
     def recopy(self, member: MemberName) -> None:
-        """Copy a read replica's source again and start from the copy."""
+        """Copy a read replica's source again and start from the copy.
+
+        From the last look on whether to go on until the end of the job the replica is not promoted (`answer_promote`).
+        """
         assert self.desired.source is not None
         server = self[member]
         server.make_folders()
         server.copy_from(self._way_to(None))
+        self.go_on(member)
         server.stop(immediate=True)
         server.adopt_copy()
 
@@ -309,6 +345,7 @@ class Servers:
     def _wait_for_setting(self, primary: MemberName, name: str) -> None:
         deadline = time.monotonic() + CATCH_UP_PATIENCE_S
         while time.monotonic() < deadline:
+            self.go_on(other_member(primary))
             with self[primary].connect() as fresh:
                 row = fresh.execute("SHOW synchronous_standby_names").fetchone()
                 if row is not None and name in str(row[0]):
@@ -332,6 +369,7 @@ class Servers:
             ).fetchone()
             if seen is not None and seen[1]:
                 return
+            self.go_on(_member_called(name))
             if seen is not None and seen[0] != position:
                 position, deadline = seen[0], time.monotonic() + CATCH_UP_PATIENCE_S
             if time.monotonic() > deadline:
@@ -342,11 +380,16 @@ class Servers:
 
     def restart(self, member: MemberName, memory: RoleRecord, *, synchronous: bool) -> None:
         """Stop a server cleanly and start it with its present configuration."""
-        server = self[member]
-        server.stop()
+        self[member].stop()
+        self.go_on(member)
         self.settle(member)
         self.configure(member, memory, synchronous=synchronous)
-        server.wait_until_ready(server.start())
+        self._start(member)
+
+    def _start(self, member: MemberName) -> None:
+        self.go_on(member)
+        server = self[member]
+        server.wait_until_ready(server.start(), go_on=lambda: self.go_on(member))
 
     def set_master(self, primary: MemberName) -> int:
         """Set the master user's verifier; its number."""

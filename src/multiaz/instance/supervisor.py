@@ -26,6 +26,7 @@ from multiaz.instance.actions import (
     Announce,
     Begin,
     Configure,
+    EndJob,
     Fence,
     JobKind,
     PointPrimary,
@@ -53,6 +54,10 @@ log = logging.getLogger("multiaz.instance")
 
 CALM_S = 0.25
 """Longest time between two rounds; a death, a signal or a changed sight ends the wait at once."""
+
+
+JOBS_PATIENCE_S = 60.0
+"""How long a supervisor that is to end waits for its jobs, whose programs it has killed; its threads end with it."""
 
 
 class Supervisor:
@@ -212,11 +217,20 @@ class Supervisor:
                 pass
 
     def _shut_down(self) -> None:
-        """SIGTERM: stop the servers cleanly, end the relay, keep everything."""
+        """SIGTERM: end the jobs, stop the servers cleanly, end the relay, keep everything."""
         log.info("stopping %s", self.desired.identifier)
         self.relay.end()
-        self.observer.wait_for_jobs()
-        self._stop_all()
+        give_up_at = time.monotonic() + JOBS_PATIENCE_S
+        while True:
+            at_work = self.observer.at_work()
+            for member in at_work:
+                self.servers.end_job(member)
+            self._stop_all()  # a job that waits for a server's answer ends with the server
+            if self.observer.wait_for_jobs(0.1) and not at_work:
+                break
+            if time.monotonic() > give_up_at:
+                log.error("a job on %s does not end and is left", " and ".join(at_work))
+                break
         step = Step("shut_down", Phase.STOPPED, "the local cloud was stopped")
         self.observer.observe(self.memory)
         self.observer.publish(step, self.memory)
@@ -273,6 +287,8 @@ class Supervisor:
                 self._take_snapshot()
             case Begin(kind, member):
                 self._begin(kind, member)
+            case EndJob(member):
+                self.servers.end_job(member)
             case Announce(code, message):
                 try:
                     self.events.append(code, message)
@@ -338,6 +354,14 @@ class Supervisor:
         servers, memory, other = self.servers, self.memory, other_member(member)
 
         def work() -> None:
+            servers.job_begins(member)
+            try:
+                do()
+            except (MultiazError, OSError, psycopg.Error):
+                servers.go_on(member)  # what failed because it was ended did not fail
+                raise
+
+        def do() -> None:
             match kind:
                 case JobKind.CREATE:
                     servers.create(member)

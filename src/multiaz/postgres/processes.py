@@ -67,12 +67,18 @@ def resume(data: Path) -> None:
         _signal(pid, data, signal.SIGCONT)
 
 
-def end_programs(folder: Path, bin_folder: Path) -> None:
-    """End PostgreSQL's programs (not its servers) that work in `folder`: those of a killed supervisor write on."""
+def end_programs(folder: Path, bin_folder: Path, *, patience_s: float = 30.0) -> None:
+    """End PostgreSQL's programs (not its servers) that work in `folder`: those of a killed supervisor write on.
+
+    Raises NoProgress if one survives SIGKILL for `patience_s`.
+    """
     ours = os.path.realpath(bin_folder)
+    deadline = time.monotonic() + patience_s
     while pids := [pid for pid in processes_in(folder) if _program_folder(pid) == ours]:
         handles = [fd for pid in pids if (fd := _signal(pid, folder, signal.SIGKILL, keep=True)) is not None]
         _wait_for_exit(handles, 0.2)
+        if time.monotonic() > deadline:
+            raise NoProgress(f"Cannot end programs in {folder}", f"{pids} survive SIGKILL", "look at the storage there")
 
 
 def _program_folder(pid: int) -> str | None:

@@ -13,6 +13,7 @@ import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,6 +36,9 @@ from multiaz.postgres.config import (
 from multiaz.postgres.os_user import ServerUser
 from multiaz.postgres.processes import end_programs, fence, postmaster_pid, processes_in
 from multiaz.postgres.timelines import History, parse_history
+
+CONNECT_PATIENCE_S = 30
+"""How long a copy waits for its source to answer at all; then it fails and is tried anew."""
 
 
 class ServerFailed(MultiazError):
@@ -131,7 +135,10 @@ class Server:
         """
         self.end_programs()
         building = self._building()
-        conninfo = f"host={conninfo_value(str(upstream))} port={SOCKET_PORT} user={REPLICATION_USER}"
+        conninfo = (
+            f"host={conninfo_value(str(upstream))} port={SOCKET_PORT} user={REPLICATION_USER} "
+            f"connect_timeout={CONNECT_PATIENCE_S}"
+        )
         self._run(
             "pg_basebackup", "-D", str(building), "-d", conninfo, "--wal-method=stream", "--checkpoint=fast",
             "--no-password", *self._sync_method(),
@@ -153,6 +160,7 @@ class Server:
         source's afterwards and must be written again before a start.
         """
         source = f"host={conninfo_value(str(upstream))} port={SOCKET_PORT} user={SUPERUSER} dbname={OWN_DATABASE}"
+        source += f" connect_timeout={CONNECT_PATIENCE_S}"
         self.end_programs()
         self.remove_stale_pid()
         self.mark_standby(False)  # single-user recovery refuses to run as a standby
@@ -172,9 +180,9 @@ class Server:
             self.data.rename(gone)
         return gone
 
-    def end_programs(self) -> None:
-        """End what an earlier supervisor's job has left running on this member's folder."""
-        end_programs(self.folder, self.bin_folder)
+    def end_programs(self, *, patience_s: float = 30.0) -> None:
+        """End what a job runs on this member's folder, or an earlier supervisor's job has left running there."""
+        end_programs(self.folder, self.bin_folder, patience_s=patience_s)
 
     # -- running ---------------------------------------------------------------------------------
 
@@ -211,13 +219,16 @@ class Server:
             return None
         return lines[7].strip() if len(lines) > 7 else "starting"
 
-    def wait_until_ready(self, process: subprocess.Popen[bytes] | None = None) -> None:
+    def wait_until_ready(
+        self, process: subprocess.Popen[bytes] | None = None, *, go_on: Callable[[], None] = lambda: None
+    ) -> None:
         """Wait until connections are accepted.
 
         Waits as long as the postmaster lives: recovery may take any time. Raises ServerFailed
-        with the server's last words when it ends.
+        with the server's last words when it ends, and what `go_on`, asked again and again, raises.
         """
         while True:
+            go_on()
             if self.status_word() == "ready" and self.pid() is not None:
                 return
             ended = process.poll() is not None if process is not None else self.pid() is None

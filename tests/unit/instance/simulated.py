@@ -7,6 +7,7 @@ to show that each is needed.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -17,6 +18,7 @@ from multiaz.instance.actions import (
     Announce,
     Begin,
     Configure,
+    EndJob,
     Fence,
     JobKind,
     PointPrimary,
@@ -355,6 +357,8 @@ class World:
                     self.jobs[name] = (kind, self._work(kind, name))
                     if kind is JobKind.RESTART:
                         self.restarted = None
+            case EndJob(name):
+                self._end_job(name)
             case StopAll():
                 self.streams()  # a clean shutdown of the primary, which goes first, sends what there is
                 for name in OTHER:
@@ -399,6 +403,12 @@ class World:
         self.upstream = name
         if self.replica_from == OTHER[name] and self.servers[OTHER[name]].answers:
             self.replica_from = name
+
+    def _end_job(self, name: MemberName) -> None:
+        if name in self.jobs:
+            _, work = self.jobs.pop(name)
+            with contextlib.suppress(JobFailed, StopIteration):
+                work.throw(JobFailed("it was ended"))
 
     # -- jobs ----------------------------------------------------------------------------------------------
 

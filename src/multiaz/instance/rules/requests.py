@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from multiaz.instance.actions import Begin, Configure, JobKind, PointPrimary, PointUpstream, Promote, Record, Step
+from multiaz.instance.actions import (
+    Begin,
+    Configure,
+    EndJob,
+    JobKind,
+    PointPrimary,
+    PointUpstream,
+    Promote,
+    Record,
+    Step,
+)
 from multiaz.instance.records import Phase, Request, RequestKind
 from multiaz.instance.rules.steps import failover, step
 from multiaz.instance.view import View
@@ -87,6 +97,7 @@ def answer_promote(view: View) -> Step | None:
     """A read replica is to become an instance of its own: it forgets its source before it takes writes.
 
     One whose replay is paused would not leave recovery and is restarted first; a diverged one is copied again first.
+    Any other copy is ended first: once promoted, its rows are nobody else's, and no copy may take their place.
     """
     request = _asked(view, RequestKind.PROMOTE)
     if request is None or not view.memory.following:
@@ -96,6 +107,9 @@ def answer_promote(view: View) -> Step | None:
     if view.p.diverged:
         answers = view.answer(request, "refused", view.p.diverged)
         return step(Phase.RUNNING, "a promotion was refused", Record(view.remember(answers=answers)))
+    if view.p.job is not None:
+        return step(Phase.RUNNING, f"the {view.p.job} of the replica is ended, because it is to be promoted",
+                    EndJob(view.primary))  # fmt: skip
     if view.p.paused:
         return step(Phase.REBOOTING, "the replica is restarted before it is promoted, because its replay is paused",
                     Begin(JobKind.RESTART, view.primary))  # fmt: skip

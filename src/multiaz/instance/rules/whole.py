@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from multiaz.instance.actions import Action, Begin, Fence, JobKind, PointPrimary, Record, Step, StopAll, TakeSnapshot
+from multiaz.instance.actions import (
+    Action,
+    Begin,
+    EndJob,
+    Fence,
+    JobKind,
+    PointPrimary,
+    Record,
+    Step,
+    StopAll,
+    TakeSnapshot,
+)
 from multiaz.instance.records import Phase, RunState
 from multiaz.instance.rules.steps import step
 from multiaz.instance.view import View
@@ -60,7 +71,9 @@ def stopped(view: View) -> Step:
 
 
 def _stop_all(view: View) -> tuple[Action, ...]:
-    return () if view.busy else (StopAll(),)
+    """A job may wait for what never comes (a copy through a dead wire): it is ended, not waited for."""
+    ending = [EndJob(name) for name, member in view.seen.members.items() if member.job is not None]
+    return (*ending, StopAll())
 
 
 def record_missing(view: View) -> Step:

@@ -1,0 +1,75 @@
+"""Jobs that would never end by themselves, on real servers: a copy through a wire that is silently cut."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+import pytest
+from harness import Instance, MakeInstance, eventually
+
+from multiaz.files import lock_holder, write_atomically
+from multiaz.instance.faults import Fault, Faults, Network
+from multiaz.instance.records import MemberName, RequestKind, RunState
+from multiaz.postgres.processes import processes_in
+
+
+def partition(instance: Instance) -> None:
+    """Between its servers, or between this replica and its source: nothing comes through, and nobody is told."""
+    fault = Fault(kind="partition", since=time.time(), why="parted", servers=Network(blocked=True))
+    write_atomically(instance.home.faults, Faults(faults=(fault,)).model_dump_json())
+
+
+def copying(instance: Instance, member: MemberName) -> bool:
+    """A base backup was begun there."""
+    return bool(processes_in(instance.home.member(member)))
+
+
+def test_stop_and_sigterm_end_a_copy_that_waits_for_a_dead_wire(make_instance: MakeInstance) -> None:
+    instance = make_instance("one", multi_az=False)
+    instance.wait_well()
+    partition(instance)
+    instance.write(multi_az=True)
+    eventually("b is being cloned", lambda: copying(instance, "b"))
+
+    instance.write(run=RunState.STOPPED)
+    instance.wait("stopped", lambda seen: seen.phase == "stopped", within_s=10)
+    assert not copying(instance, "b")
+
+    instance.write(run=RunState.RUNNING)
+    eventually("b is being cloned again", lambda: copying(instance, "b"))
+    supervisor = lock_holder(instance.home.lock)
+    assert supervisor is not None
+    os.kill(supervisor, signal.SIGTERM)
+    eventually("the supervisor has ended", lambda: lock_holder(instance.home.lock) is None, within_s=10)
+    assert instance.server("a").pid() is None
+    assert not copying(instance, "b")
+
+
+@pytest.mark.long
+def test_row_of_a_replica_promoted_while_it_was_copied_again_stays(make_instance: MakeInstance) -> None:
+    source = make_instance("source", multi_az=False)
+    source.wait_well()
+    with source.connect() as connection:
+        connection.execute("CREATE TABLE t (x int)")
+    replica = make_instance("replica", multi_az=False, source=source)
+    replica.wait("it follows", lambda seen: seen.writable and seen.members[0].streaming)
+    partition(replica)
+    pid = replica.server("a").pid()
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)  # its stream would go on for a minute
+    eventually("it is copied again", lambda: copying(replica, "a"))
+
+    number = replica.request(RequestKind.PROMOTE)
+    replica.wait("promoted", lambda seen: seen.writable and any(one.number == number for one in seen.answers), 10)
+    with replica.connect() as connection:
+        connection.execute("INSERT INTO t VALUES (1)")
+    assert not copying(replica, "a")
+    replica.home.faults.unlink()  # the copy would have come through now
+    postmaster = replica.server("a").pid()
+    healed_at = time.time()
+    replica.wait("a new look", lambda seen: seen.written_at > healed_at + 1 and seen.phase == "running")
+    with replica.connect() as connection:
+        assert connection.execute("SELECT x FROM t").fetchall() == [(1,)]
+    assert replica.server("a").pid() == postmaster

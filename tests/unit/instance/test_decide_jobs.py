@@ -1,0 +1,61 @@
+"""Jobs and what is wanted meanwhile: what cannot wait ends them."""
+
+from __future__ import annotations
+
+import pytest
+from test_decide import (
+    DEAD,
+    DESIRED,
+    FOLLOWING,
+    PRIMARY,
+    REPLICA,
+    STANDBY,
+    WELL,
+    desired,
+    member,
+    memory,
+    request,
+    seen,
+)
+
+from multiaz.instance.actions import EndJob, JobKind, Promote, StopAll
+from multiaz.instance.decide import decide
+from multiaz.instance.records import Phase, RequestKind, RunState
+from multiaz.instance.view import SeenMember
+
+
+@pytest.mark.parametrize("wanted", [RunState.STOPPED, RunState.DELETED])
+@pytest.mark.parametrize("kind", [JobKind.CLONE, JobKind.REJOIN, JobKind.JOIN, JobKind.RESTART])
+def test_stop_ends_a_job_instead_of_waiting_for_it(wanted: RunState, kind: JobKind) -> None:
+    """A copy through a wire that is dead would never end by itself."""
+    step = decide(desired(run=wanted), seen(b=member(STANDBY, job=kind)), memory(in_sync=False))
+    assert (step.phase, step.actions) == (Phase.STOPPING, (EndJob("b"), StopAll()))
+
+
+def test_instance_is_not_stopped_before_its_jobs_have_ended() -> None:
+    """One may be about to start a server."""
+    down = seen(a=DEAD, b=member(DEAD, job=JobKind.RESTART))
+    assert decide(desired(run=RunState.STOPPED), down, WELL).phase is Phase.STOPPING
+    assert decide(desired(run=RunState.STOPPED), seen(a=DEAD, b=DEAD), WELL).phase is Phase.STOPPED
+
+
+def test_replica_is_not_promoted_while_it_is_copied_again() -> None:
+    """The copy would take the place of rows that were written after the promotion."""
+    wanted = REPLICA.model_copy(update={"request": request(RequestKind.PROMOTE)})
+    stray = member(STANDBY, streaming=False, job=JobKind.REJOIN)
+    step = decide(wanted, seen(a=stray, b=SeenMember(), upstream_link="a"), FOLLOWING)
+    assert (step.rule, step.actions) == ("answer_promote", (EndJob("a"),))
+    ended = member(stray, job=None)
+    step = decide(wanted, seen(a=ended, b=SeenMember(), upstream_link="a"), FOLLOWING)
+    assert Promote("a") in step.actions
+
+
+def test_diverged_replica_that_is_copied_again_is_promoted_after_that() -> None:
+    wanted = REPLICA.model_copy(update={"request": request(RequestKind.PROMOTE)})
+    stray = member(STANDBY, streaming=False, job=JobKind.REJOIN, diverged="rows of its own")
+    step = decide(wanted, seen(a=stray, b=SeenMember(), upstream_link="a", source_alive=True), FOLLOWING)
+    assert not any(isinstance(action, EndJob | Promote) for action in step.actions)
+
+
+def test_example_is_well_without_a_job() -> None:
+    assert decide(DESIRED, seen(a=PRIMARY, b=STANDBY), WELL).rule == "rest"
