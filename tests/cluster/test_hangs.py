@@ -68,6 +68,7 @@ def test_hung_primary_is_failed_over_and_never_answers_again(make_instance: Make
     assert "hangs: the postmaster" in instance.log()
 
 
+@pytest.mark.long
 def test_hung_server_with_nobody_to_take_over_is_started_again(make_instance: MakeInstance) -> None:
     instance = make_instance("one", multi_az=False)
     instance.wait_well()
@@ -79,6 +80,7 @@ def test_hung_server_with_nobody_to_take_over_is_started_again(make_instance: Ma
     ledger.check()
 
 
+@pytest.mark.long
 def test_standby_that_is_stopped_is_struck_off_and_redundancy_returns(make_instance: MakeInstance) -> None:
     """Also where only its WAL receiver is stopped: both ends still say "streaming"."""
     instance = make_instance("one")
