@@ -87,6 +87,18 @@ def test_a_frozen_aws_endpoint_does_not_answer_until_it_is_healed(person: Person
     wait_well(person, eventually)
 
 
+def test_a_failover_without_a_standby_is_abandoned_and_the_command_says_so(
+    person: Person, eventually: Eventually
+) -> None:
+    wait_well(person, eventually)
+    person.ask("fault", "standby-loss")
+    eventually(lambda: not observed(person)["in_sync"], "the standby is struck off")
+    told = person.ask("failover", code=ExitCode.CONFLICT)
+    assert "the standby is not in sync" in told["why"]
+    person.ask("fault", "heal", "standby-loss")
+    wait_well(person, eventually)
+
+
 def test_the_pace_reaches_instances_that_run(person: Person, eventually: Eventually) -> None:
     def desired() -> str:
         return (person.folder(PRIMARY) / "desired.json").read_text()

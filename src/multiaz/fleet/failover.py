@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 
 from multiaz.errors import BadInput, Conflict, MultiazError, NoProgress
 from multiaz.fleet.databases import Databases
@@ -99,10 +100,11 @@ def fail_over(
                 "no row was acknowledged, so there would be nothing to measure",
                 "look at `multiaz status`",
             )
+        abandoned = instances.abandoned_failovers(primary.identifier)
         requested = time.monotonic()
         instances.reboot_with_failover(primary.identifier)
         say("failover requested")
-        after = _wait_for_zones(primary, instances, say, quiet_limit_s)
+        after = _wait_for_zones(primary, instances, abandoned, say, quiet_limit_s)
         available_s = time.monotonic() - requested
         seen = len(writer.ledger.acknowledged)
         if not writer.wait_for(lambda ledger: len(ledger.acknowledged) >= seen + WRITES_AFTER, quiet_limit_s):
@@ -140,8 +142,13 @@ def fail_over(
     )
 
 
-def _wait_for_zones(before: Instance, instances: Instances, say: Say, quiet_limit_s: float) -> Instance:
-    """The instance once its primary is in another zone and it is available again."""
+def _wait_for_zones(
+    before: Instance, instances: Instances, abandoned: set[tuple[datetime, str]], say: Say, quiet_limit_s: float
+) -> Instance:
+    """The instance once its primary is in another zone and it is available again.
+
+    Raises Conflict once RDS has abandoned the failover; `abandoned` are those of before.
+    """
     pace = Pace(shortest_s=0.05)
     moved, last = time.monotonic(), (before.status, before.zone)
     while True:
@@ -153,6 +160,12 @@ def _wait_for_zones(before: Instance, instances: Instances, say: Say, quiet_limi
             say(f"{now.status}, primary in {now.zone}")
         if now.status == "available" and now.zone != before.zone:
             return now
+        if now.status == "available" and (told := instances.abandoned_failovers(before.identifier) - abandoned):
+            raise Conflict(
+                f"{before.identifier} was not failed over",
+                max(told)[1],
+                "wait until `multiaz status` shows the standby in sync, and ask again",
+            )
         if time.monotonic() - moved > quiet_limit_s:
             raise NoProgress(
                 f"The failover of {before.identifier} does not move",

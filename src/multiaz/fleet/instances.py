@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from multiaz.errors import NotFound
@@ -204,6 +205,22 @@ class Instances:
         """RebootDBInstance with ForceFailover; returns when RDS has accepted it."""
         with refusals(f"Cannot fail over {identifier}"):
             self._rds.reboot_db_instance(DBInstanceIdentifier=identifier, ForceFailover=True)
+
+    def abandoned_failovers(self, identifier: str) -> set[tuple[datetime, str]]:
+        """When and why requested failovers were abandoned in the last hour (RDS-EVENT-0034).
+
+        DescribeEvents tells no ids, so the message is what it is known by.
+        Source: RDS user guide, "Amazon RDS event categories and event messages", failover.
+        """
+        with refusals(f"Cannot list the events of {identifier}"):
+            told = self._rds.describe_events(
+                SourceIdentifier=identifier, SourceType="db-instance", EventCategories=["failover"], Duration=60
+            )
+        return {
+            (event["Date"], event["Message"])
+            for event in told["Events"]
+            if event["Message"].startswith("Abandoning user requested failover")
+        }
 
 
 def ask_sql(instance: Instance, databases: Databases, credentials: Credentials) -> InstanceStatus:
