@@ -209,7 +209,7 @@ def _start_server(base: Path, programs: Path, address: str, pki: Path) -> Server
     with (server.data / "pg_hba.conf").open("a") as hba:
         hba.write(f"host all {USER} 127.0.0.0/8 scram-sha-256\n")
     server.wait_until_ready(server.start())
-    with server.connect() as admin:
+    with server.connect("postgres") as admin:
         for role in ("rds_superuser", "rds_iam", "rds_replication"):
             admin.execute(f"CREATE ROLE {role}")
         admin.execute(f"CREATE ROLE {USER} LOGIN PASSWORD '{verifier(PASSWORD)}'")

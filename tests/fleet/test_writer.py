@@ -31,7 +31,7 @@ class LocalSocket(Databases):
     def connect(
         self, credentials: Credentials, *, application: str = "multiaz", connect_timeout_s: int = 10
     ) -> psycopg.Connection[tuple[Any, ...]]:
-        return self._server.connect(timeout_s=connect_timeout_s)
+        return self._server.connect("postgres", timeout_s=connect_timeout_s)
 
 
 TARGET = Credentials("rdsadmin", "", "postgres", "unused", 5432, "arn")

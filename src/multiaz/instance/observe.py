@@ -19,7 +19,7 @@ from multiaz.instance.decide import view_of
 from multiaz.instance.following import NOTHING, Finding, Following
 from multiaz.instance.hangs import HangWatch
 from multiaz.instance.probe import Probe, Sight
-from multiaz.instance.progress import ANSWERS, Attention, Confirmed, Verdict
+from multiaz.instance.progress import ANSWERS, Attention, Confirmed, Setbacks, Verdict
 from multiaz.instance.records import (
     MemberName,
     MemberState,
@@ -28,7 +28,7 @@ from multiaz.instance.records import (
     RoleRecord,
 )
 from multiaz.instance.servers import MEMBERS, JobEnded, Servers, application_name, other_member
-from multiaz.instance.view import LEAVE_AFTER_S, NOT_STREAMING, Seen, SeenMember
+from multiaz.instance.view import LEAVE_AFTER_S, NOT_STREAMING, STRAY_AFTER_S, Seen, SeenMember
 
 log = logging.getLogger("multiaz.instance")
 
@@ -82,6 +82,11 @@ class _Member:
     confirmed: Confirmed = field(default_factory=Confirmed)
     confirmed_at: float = 0.0
     """`Sight.at` of the primary that says so."""
+    former: frozenset[int] = frozenset()
+    """Walsenders of the primary that served an earlier postmaster of this member: what they say is not of this one."""
+    follower: bool = False
+    """It was the standby in the round before."""
+    setbacks: Setbacks = field(default_factory=Setbacks)
     verdict: Verdict = ANSWERS
     pid: int | None = None
     answered: int | None = None
@@ -121,6 +126,8 @@ class Observer:
         self._published = ""
         self._published_at = 0.0
         self._awaiting = False
+        self._in_sync = (0, False)
+        """Epoch and `in_sync` of the memory."""
         self._said: tuple[str, str] | None = None
 
     # -- told by the supervisor -------------------------------------------------------------------
@@ -150,10 +157,20 @@ class Observer:
 
     def remembered(self, memory: RoleRecord) -> None:
         """The memory changed: what was found for the former one is void."""
+        if memory.primary is not None and self._in_sync == (memory.epoch, True) and not memory.in_sync:
+            kept = self._members[other_member(memory.primary)]
+            if kept.pid is not None and kept.job is None and self._fell_out(kept):
+                kept.setbacks = kept.setbacks.another(self._attention.now)
+        self._in_sync = (memory.epoch, memory.in_sync)
         if memory.in_sync or memory.epoch != self._joined_epoch:
             self._joined_epoch = None
         if memory.request is None:
             self._restarted = None
+
+    def _fell_out(self, kept: _Member) -> bool:
+        """It runs, and takes no commits."""
+        away_s = self._attention.now - kept.streaming_at
+        return kept.verdict.hung or max(kept.confirmed.stuck_s, away_s) >= LEAVE_AFTER_S
 
     def begin(self, kind: JobKind, member: MemberName, epoch: int, work: Callable[[], None]) -> None:
         """Do `work` in a thread; its end is seen in a later round."""
@@ -238,9 +255,7 @@ class Observer:
         sights = {name: self._sight(name) for name in MEMBERS}
         members = {name: self._member(name, sights, memory) for name in MEMBERS}
         source = self.servers.desired.source
-        joined = self._joined_epoch
-        if memory.primary is not None and not self.servers.waits.get(memory.primary):
-            joined = None  # the setting the join made is gone: the primary was started or configured again
+        joined = self._joined(members, memory)
         primary = sights[memory.primary] if memory.primary is not None else None
         seen = Seen(
             members=members,
@@ -266,6 +281,19 @@ class Observer:
         )
         self._awaiting = view_of(self.servers.desired, seen, memory).awaited is not None
         return seen
+
+    def _joined(self, members: dict[MemberName, SeenMember], memory: RoleRecord) -> int | None:
+        """The epoch of a join that still holds: commits wait because of it, and the standby takes them."""
+        if memory.primary is None:
+            return self._joined_epoch
+        if members[other_member(memory.primary)].job is not JobKind.JOIN:
+            lost = view_of(self.servers.desired, Seen(members), memory).lost
+            if lost is not None and self._joined_epoch is not None:
+                log.info("the join is void: %s", lost)
+                self._joined_epoch = None  # else commits would wait for it, on record or not
+        if not self.servers.waits.get(memory.primary):
+            return None  # the setting the join made is gone: the primary was started or configured again
+        return self._joined_epoch
 
     def _outdated(
         self, members: dict[MemberName, SeenMember], memory: RoleRecord, joined: int | None
@@ -293,6 +321,8 @@ class Observer:
         pid = server.pid()
         self._notice_exit(name, kept, pid)
         if kept.pid != pid:
+            if pid is None and kept.job is None and kept.follower:
+                self._notice_end(kept)
             kept.pid, kept.heard_at = pid, now
         if sight is not None:
             if sight.at != kept.heard:
@@ -316,6 +346,8 @@ class Observer:
         if streaming:
             kept.streaming_at = kept.progress_at = now
         kept.looked_at = now
+        kept.setbacks = kept.setbacks.after(now, in_sync=memory.in_sync)
+        kept.follower = memory.primary not in (None, name)
         word = None if pid is None else server.status_word()
         stopping_unasked = word == "stopping" and kept.job not in STOPPING
         self._judge(name, kept, sights, pid, memory, stopping_unasked=stopping_unasked)
@@ -344,6 +376,7 @@ class Observer:
             job=kept.job,
             failed=kept.failed,
             wait_s=max(0.0, kept.next_attempt - time.monotonic()),
+            unsteady_s=max(0.0, kept.setbacks.until - now),
             held=self.servers.faults.held(name) or (self.servers.misplaced(name) if pid is not None else None),
         )
 
@@ -360,9 +393,21 @@ class Observer:
         primary = sights[other_member(name)]
         if memory.primary in (None, name) or primary is None or pid is None:
             kept.confirmed = Confirmed()
+            if primary is not None and pid is None:
+                kept.former = frozenset(one.pid for one in primary.senders if one.name == application_name(name))
         elif primary.at != kept.confirmed_at:
             kept.confirmed_at = primary.at
-            kept.confirmed = kept.confirmed.after(now, primary.flushed, primary.confirmed.get(application_name(name)))
+            kept.former &= {one.pid for one in primary.senders}
+            position = primary.confirmed(application_name(name), but=kept.former)
+            kept.confirmed = kept.confirmed.after(now, primary.flushed, position)
+
+    def _notice_end(self, kept: _Member) -> None:
+        """A server that hung or was stuck was ended for it. Where that happens again and again the next start waits."""
+        now = self._attention.now
+        if (kept.verdict.hung or kept.confirmed.stuck_s > STRAY_AFTER_S) and now >= kept.setbacks.until:
+            kept.setbacks = kept.setbacks.another(now)
+            pause_s = kept.setbacks.until - now if kept.setbacks.count > 1 else 0.0
+            kept.next_attempt = max(kept.next_attempt, time.monotonic() + pause_s)
 
     def _notice_exit(self, name: MemberName, kept: _Member, pid: int | None) -> None:
         """A server we started ended before it ever answered: that start failed."""

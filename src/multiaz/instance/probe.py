@@ -8,8 +8,8 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from typing import Any
 
 import psycopg
@@ -36,7 +36,7 @@ SELECT pg_is_in_recovery(),
        (SELECT status FROM pg_stat_wal_receiver),
        (SELECT received_tli FROM pg_stat_wal_receiver),
        extract(epoch FROM clock_timestamp() - pg_last_xact_replay_timestamp())::float8,
-       ARRAY(SELECT coalesce(flush_lsn - '0/0'::pg_lsn, 0) || ' ' || application_name
+       ARRAY(SELECT coalesce(flush_lsn - '0/0'::pg_lsn, 0) || ' ' || pid || ' ' || application_name
              FROM pg_stat_replication WHERE state = 'streaming'),
        ARRAY(SELECT name FROM pg_settings WHERE pending_restart ORDER BY name),
        current_setting('server_version'),
@@ -45,6 +45,18 @@ SELECT pg_is_in_recovery(),
        (SELECT pid FROM pg_stat_wal_receiver),
        CASE WHEN pg_is_in_recovery() THEN pg_get_wal_replay_pause_state() = 'paused' ELSE false END
 """
+
+
+@dataclass(frozen=True)
+class Sender:
+    """One that streams from here."""
+
+    name: str
+    """Its application_name."""
+    pid: int
+    """Of the walsender: another one is another stream. One is listed for a while after its follower is gone."""
+    flushed: int
+    """How far it says it has flushed."""
 
 
 @dataclass(frozen=True)
@@ -60,8 +72,7 @@ class Sight:
     receiving: bool
     timeline: int | None
     lag_s: float | None
-    confirmed: Mapping[str, int] = field(default_factory=dict)
-    """Of those that stream from here: application_name, and how far they say they have flushed."""
+    senders: tuple[Sender, ...] = ()
     pending_restart: tuple[str, ...] = ()
     version: str = ""
     receiver: int | None = None
@@ -76,7 +87,14 @@ class Sight:
     @property
     def followers(self) -> frozenset[str]:
         """application_name of those that stream from here."""
-        return frozenset(self.confirmed)
+        return frozenset(sender.name for sender in self.senders)
+
+    def confirmed(self, name: str, but: Collection[int] = ()) -> int | None:
+        """How far those of this name say they have flushed, walsenders in `but` left out; None if there is none.
+
+        Of two of one name the one that is further counts: the older one is about to end.
+        """
+        return max((one.flushed for one in self.senders if one.name == name and one.pid not in but), default=None)
 
 
 class Probe:
@@ -203,7 +221,7 @@ class Probe:
             at=asked, postmaster=pid, in_recovery=row[0],
             flushed=None if row[1] is None else int(row[1]), replayed=None if row[2] is None else int(row[2]),
             receiving=row[3] == "streaming", timeline=row[4] if row[0] else row[9], lag_s=row[5],
-            confirmed=_confirmed(row[6]), pending_restart=tuple(row[7]), version=row[8],
+            senders=tuple(map(_sender, row[6])), pending_restart=tuple(row[7]), version=row[8],
             inserted=None if row[10] is None else int(row[10]), number=self._number,
             receiver=row[11], paused=row[12],
         )  # fmt: skip
@@ -214,13 +232,9 @@ class Probe:
             self._changed()
 
 
-def _confirmed(said: list[str]) -> dict[str, int]:
-    """Positions by application_name; of two of one name the one that is further (the older one is about to end)."""
-    found: dict[str, int] = {}
-    for one in said:
-        position, _, name = one.partition(" ")
-        found[name] = max(found.get(name, 0), int(position))
-    return found
+def _sender(said: str) -> Sender:
+    position, pid, name = said.split(" ", 2)
+    return Sender(name, int(pid), int(position))
 
 
 def _shape(sight: Sight) -> tuple[object, ...]:

@@ -24,6 +24,11 @@ STUCK_IO_AFTER_S = 10.0
 """One single request to the kernel (a read, a write, an fsync) that takes so long is stuck."""
 GIVE_UP_AFTER_S = 30.0
 """A server that moves all the while and has not answered for so long is given up."""
+SETBACK_S, LONGEST_SETBACK_S = 1.0, 60.0
+"""Pause before a standby that fell out although it ran joins again, doubled each time: a join is a CHECKPOINT, and a
+disk or wire that is too slow gets slower by it."""
+STEADY_AFTER_S = 60.0
+"""In sync for so long, a standby's earlier setbacks are forgotten."""
 HEARD_WITHIN_S = 0.5
 """The thread that asks must have run so recently, else the answer may lie unread. (It wakes every 0.1 s.)"""
 STOPPED = "Tt"
@@ -208,3 +213,25 @@ class Confirmed:
         if position != self.position or self.since is None:
             return Confirmed(position, now)
         return Confirmed(position, self.since, now - self.since)
+
+
+@dataclass(frozen=True)
+class Setbacks:
+    """How often a standby that ran was struck off or ended, one after the other; attended seconds."""
+
+    count: int = 0
+    until: float = 0.0
+    """When the pause after the latest one is over."""
+    steady_since: float | None = None
+    """Since when it has been in sync; None while it is not."""
+
+    def another(self, now: float) -> Setbacks:
+        """With one more."""
+        return Setbacks(self.count + 1, now + min(LONGEST_SETBACK_S, SETBACK_S * 2 ** min(self.count, 16)))
+
+    def after(self, now: float, *, in_sync: bool) -> Setbacks:
+        """One more look at whether it is in sync."""
+        if not in_sync or not self.count:
+            return Setbacks(self.count, self.until)
+        since = self.steady_since if self.steady_since is not None else now
+        return Setbacks() if now - since >= STEADY_AFTER_S else Setbacks(self.count, self.until, since)

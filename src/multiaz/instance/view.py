@@ -56,6 +56,8 @@ class SeenMember:
     """Why the latest start or job failed; cleared by the next success."""
     wait_s: float = 0.0
     """How long to wait before the next attempt after a failure."""
+    unsteady_s: float = 0.0
+    """Standby: how long to wait before it joins again, because it fell out although it ran (`progress.Setbacks`)."""
     held: str | None = None
     """Why it must not run: a fault somebody injected; None: nothing holds it down."""
 

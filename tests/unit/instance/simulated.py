@@ -29,7 +29,7 @@ from multiaz.instance.actions import (
     Step,
     StopAll,
 )
-from multiaz.instance.decide import decide
+from multiaz.instance.decide import decide, view_of
 from multiaz.instance.evidence import doubt_of
 from multiaz.instance.records import MemberName, Phase, Request, RequestKind, RoleRecord, RunState
 from multiaz.instance.view import Seen, SeenMember
@@ -297,6 +297,10 @@ class World:
 
     def see(self) -> Seen:
         primary = self.memory.primary
+        members = {"a": self._look("a"), "b": self._look("b")}
+        lost = view_of(self.desired, Seen(members), self.memory).lost
+        if primary and members[OTHER[primary]].job is not JobKind.JOIN and lost is not None:
+            self.joined = None
         joined = self.joined if primary and self.servers[primary].conf_waits else None
         awaited = primary if self.memory.in_sync or (joined is not None and joined == self.memory.epoch) else None
         outdated = tuple(
@@ -304,7 +308,7 @@ class World:
             if server.answers and (name in self.stale or server.conf_waits != (name == awaited))
         )  # fmt: skip
         return Seen(
-            members={"a": self._look("a"), "b": self._look("b")}, doubt=self.doubt, joined_epoch=joined,
+            members=members, doubt=self.doubt, joined_epoch=joined,
             primary_link=self.link, upstream_link=self.upstream, rejoined=self.rejoined, created=self.created,
             outdated=outdated, creating=not self.files, data_exists=any(one.exists for one in self.servers.values()),
             restarted=self.restarted is not None and self.restarted == primary, now=self.now,

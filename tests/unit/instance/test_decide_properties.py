@@ -48,7 +48,8 @@ def members(draw: st.DrawFn) -> SeenMember:
         stuck_s=draw(st.sampled_from([0.0, 0.5, 2.0, 9.0])),
         failures=draw(st.integers(0, 4)), pending_restart=draw(st.booleans()),
         job=draw(st.none() | st.sampled_from(JobKind)), failed=draw(st.none() | st.just("broken")),
-        wait_s=draw(st.sampled_from([0.0, 1.0])), held=draw(st.none() | st.none() | st.just("a fault")),
+        wait_s=draw(st.sampled_from([0.0, 1.0])), unsteady_s=draw(st.sampled_from([0.0, 1.0])),
+        held=draw(st.none() | st.none() | st.just("a fault")),
     )  # fmt: skip
 
 

@@ -13,11 +13,14 @@ from multiaz.instance.progress import (
     GIVE_UP_AFTER_S,
     HANG_AFTER_S,
     LONGEST_GAP_S,
+    LONGEST_SETBACK_S,
+    STEADY_AFTER_S,
     STOPPED_AFTER_S,
     STUCK_IO_AFTER_S,
     Attention,
     Confirmed,
     Question,
+    Setbacks,
     Verdict,
     Watch,
     judge,
@@ -185,3 +188,15 @@ def test_standby_that_moves_is_never_stuck_however_far_behind(steps: list[int]) 
         confirmed += step
         kept = kept.after(number * 0.2, flushed, confirmed)
         assert kept.stuck_s == 0.0
+
+
+def test_pause_before_a_standby_joins_again_doubles_until_it_has_been_steady() -> None:
+    kept, pauses, now = Setbacks(), [], 0.0
+    for _ in range(9):
+        kept = kept.another(now)
+        pauses.append(kept.until - now)
+        now = kept.until + STEADY_AFTER_S / 2
+        kept = kept.after(kept.until, in_sync=True).after(now, in_sync=True).after(now, in_sync=False)
+    assert pauses == [1, 2, 4, 8, 16, 32, LONGEST_SETBACK_S, LONGEST_SETBACK_S, LONGEST_SETBACK_S]
+    kept = kept.after(now, in_sync=True).after(now + STEADY_AFTER_S, in_sync=True)
+    assert kept == Setbacks()

@@ -99,7 +99,7 @@ def restart_standby(view: View) -> Step | None:
 
 def join(view: View) -> Step | None:
     """The standby streams: make commits wait for it."""
-    if not _free(view) or not view.o.streaming or view.stuck:
+    if not _free(view) or not view.o.streaming or view.stuck or view.o.unsteady_s > 0:
         return None
     return step(Phase.RUNNING, "the standby catches up", Begin(JobKind.JOIN, view.other))
 
