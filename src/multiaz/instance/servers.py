@@ -176,7 +176,9 @@ class Servers:
             name=application_name(member),
             socket_folder=self.home.socket_folder(member),
             log_folder=self.home.server_logs(member),
-            parameters=self._parameters(wanted, member, standby=upstream is not None),
+            parameters=self._parameters(
+                wanted, member, standby=upstream is not None or self[member].is_marked_standby()
+            ),
             upstream=upstream,
             synchronous_standby=application_name(other_member(member)) if synchronous else None,
             feedback_name=feedback,

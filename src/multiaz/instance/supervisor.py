@@ -17,7 +17,7 @@ from pathlib import Path
 import psycopg
 from pydantic import ValidationError
 
-from multiaz.errors import MultiazError
+from multiaz.errors import MultiazError, NoProgress
 from multiaz.files import ProcessLock, fsync_folder, switch_link, write_atomically
 from multiaz.home import Home
 from multiaz.instance import costs
@@ -48,7 +48,7 @@ from multiaz.instance.relaying import RelayKeeper
 from multiaz.instance.servers import MEMBERS, Servers, other_member
 from multiaz.instance.storage import MESSAGES, StorageWatch, release
 from multiaz.postgres.processes import fence, open_pidfd, resume
-from multiaz.postgres.server import wait_until_primary
+from multiaz.postgres.promotion import wait_until_primary
 
 log = logging.getLogger("multiaz.instance")
 
@@ -263,19 +263,13 @@ class Supervisor:
             case Record(memory):
                 self._remember(memory)
             case Fence(member):
-                count = fence(self.servers[member].data)
-                self.servers[member].remove_stale_pid()
-                log.info("fenced %s: %d processes killed", member, count)
+                self._fence(member)
             case Start(member, standby):
                 self._start(member, standby=standby)
             case StopAll():
                 self._stop_all()
             case Promote(member):
-                note_revision(self.servers[member].folder, self.memory.revision)
-                resume(self.servers[member].data)
-                self.servers[member].promote()
-                wait_until_primary(self.servers[member])
-                self.observer.forget(member)
+                self._promote(member)
             case PointPrimary(member):
                 self._lead_clients(member)
             case PointUpstream(member):
@@ -294,6 +288,23 @@ class Supervisor:
                     self.events.append(code, message)
                 except OSError as error:  # a full disk must not hold a failover back
                     log.error("the event %s cannot be kept: %s", code, error)
+
+    def _fence(self, member: MemberName) -> None:
+        count = fence(self.servers[member].data)
+        self.servers[member].remove_stale_pid()
+        log.info("fenced %s: %d processes killed", member, count)
+
+    def _promote(self, member: MemberName) -> None:
+        """A server whose promotion stands still is ended; as the recorded primary it is started, and promoted again."""
+        note_revision(self.servers[member].folder, self.memory.revision)
+        resume(self.servers[member].data)
+        self.servers[member].promote()
+        try:
+            wait_until_primary(self.servers[member])
+        except NoProgress:
+            self._fence(member)
+            raise
+        self.observer.forget(member)
 
     def _lead_clients(self, member: MemberName | None) -> None:
         if member is None:

@@ -169,7 +169,11 @@ class View:
         """Why a standby that is in sync has to leave; None: it stays."""
         if not self.desired.multi_az:
             return "Multi-AZ was turned off"
-        return self.lost if self.desired.standby_loss == "continue" else None
+        if self.desired.standby_loss == "wait":
+            return None
+        if self.o.alive and self.o.paused:
+            return f"the standby replays nothing, so its promotion would take a restart: {self.o.paused}"
+        return self.lost
 
     @property
     def awaited(self) -> str | None:

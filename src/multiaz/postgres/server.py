@@ -20,7 +20,7 @@ from pathlib import Path
 import psycopg
 from psycopg import pq
 
-from multiaz.errors import MultiazError, NoProgress
+from multiaz.errors import MultiazError
 from multiaz.files import fsync_folder, write_atomically
 from multiaz.postgres.config import (
     OWN_DATABASE,
@@ -370,30 +370,6 @@ class Server:
                 f"{program} failed ({self.name})", " / ".join(words[-3:]), f"read the log in {self.folder}"
             )
         return done.stdout
-
-
-def wait_until_primary(server: Server, *, patience_s: float = 60.0) -> None:
-    """Wait until a promoted server has left recovery and takes writes.
-
-    Progress is its replay position: raises NoProgress after `patience_s` without any.
-    """
-    deadline = time.monotonic() + patience_s
-    seen: object = None
-    with server.connect() as connection:
-        while True:
-            row = connection.execute("SELECT pg_is_in_recovery(), pg_last_wal_replay_lsn()::text").fetchone()
-            assert row is not None
-            if not row[0]:
-                return
-            if row[1] != seen:
-                seen, deadline = row[1], time.monotonic() + patience_s
-            if time.monotonic() > deadline:
-                raise NoProgress(
-                    f"Promotion of {server.name} makes no progress",
-                    f"its replay stands at {seen}",
-                    f"read the log in {server.log_folder}",
-                )
-            time.sleep(0.002)
 
 
 def _told(connection: pq.abc.PGconn, command: str, column: int, upstream: Path) -> bytes:

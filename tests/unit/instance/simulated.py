@@ -55,6 +55,10 @@ class Server:
     """Not in the middle of a pg_rewind."""
     alive: bool = False
     hung: bool = False
+    for_good: bool = False
+    """It does not go on by itself: only its end helps."""
+    replay_stuck: bool = False
+    """Its startup process is stopped: it streams, and replays and promotes nothing."""
     standby: bool = True
     history: list[int] = field(default_factory=list)
     conf_waits: bool = False
@@ -154,14 +158,21 @@ class World:
 
     def die(self, name: MemberName) -> None:
         server = self.servers[name]
-        server.alive = server.hung = server.connected = server.waits = False
+        server.alive = server.hung = server.for_good = server.connected = server.waits = server.replay_stuck = False
         server.waiting.clear()
 
     def hang(self, name: MemberName) -> None:
         self.servers[name].hung = self.servers[name].alive
 
+    def hang_for_good(self, name: MemberName) -> None:
+        self.hang(name)
+        self.servers[name].for_good = self.servers[name].hung
+
     def go_on(self, name: MemberName) -> None:
-        self.servers[name].hung = False
+        self.servers[name].hung = self.servers[name].for_good
+
+    def replay_stops(self, name: MemberName) -> None:
+        self.servers[name].replay_stuck = self.servers[name].alive
 
     def stream_breaks(self) -> None:
         for server in self.servers.values():
@@ -389,6 +400,9 @@ class World:
         server.noted = max(server.noted, self.memory.revision)
         if not server.answers:
             raise JobFailed("nobody to promote")
+        if server.replay_stuck and server.standby:
+            self.die(name)
+            raise JobFailed("the promotion stands still, and the server is ended")
         server.standby, server.connected = False, False
         server.waits = server.conf_waits
 
@@ -438,6 +452,9 @@ class World:
                 self.die(name)
                 yield
                 self._start(name, standby=server.standby)
+                yield
+                while server.hung:
+                    yield
                 if not server.alive:
                     raise JobFailed("it does not start")
             case JobKind.REMOVE:

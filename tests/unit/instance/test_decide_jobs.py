@@ -18,7 +18,7 @@ from test_decide import (
     seen,
 )
 
-from multiaz.instance.actions import EndJob, JobKind, Promote, StopAll
+from multiaz.instance.actions import Begin, EndJob, Fence, JobKind, Promote, Record, StopAll
 from multiaz.instance.decide import decide
 from multiaz.instance.records import Phase, RequestKind, RunState
 from multiaz.instance.view import SeenMember
@@ -59,3 +59,27 @@ def test_diverged_replica_that_is_copied_again_is_promoted_after_that() -> None:
 
 def test_example_is_well_without_a_job() -> None:
     assert decide(DESIRED, seen(a=PRIMARY, b=STANDBY), WELL).rule == "rest"
+
+
+def test_server_that_hangs_while_it_is_restarted_is_ended() -> None:
+    """Its restart would never end; ended, it has failed, and what follows is decided as after a death."""
+    hangs = {"job": JobKind.RESTART, "hung": True, "hung_why": "it is stopped while it starts", "answering": False,
+             "in_recovery": None}  # fmt: skip
+    rebooting = memory(request=request(RequestKind.REBOOT))
+    step = decide(DESIRED, seen(a=member(PRIMARY, **hangs)), rebooting)
+    assert (step.phase, step.actions) == (Phase.REBOOTING, (Fence("a"),))
+    step = decide(DESIRED, seen(b=member(STANDBY, **hangs)), memory(in_sync=False))
+    assert step.actions == (Fence("b"),)
+    step = decide(DESIRED, seen(a=member(DEAD, failed="it was ended")), rebooting)
+    assert Promote("b") in step.actions
+
+
+def test_standby_that_replays_nothing_leaves_and_is_restarted() -> None:
+    """It has every commit, and a failover to it would take a restart."""
+    paused = member(STANDBY, paused="max_connections is 60 here and 100 on its source")
+    step = decide(DESIRED, seen(b=paused), WELL)
+    assert step.rule == "leave"
+    assert isinstance(step.actions[0], Record)
+    assert decide(DESIRED, seen(b=paused, upstream_link="a"), memory(in_sync=False)).actions == (
+        Begin(JobKind.RESTART, "b"),
+    )

@@ -27,6 +27,8 @@ EVENTS: dict[str, Event] = {
     "the stream breaks": lambda world, _: world.stream_breaks(),
     "a server dies": lambda world, chance: world.die(chance.choice("ab")),  # type: ignore[arg-type]
     "a server hangs": lambda world, chance: world.hang(chance.choice("ab")),  # type: ignore[arg-type]
+    "a server hangs for good": lambda world, chance: world.hang_for_good(chance.choice("ab")),  # type: ignore[arg-type]
+    "a startup process stops": lambda world, chance: world.replay_stops(chance.choice("ab")),  # type: ignore[arg-type]
     "a server goes on": lambda world, chance: world.go_on(chance.choice("ab")),  # type: ignore[arg-type]
     "partition": lambda world, _: setattr(world, "partitioned", True),
     "no partition": lambda world, _: setattr(world, "partitioned", False),

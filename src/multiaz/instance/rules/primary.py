@@ -22,7 +22,13 @@ from multiaz.instance.view import View
 
 
 def restarting(view: View) -> Step:
-    """The primary is down because it is being restarted on request: that is no failure."""
+    """The primary is down because it is being restarted on request: that is no failure, unless it hangs at that.
+
+    Ended, its restart has failed, and who goes on is decided as after a death.
+    """
+    if view.p.hung:
+        why = f"the primary hangs while it is restarted, and is ended: {view.p.hung_why}"
+        return step(Phase.REBOOTING, why, Fence(view.primary))
     return step(Phase.REBOOTING, "the primary is being restarted")
 
 
@@ -54,7 +60,10 @@ def hung_primary(view: View) -> Step | None:
 
 
 def finish_promotion(view: View) -> Step:
-    """The recorded primary is still in recovery: a promotion was begun and is carried on."""
+    """The recorded primary is still in recovery: a promotion was begun and is carried on.
+
+    One that stands still is ended by Promote; the server is then down, and started to be promoted again.
+    """
     actions: list[Action] = [Fence(view.other)] if view.o.alive else []
     actions += [Promote(view.primary), PointPrimary(view.clients_to), PointUpstream(view.primary)]
     return step(Phase.FAILING_OVER, f"{view.primary} is being promoted", *actions)

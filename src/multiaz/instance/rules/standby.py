@@ -73,8 +73,11 @@ def clone(view: View) -> Step | None:
 
 
 def hung_standby(view: View) -> Step | None:
-    """The standby hangs, or confirms nothing for long: end it, so that it is started again."""
-    if view.o.job is not None or not (view.o.hung or view.o.stuck_s > STRAY_AFTER_S):
+    """The standby hangs, or confirms nothing for long: end it, so that it is started again.
+
+    Also where it hangs while it is restarted; the restart then fails, and others are tried.
+    """
+    if view.o.job not in (None, JobKind.RESTART) or not (view.o.hung or view.o.stuck_s > STRAY_AFTER_S):
         return None
     why = f"the standby hangs and is ended: {view.o.hung_why}" if view.o.hung else "the standby is stuck and is ended"
     return step(Phase.RUNNING, why, Fence(view.other))
@@ -91,10 +94,13 @@ def start_standby(view: View) -> Step | None:
 
 
 def restart_standby(view: View) -> Step | None:
-    """The standby must be restarted for new parameters, before it joins again."""
-    if not _free(view) or not _restart_due(view):
+    """The standby must be restarted for new parameters, or because it replays nothing, before it joins again."""
+    if not _free(view) or not (_restart_due(view) or view.o.paused):
         return None
-    return step(Phase.RUNNING, "the standby is restarted for new parameters", Begin(JobKind.RESTART, view.other))
+    why = (
+        f"the standby is restarted: {view.o.paused}" if view.o.paused else "the standby is restarted for new parameters"
+    )
+    return step(Phase.RUNNING, why, Begin(JobKind.RESTART, view.other))
 
 
 def join(view: View) -> Step | None:
