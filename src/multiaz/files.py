@@ -23,6 +23,14 @@ def write_atomically(path: Path, content: str | bytes, *, mode: int = 0o600, dur
 
     With `durable` the content and the name are on disk when this returns.
     """
+    put_in_place(prepare(path, content, mode=mode, durable=durable), path, durable=durable)
+
+
+def prepare(path: Path, content: str | bytes, *, mode: int = 0o600, durable: bool = True) -> Path:
+    """Write, beside `path`, what is to replace it; the file it is in, for `put_in_place`.
+
+    With `durable` the content is on disk when this returns: what is left to do needs no room.
+    """
     data = content.encode() if isinstance(content, str) else content
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.new")
     fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
@@ -34,6 +42,11 @@ def write_atomically(path: Path, content: str | bytes, *, mode: int = 0o600, dur
             os.fsync(fd)
     finally:
         os.close(fd)
+    return temporary
+
+
+def put_in_place(temporary: Path, path: Path, *, durable: bool = True) -> None:
+    """Replace `path` by what was prepared for it; with `durable` the name is on disk when this returns."""
     temporary.replace(path)
     if durable:
         fsync_folder(path.parent)

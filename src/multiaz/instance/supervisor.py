@@ -18,7 +18,7 @@ import psycopg
 from pydantic import ValidationError
 
 from multiaz.errors import MultiazError, NoProgress
-from multiaz.files import ProcessLock, fsync_folder, switch_link, write_atomically
+from multiaz.files import ProcessLock, fsync_folder, prepare, put_in_place, switch_link
 from multiaz.home import Home
 from multiaz.instance import costs
 from multiaz.instance.actions import (
@@ -43,7 +43,7 @@ from multiaz.instance.events import EventLog
 from multiaz.instance.evidence import doubt_of, next_revision, note_revision, noted_revision, read_record
 from multiaz.instance.faults import FaultFile
 from multiaz.instance.observe import Observer
-from multiaz.instance.records import DesiredInstance, MemberName, Phase, RoleRecord
+from multiaz.instance.records import DesiredInstance, Failover, MemberName, Phase, RoleRecord
 from multiaz.instance.relaying import RelayKeeper
 from multiaz.instance.servers import MEMBERS, Servers, other_member
 from multiaz.instance.storage import MESSAGES, StorageWatch, release
@@ -239,16 +239,26 @@ class Supervisor:
 
     def _perform(self, step: Step) -> None:
         failover = costs.begun(step, self.memory, time.time(), self.observer.last_heard(self.memory.primary))
+        prepared = self._prepare_failover(step, failover) if failover is not None else None
         for action in step.actions:
             self.observer.acted = True
-            if failover is not None and isinstance(action, Record):
-                self._remember(action.memory.model_copy(update={"last_failover": failover}))
+            if prepared is not None and isinstance(action, Record):
+                record, written = prepared
+                self._take(record.model_copy(update={"last_failover": failover}), written)
             else:
                 self._do(action)
             if failover is not None and self.memory.epoch < failover.epoch:
                 failover = costs.after(failover, action, time.time())
             else:
                 self._count(action)
+
+    def _prepare_failover(self, step: Step, failover: Failover) -> tuple[RoleRecord, Path]:
+        """The record of a failover, written and fsynced before the fence: a disk that is full must not cost a primary.
+
+        The moments known so far are in it; those that follow are written with the next record.
+        """
+        (record,) = (action.memory for action in step.actions if isinstance(action, Record))
+        return self._prepare(record.model_copy(update={"last_failover": failover}))
 
     def _count(self, action: Action) -> None:
         """Keep when a step of the latest failover was done; written with the next record."""
@@ -314,10 +324,17 @@ class Supervisor:
         self.relay.poke()
 
     def _remember(self, memory: RoleRecord) -> None:
+        self._take(*self._prepare(memory))
+
+    def _prepare(self, memory: RoleRecord) -> tuple[RoleRecord, Path]:
+        """The record as the next revision, and the file in which it waits to become `role.json`."""
         if memory.epoch < self.memory.epoch:
             raise AssertionError("the epoch never falls")
         memory = memory.model_copy(update={"revision": next_revision(self.memory)})
-        write_atomically(self.home.role, memory.model_dump_json(indent=1))
+        return memory, prepare(self.home.role, memory.model_dump_json(indent=1))
+
+    def _take(self, memory: RoleRecord, prepared: Path) -> None:
+        put_in_place(prepared, self.home.role)
         self.memory = memory
         self.home.creating.unlink(missing_ok=True)
         self.observer.remembered(memory)
