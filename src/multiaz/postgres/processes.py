@@ -1,7 +1,8 @@
 """The processes of one server, found by their working directory, and the fence that ends them all.
 
 Backends call setsid, so a process group does not hold them; every one of them keeps the data
-directory as its working directory. Linux only: it needs /proc and pidfds.
+directory as its working directory, also when that was moved or removed under them. Linux only: it
+needs /proc and pidfds.
 """
 
 from __future__ import annotations
@@ -18,10 +19,13 @@ _PROC = Path("/proc")
 
 
 def processes_in(data: Path) -> list[int]:
-    """Pids of live processes whose working directory is `data`; zombies have none and are not listed."""
+    """Pids of live processes whose working directory is `data`, or was before it was moved or removed.
+
+    Zombies have none and are not listed.
+    """
     wanted = os.path.realpath(data)
     pids = [int(entry.name) for entry in os.scandir(_PROC) if entry.name.isdigit()]
-    return [pid for pid in pids if _working_directory(pid) == wanted]
+    return [pid for pid in pids if _works_in(pid, wanted)]
 
 
 def postmaster_pid(data: Path) -> int | None:
@@ -103,6 +107,25 @@ def _working_directory(pid: int) -> str | None:
         return None
 
 
+def _works_in(pid: int, wanted: str) -> bool:
+    """The process works in that directory, or is a server's whose directory has been moved from there.
+
+    Then the postmaster.pid beside it still names the place it was started in. (Device and inode would not do: inodes
+    of removed directories are given to others.) Only servers are asked, because a file system may hang.
+    """
+    path = _working_directory(pid)
+    if path is None or path == wanted or path == f"{wanted} (deleted)":
+        return path is not None
+    process = _PROC / str(pid)
+    try:
+        if (process / "exe").readlink().name.removesuffix(" (deleted)") != "postgres":
+            return False
+        lines = (process / "cwd" / "postmaster.pid").read_text().split("\n", 2)
+    except (OSError, UnicodeDecodeError):
+        return False
+    return len(lines) > 1 and os.path.realpath(lines[1]) == wanted
+
+
 def _signal(pid: int, data: Path, number: int, *, keep: bool = False) -> int | None:
     """Signal `pid` if it still works in `data`; with `keep` return its pidfd for waiting."""
     handle = open_pidfd(pid)
@@ -110,7 +133,7 @@ def _signal(pid: int, data: Path, number: int, *, keep: bool = False) -> int | N
         return None
     sent = False
     try:
-        if _working_directory(pid) == os.path.realpath(data):
+        if _works_in(pid, os.path.realpath(data)):
             signal.pidfd_send_signal(handle, number)
             sent = True
     except ProcessLookupError:
