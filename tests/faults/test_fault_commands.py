@@ -95,8 +95,15 @@ def test_a_failover_without_a_standby_is_abandoned_and_the_command_says_so(
     eventually(lambda: not observed(person)["in_sync"], "the standby is struck off")
     told = person.ask("failover", code=ExitCode.CONFLICT)
     assert "the standby is not in sync" in told["why"]
+
+    def told_of_copies() -> list[str]:
+        events = person.aws("rds", "describe-events", "--source-type", "db-instance", "--source-identifier", PRIMARY)
+        return [event["Message"].split(": ")[1] for event in events["Events"] if "commits have" in event["Message"]]
+
+    assert told_of_copies() == ["commits have one copy, and a failover must wait until they have two."]
     person.ask("fault", "heal", "standby-loss")
     wait_well(person, eventually)
+    eventually(lambda: told_of_copies()[1:] == ["commits have two copies."], "the standby is back, and it is told")
 
 
 def test_the_pace_reaches_instances_that_run(person: Person, eventually: Eventually) -> None:

@@ -44,6 +44,8 @@ from multiaz.instance.rules.standby import (
     restart_standby,
     single,
     start_standby,
+    tell_alone,
+    tell_redundant,
 )
 from multiaz.instance.rules.steps import Rule, phase_for_clients
 from multiaz.instance.rules.whole import (
@@ -163,6 +165,8 @@ TRANSITIONS: tuple[Transition, ...] = (
     Transition(states(S.CATCHING_UP, S.STANDBY_AWAITED), restart_standby, "restart it for new parameters",
                states(S.CATCHING_UP, S.REDUNDANT)),
     Transition(states(S.CATCHING_UP), join, "make commits wait for it, and wait for it", states(S.JOINING)),
+    Transition(APART, tell_alone, "tell that there is one copy only"),
+    Transition(states(S.REDUNDANT), tell_redundant, "tell that there are two copies again"),
     Transition(FOLLOWING, replication_events, "tell that replication broke, or resumed"),
     Transition(states(S.REPLICA_STRAY), stray_replica, "copy the source again", states(S.REPLICA_STREAMING)),
     Transition(CALM - states(S.STANDBY_AWAITED), upstream,

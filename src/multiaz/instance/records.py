@@ -260,6 +260,10 @@ class RoleRecord(Record):
     """Outcomes of the latest requests, newest last."""
     master_number: int = 0
     """`MasterUser.number` last applied."""
+    alone_since: float | None = None
+    """Unix time at which the record ceased to say in sync; None while it does, and before it first did."""
+    alone_told: bool = False
+    """Multi-AZ: it was told that there is one copy only, and not yet that there are two again."""
     replication_broken: bool = False
     """Read replicas: RDS-EVENT-0045 was told, and RDS-EVENT-0046 has not followed yet."""
     to_announce: tuple[str, ...] = ()

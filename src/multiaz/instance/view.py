@@ -209,7 +209,9 @@ class View:
         return request if request is not None and request.number > self.memory.answered else None
 
     def remember(self, **changes: object) -> RoleRecord:
-        """The memory with `changes`."""
+        """The memory with `changes`; when it ceases to say in sync, the time is kept."""
+        if changes.get("in_sync", self.memory.in_sync) is not self.memory.in_sync:
+            changes["alone_since"] = None if changes["in_sync"] else self.seen.now
         return self.memory.model_copy(update=changes)
 
     def answer(self, request: Request, outcome: str, reason: str) -> tuple[Answer, ...]:

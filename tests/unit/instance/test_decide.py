@@ -522,3 +522,24 @@ def test_standby_does_not_leave_a_primary_that_takes_no_clients_yet() -> None:
 )
 def test_what_only_the_primary_can_tell_of_the_standby_is_no_reason_to_leave_while_it_is_mute(b: SeenMember) -> None:
     assert decide(DESIRED, seen(a=member(MUTE, accepting=True), b=b), WELL).rule == "awaken"
+
+
+@pytest.mark.parametrize(("now", "told"), [(108.0, False), (112.0, True), (90.0, False)])
+def test_one_copy_only_is_told_once_it_is_no_passing_matter(now: float, told: bool) -> None:
+    away = member(DEAD, wait_s=1.0)
+    left = decide(DESIRED, seen(b=DEAD, now=100.0), WELL).actions[0]
+    assert isinstance(left, Record)
+    step = decide(DESIRED, seen(b=away, now=now, upstream_link="a"), left.memory)
+    assert (step.rule == "tell_alone") is told
+    if told:
+        announce, record = step.actions
+        assert isinstance(announce, Announce) and isinstance(record, Record)
+        assert (announce.code, "us-east-1b" in announce.message) == ("RDS-EVENT-0044", True)
+        assert decide(DESIRED, seen(b=away, now=now + 1, upstream_link="a"), record.memory).rule == "rest"
+        back = decide(DESIRED, seen(now=now + 2), record.memory.model_copy(update={"in_sync": True}))
+        assert (back.rule, [type(action) for action in back.actions]) == ("tell_redundant", [Announce, Record])
+
+
+def test_the_time_without_a_standby_begins_anew_with_each_leave() -> None:
+    joined = decide(DESIRED, seen(joined_epoch=3, now=50.0), memory(in_sync=False, alone_since=20.0))
+    assert (joined.rule, joined.actions) == ("record_join", (Record(memory(alone_since=None)),))

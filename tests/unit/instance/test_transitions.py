@@ -186,6 +186,8 @@ SPEAKS: dict[str, tuple[Change, list[type[Action]]]] = {
         [Begin],
     ),
     "join": (lambda case: case.with_b(streaming=True), [Begin]),
+    "tell_alone": (lambda case: case.remembering(alone_since=1.0).seeing(now=12.0), [Announce, Record]),
+    "tell_redundant": (lambda case: case.remembering(alone_told=True), [Announce, Record]),
     "replication_events": (lambda case: case.with_a(paused="replay is paused"), [Announce, Record]),
     "stray_replica": (
         lambda case: (

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from multiaz.instance.actions import Begin, Configure, Fence, JobKind, PointUpstream, Record, Start, Step
+from multiaz.instance.actions import Announce, Begin, Configure, Fence, JobKind, PointUpstream, Record, Start, Step
 from multiaz.instance.records import Phase
 from multiaz.instance.rules.steps import step
 from multiaz.instance.view import STRAY_AFTER_S, View
 
 CLONE_AFTER_FAILURES = 3
+TOLD_AFTER_S = 10.0
+"""How long there may be one copy only before it is told: a failover or restart brings that too, and is told itself."""
+NOTIFICATION = "RDS-EVENT-0044"
+"""RDS's notification whose text says it all; it has no event of its own for a standby that is lost.
+Source: RDS user guide, "Amazon RDS event categories and event messages", notification."""
 
 
 def leave(view: View) -> Step | None:
@@ -38,6 +43,24 @@ def record_join(view: View) -> Step | None:
     if not view.joined or not _free(view):
         return None
     return step(Phase.RUNNING, "the standby is in sync", Record(view.remember(in_sync=True)))
+
+
+def tell_alone(view: View) -> Step | None:
+    """There has been no standby in sync for a while: tell it once."""
+    since, zone = view.memory.alone_since, view.desired.zones.get(view.other, view.other)
+    if view.memory.alone_told or since is None or view.seen.now - since < TOLD_AFTER_S:
+        return None
+    text = f"The standby in {zone} is not in sync: commits have one copy, and a failover must wait until they have two."
+    told = Announce(NOTIFICATION, text)
+    return step(Phase.RUNNING, "the standby has been away for long", told, Record(view.remember(alone_told=True)))
+
+
+def tell_redundant(view: View) -> Step | None:
+    """The standby is in sync again after it was told that it was not."""
+    if not view.memory.alone_told:
+        return None
+    told = Announce(NOTIFICATION, "The standby is in sync again: commits have two copies.")
+    return step(Phase.RUNNING, "the standby is back", told, Record(view.remember(alone_told=False)))
 
 
 def rejoin(view: View) -> Step | None:
