@@ -64,8 +64,9 @@ class Servers:
         """Whether that configuration has commits wait for the other member."""
         self.faults = Faults()
         """What `faults.json` says: parameters are laid over the wanted ones."""
-        self._laid_over: dict[MemberName, tuple[dict[str, str], bool]] = {}
-        """With what faults each member's configuration was written: parameters, and whether it streams by a wire."""
+        self._laid_over: dict[MemberName, tuple[dict[str, str], bool, bool]] = {}
+        """With what else each member's configuration was written: parameters of faults, whether it streams by a wire,
+        and whether there is to be a standby."""
         self.raised: set[MemberName] = set()
         """Members whose configuration has higher values than wanted, because they have still to replay the lowering."""
         self._ended = {name: threading.Event() for name in MEMBERS}
@@ -93,7 +94,7 @@ class Servers:
         settings = self._settings(desired, member, memory, synchronous, wanted)
         self[member].configure(settings)
         self.applied[member] = dict(desired.parameters)
-        self._laid_over[member] = (laid_over, self.faults.servers() is not None)
+        self._laid_over[member] = (laid_over, self.faults.servers() is not None, desired.multi_az)
         self.waits[member] = synchronous
         if dict(settings.parameters) != wanted:
             self.raised.add(member)
@@ -103,8 +104,8 @@ class Servers:
 
     def is_stale(self, member: MemberName) -> bool:
         """Its configuration was not written with the parameters that are wanted now."""
-        now = (dict(self.faults.parameters()), self.faults.servers() is not None)
-        return self.applied.get(member) != self.desired.parameters or self._laid_over.get(member, ({}, False)) != now
+        now = (dict(self.faults.parameters()), self.faults.servers() is not None, self.desired.multi_az)
+        return self.applied.get(member) != self.desired.parameters or self._laid_over.get(member) != now
 
     def settle(self, member: MemberName, *, home: bool = False) -> None:
         """Have the WAL of a stopped member on the storage it belongs on; with `home` on that of its data."""
@@ -182,6 +183,7 @@ class Servers:
             upstream=upstream,
             synchronous_standby=application_name(other_member(member)) if synchronous else None,
             feedback_name=feedback,
+            multi_az=desired.multi_az,
         )
 
     def point_upstream(self, member: MemberName) -> None:

@@ -35,6 +35,8 @@ class ServerSettings:
     """application_name whose flush commits wait for; None: commits wait for nobody."""
     feedback_name: str | None = None
     """application_name while streaming, if not `name`."""
+    multi_az: bool = False
+    """A commit that was acknowledged must survive the loss of this server, as on RDS."""
 
 
 OURS = frozenset({
@@ -93,6 +95,11 @@ def postgresql_conf(settings: ServerSettings) -> str:
         "archive_command": "",
         "restore_command": "",
     }
+    if settings.multi_az and given.get("synchronous_commit", "").lower() in ("local", "remote_write"):
+        # RDS's standby is a copy of the storage, so that there what the primary has flushed survives its loss. Not only
+        # while a standby is in sync: a statement that began before would be acknowledged without it. Without one
+        # "on" waits for nobody.
+        ours["synchronous_commit"] = "on"
     at_least = {"max_wal_senders": 20, "wal_keep_size": 512}
     lines += ["", "# What every server of a DB instance has"]
     lines += [f"{name} = {quote(value)}" for name, value in ours.items()]

@@ -42,6 +42,23 @@ def test_commits_wait_only_for_a_named_standby() -> None:
     assert last_value(text, "synchronous_standby_names") == "'\"multiaz_b\"'"
 
 
+@pytest.mark.parametrize("level", ["local", "LOCAL", "remote_write"])
+def test_acknowledged_commit_of_a_multi_az_instance_is_on_the_standby_though_the_group_says_local(level: str) -> None:
+    """On RDS it survives a failover, because there the standby is a copy of the storage."""
+    text = postgresql_conf(settings(parameters={"synchronous_commit": level}, multi_az=True))
+    assert last_value(text, "synchronous_commit") == "'on'"
+    alone = postgresql_conf(settings(parameters={"synchronous_commit": level}))
+    assert last_value(alone, "synchronous_commit") == f"'{level}'"
+
+
+@pytest.mark.parametrize("level", ["off", "on", "remote_apply"])
+def test_other_levels_of_synchronous_commit_stay_the_groups(level: str) -> None:
+    """`off` may lose its last commits on RDS as well."""
+    text = postgresql_conf(settings(parameters={"synchronous_commit": level}, multi_az=True))
+    assert last_value(text, "synchronous_commit") == f"'{level}'"
+    assert "synchronous_commit" not in postgresql_conf(settings(multi_az=True))
+
+
 def test_killed_backend_ends_the_server_and_nothing_listens_on_tcp() -> None:
     text = postgresql_conf(settings(parameters={"restart_after_crash": "on", "listen_addresses": "*"}))
     assert last_value(text, "restart_after_crash") == "'off'"
