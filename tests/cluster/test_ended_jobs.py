@@ -1,4 +1,4 @@
-"""Jobs that would never end by themselves, on real servers: a copy through a wire that is silently cut."""
+"""What would never end by itself, on real servers: a copy through a dead wire, a shutdown that waits for a standby."""
 
 from __future__ import annotations
 
@@ -45,6 +45,19 @@ def test_stop_and_sigterm_end_a_copy_that_waits_for_a_dead_wire(make_instance: M
     eventually("the supervisor has ended", lambda: lock_holder(instance.home.lock) is None, within_s=10)
     assert instance.server("a").pid() is None
     assert not copying(instance, "b")
+
+
+@pytest.mark.long
+def test_stop_does_not_wait_for_a_standby_that_confirms_nothing(make_instance: MakeInstance) -> None:
+    """A primary that shuts down waits until its last WAL is confirmed, or for wal_sender_timeout (a minute)."""
+    instance = make_instance("one")
+    instance.wait_well()
+    for pid in processes_in(instance.home.data("b")):
+        os.kill(pid, signal.SIGSTOP)
+    instance.write(run=RunState.STOPPED)
+    instance.wait("stopped", lambda seen: seen.phase == "stopped", within_s=20)
+    instance.write(run=RunState.RUNNING)
+    instance.wait_well()
 
 
 @pytest.mark.long

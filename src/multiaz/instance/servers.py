@@ -69,6 +69,8 @@ class Servers:
         and whether there is to be a standby."""
         self.raised: set[MemberName] = set()
         """Members whose configuration has higher values than wanted, because they have still to replay the lowering."""
+        self._configuring = {name: threading.Lock() for name in MEMBERS}
+        """Held while that member's configuration is written: a join and a restart may want to at once."""
         self._ended = {name: threading.Event() for name in MEMBERS}
         """Members whose job is to end."""
         user = server_user()
@@ -85,8 +87,12 @@ class Servers:
     def configure(self, member: MemberName, memory: RoleRecord, *, synchronous: bool) -> None:
         """Write a member's configuration and have it read again.
 
-        With `synchronous` its commits wait for the other member.
+        With `synchronous` its commits wait for the other member. One at a time: `waits` says what the file says.
         """
+        with self._configuring[member]:
+            self._configure(member, memory, synchronous=synchronous)
+
+    def _configure(self, member: MemberName, memory: RoleRecord, *, synchronous: bool) -> None:
         desired = self.desired  # once: it may be replaced while a job runs
         note_revision(self[member].folder, memory.revision)
         laid_over = dict(self.faults.parameters())

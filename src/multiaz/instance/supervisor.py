@@ -11,6 +11,7 @@ import logging
 import os
 import select
 import signal
+import threading
 import time
 from pathlib import Path
 
@@ -49,6 +50,7 @@ from multiaz.instance.servers import MEMBERS, Servers, other_member
 from multiaz.instance.storage import MESSAGES, StorageWatch, release
 from multiaz.postgres.processes import fence, open_pidfd, resume
 from multiaz.postgres.promotion import wait_until_primary
+from multiaz.postgres.server import Server
 
 log = logging.getLogger("multiaz.instance")
 
@@ -56,6 +58,11 @@ CALM_S = 0.25
 """Longest time between two rounds; a death, a signal or a changed sight ends the wait at once."""
 
 
+LAST_WAL_PATIENCE_S = 5.0
+"""How long a primary that shuts down may take to have its last WAL confirmed; it would wait a minute."""
+FENCE_PATIENCE_S = 1.0
+"""How long the loop waits for killed processes to be gone. One that survives SIGKILL (stuck in the kernel) keeps a
+standby from being started or a failover from going on, round after round, but nobody from being looked at meanwhile."""
 JOBS_PATIENCE_S = 60.0
 """How long a supervisor that is to end waits for its jobs, whose programs it has killed; its threads end with it."""
 
@@ -100,8 +107,8 @@ class Supervisor:
         self._ending = True
 
     def _load(self) -> None:
+        self._desired_key = self._key_of_desired()  # first: what is written while it is read is then seen to be new
         self.desired = DesiredInstance.model_validate_json(self.home.desired.read_bytes())
-        self._desired_mtime = self.home.desired.stat().st_mtime_ns
         _make_run_folders(self.top, self.home.run)
         self.home.logs.mkdir(mode=0o700, exist_ok=True)
         self.servers = Servers(self.home, self.desired)
@@ -163,16 +170,25 @@ class Supervisor:
 
     def _read_desired(self) -> None:
         try:
-            mtime = self.home.desired.stat().st_mtime_ns
-            if mtime == self._desired_mtime:
+            key = self._key_of_desired()
+            if key == self._desired_key:
                 return
             wanted = DesiredInstance.model_validate_json(self.home.desired.read_bytes())
         except (OSError, ValidationError) as error:
             log.error("desired.json cannot be read, the last one stays in force: %s", error)
             return
-        self._desired_mtime = mtime
         self.desired = self.servers.desired = wanted
-        self._write_relay()
+        try:
+            self._write_relay()
+        except OSError as error:  # a full disk: tried again next round
+            log.warning("relay.json cannot be written: %s", error)
+        else:
+            self._desired_key = key
+
+    def _key_of_desired(self) -> tuple[int, int]:
+        """Another one is another file: two may be written within one tick of the clock."""
+        told = self.home.desired.stat()
+        return told.st_ino, told.st_mtime_ns
 
     def _read_faults(self) -> None:
         faults = self.faults.read()
@@ -300,7 +316,7 @@ class Supervisor:
                     log.error("the event %s cannot be kept: %s", code, error)
 
     def _fence(self, member: MemberName) -> None:
-        count = fence(self.servers[member].data)
+        count = fence(self.servers[member].data, patience_s=FENCE_PATIENCE_S)
         self.servers[member].remove_stale_pid()
         log.info("fenced %s: %d processes killed", member, count)
 
@@ -342,7 +358,9 @@ class Supervisor:
     def _start(self, member: MemberName, *, standby: bool) -> None:
         server = self.servers[member]
         if server.pid() is None:
-            fence(server.data)  # a backend that outlived its postmaster would hold the shared memory
+            fence(
+                server.data, patience_s=FENCE_PATIENCE_S
+            )  # a backend that outlived its postmaster would hold the shared memory
         server.make_folders()
         self.servers.settle(member)
         if standby:
@@ -354,12 +372,27 @@ class Supervisor:
         return member == self.memory.primary and self.memory.in_sync
 
     def _stop_all(self) -> None:
-        """The primary first: a clean shutdown sends the standby its last WAL. The record stays as it is."""
+        """The primary first: a clean shutdown sends the standby its last WAL. The record stays as it is.
+
+        It waits for a standby that streams and confirms nothing; that one is ended after a while.
+        """
         first = self.memory.primary or "a"
+        standby = self.servers[other_member(first)]
+        impatient = threading.Timer(LAST_WAL_PATIENCE_S, self._end_silent, (standby,))
+        impatient.daemon = True
+        impatient.start()
         for member in (first, other_member(first)):
             if self.servers[member].exists():
                 self.servers[member].stop()
                 self.observer.stopped(member)
+            impatient.cancel()
+
+    @staticmethod
+    def _end_silent(standby: Server) -> None:
+        try:
+            fence(standby.data)
+        except MultiazError as error:
+            log.warning("%s", error)
 
     def _release_storage(self) -> None:
         """A mounted file system would keep the instance's folder from being removed."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 from test_decide import DEAD, DESIRED, WELL, desired, request, seen
 
+from multiaz.files import write_atomically
 from multiaz.instance import supervisor as module
 from multiaz.instance.actions import Step
 from multiaz.instance.decide import decide
@@ -93,3 +95,68 @@ def test_moments_of_a_failover_are_kept_though_the_record_was_written_before_the
     told.step(DESIRED, seen(a=DEAD))
     assert told.memory.last_failover is not None
     assert None not in (told.memory.last_failover.fenced, told.memory.last_failover.recorded)
+
+
+def test_loop_waits_no_longer_than_a_second_for_processes_that_survive_a_kill(told: Told, monkeypatch: Any) -> None:
+    """An old standby that is stuck in the kernel must not hide the death of the primary."""
+    waited: list[float] = []
+    monkeypatch.setattr(module, "fence", lambda _, *, patience_s=30.0: waited.append(patience_s) or 0)
+    told.servers: Any = {"b": SimpleNamespace(data=Path("data"), remove_stale_pid=lambda: None)}
+    Supervisor._fence(told, "b")
+    assert waited == [1.0]
+
+
+class Wanting(Supervisor):
+    """A supervisor that only reads what is wanted."""
+
+    def __init__(self, folder: Path) -> None:
+        self.home: Any = SimpleNamespace(desired=folder / "desired.json")
+        self.servers: Any = SimpleNamespace(desired=DESIRED)
+        self.desired = DESIRED
+        self.relay_written = 0
+        write_atomically(self.home.desired, DESIRED.model_dump_json())
+        self._desired_key = self._key_of_desired()
+
+    def _write_relay(self) -> None:
+        self.relay_written += 1
+
+    def want(self, **changes: object) -> None:
+        write_atomically(self.home.desired, desired(**changes).model_dump_json())
+
+
+def test_what_is_wanted_within_one_tick_of_the_clock_is_read(tmp_path: Path) -> None:
+    wanting = Wanting(tmp_path)
+    before = wanting.home.desired.stat().st_mtime_ns
+    wanting.want(multi_az=False)
+    os.utime(wanting.home.desired, ns=(before, before))
+    wanting._read_desired()
+    assert wanting.desired.multi_az is False
+    wanting._read_desired()
+    assert wanting.relay_written == 1
+
+
+def test_what_is_wanted_while_it_is_being_read_is_read_next(tmp_path: Path, monkeypatch: Any) -> None:
+    wanting, read = Wanting(tmp_path), Path.read_bytes
+
+    def meanwhile(path: Path) -> bytes:
+        monkeypatch.setattr(Path, "read_bytes", read)
+        said = read(path)
+        wanting.want(multi_az=True, allocated_gib=50)
+        return said
+
+    wanting.want(multi_az=False)
+    monkeypatch.setattr(Path, "read_bytes", meanwhile)
+    wanting._read_desired()
+    wanting._read_desired()
+    assert wanting.desired.allocated_gib == 50
+
+
+def test_relay_that_could_not_be_told_is_told_in_the_next_round(tmp_path: Path, monkeypatch: Any) -> None:
+    """A full disk must not end the supervisor either."""
+    wanting = Wanting(tmp_path)
+    wanting.want(multi_az=False)
+    with monkeypatch.context() as full:
+        full.setattr(wanting, "_write_relay", no_room)
+        wanting._read_desired()
+    wanting._read_desired()
+    assert wanting.relay_written == 1

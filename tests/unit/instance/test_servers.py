@@ -1,0 +1,44 @@
+"""What is written to a member's configuration, and what is remembered of it."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+from test_decide import DESIRED, WELL
+
+from multiaz.home import Home
+from multiaz.instance.servers import Servers
+from multiaz.postgres.config import ServerSettings
+from multiaz.postgres.server import Server
+
+
+def test_configuration_written_by_two_at_once_is_the_one_that_is_remembered(tmp_path: Path, monkeypatch: Any) -> None:
+    """A join (commits wait) and a restart (they do not): else the file said one thing and `waits` the other."""
+    servers = Servers(Home(tmp_path).instance("db-X"), DESIRED)
+    in_the_middle, go_on = threading.Event(), threading.Event()
+    files: list[str | None] = []
+
+    def write(_: Server, settings: ServerSettings) -> bool:
+        files.append(settings.synchronous_standby)
+        if len(files) == 1:
+            in_the_middle.set()
+            assert go_on.wait(10)
+        return True
+
+    monkeypatch.setattr(Server, "configure", write)
+    first, second = (
+        threading.Thread(target=servers.configure, args=("a", WELL), kwargs={"synchronous": waits})
+        for waits in (True, False)
+    )
+    first.start()
+    assert in_the_middle.wait(10)
+    second.start()
+    second.join(0.1)
+    assert files == ["multiaz_b"]  # the other one waits its turn
+    go_on.set()
+    first.join(10)
+    second.join(10)
+    assert files == ["multiaz_b", None]
+    assert servers.waits["a"] is False
