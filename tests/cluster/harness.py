@@ -138,9 +138,11 @@ class Instance:
 
     def seen(self) -> ObservedInstance | None:
         """What the supervisor publishes; None while nobody does."""
-        if lock_holder(self.home.lock) is None or not self.home.observed.exists():
+        holder = lock_holder(self.home.lock)
+        if holder is None or not self.home.observed.exists():
             return None
-        return ObservedInstance.model_validate_json(self.home.observed.read_bytes())
+        seen = ObservedInstance.model_validate_json(self.home.observed.read_bytes())
+        return seen if seen.pid == holder else None  # a new supervisor has not yet removed what the dead one saw
 
     def wait(self, what: str, holds: Callable[[ObservedInstance], object], within_s: float = 30.0) -> ObservedInstance:
         """Wait for something to be published."""

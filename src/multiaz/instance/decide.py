@@ -151,7 +151,6 @@ TRANSITIONS: tuple[Transition, ...] = (
     Transition(ANSWERING, configure, "apply the parameters"),
     Transition(states(S.STANDBY_LEAVING, S.PRIMARY_STARTING), leave, "strike the standby off, then let commits go on",
                APART | states(S.STANDBY_UNWANTED)),
-    Transition(MUTE, awaken, "wait for an answer", ANSWERING),
     Transition(CALM - FOLLOWING, master_user, "set the master user's password"),
     Transition(states(S.STANDBY_UNWANTED), single, "remove the standby", FOLLOWING | states(S.SINGLE)),
     Transition(states(S.JOINING), record_join, "record that the standby is in sync", states(S.REDUNDANT)),
@@ -160,7 +159,7 @@ TRANSITIONS: tuple[Transition, ...] = (
                states(S.STANDBY_DOWN, S.STANDBY_AWAITED)),
     Transition(states(S.CLONING, S.STANDBY_DOWN, S.CATCHING_UP, S.STANDBY_AWAITED), clone, "copy the primary",
                states(S.STANDBY_DOWN)),
-    Transition(states(S.STANDBY_DOWN, S.STANDBY_AWAITED), start_standby,
+    Transition(states(S.STANDBY_DOWN, S.STANDBY_AWAITED, S.PRIMARY_STARTING), start_standby,
                "start the standby, or fence it if it was a primary", states(S.CATCHING_UP, S.REJOINING, S.REDUNDANT)),
     Transition(states(S.CATCHING_UP, S.STANDBY_AWAITED), restart_standby, "restart it for new parameters",
                states(S.CATCHING_UP, S.REDUNDANT)),
@@ -171,6 +170,7 @@ TRANSITIONS: tuple[Transition, ...] = (
     Transition(states(S.REPLICA_STRAY), stray_replica, "copy the source again", states(S.REPLICA_STREAMING)),
     Transition(CALM - states(S.STANDBY_AWAITED), upstream,
                "lead read replicas to the standby, or to the primary without one"),
+    Transition(MUTE, awaken, "wait for an answer", ANSWERING),
     Transition(CALM, rest, "nothing to do"),
 )  # fmt: skip
 """Order is precedence."""

@@ -338,19 +338,18 @@ class Observer:
             kept.receiver = sight.receiver if sight.receiving else None
         if memory.primary in (None, name):
             streaming = streaming and kept.steady
-        elif streaming:
+        else:
             upstream = sights[other_member(name)]
-            if upstream is None:  # nobody can say: it is the primary that is looked into now
+            if upstream is None:  # nobody can say, and there may be nobody to stream from
                 kept.streaming_at += now - kept.looked_at
-            streaming = upstream is not None and application_name(name) in upstream.followers
+            streaming = streaming and upstream is not None and application_name(name) in upstream.followers
         if streaming:
             kept.streaming_at = kept.progress_at = now
         kept.looked_at = now
         kept.setbacks = kept.setbacks.after(now, in_sync=memory.in_sync)
         kept.follower = memory.primary not in (None, name)
         word = None if pid is None else server.status_word()
-        stopping_unasked = word == "stopping" and kept.job not in STOPPING
-        self._judge(name, kept, sights, pid, memory, stopping_unasked=stopping_unasked)
+        self._judge(name, kept, sights, pid, memory, word)
         followed = self.servers.upstream_of(name, memory)
         kept.found = kept.following.look(sight, followed)
         if pid is None and kept.job is None and server.exists() and name not in self._rejoined:
@@ -382,12 +381,15 @@ class Observer:
 
     def _judge(
         self, name: MemberName, kept: _Member, sights: dict[MemberName, Sight | None], pid: int | None,
-        memory: RoleRecord, *, stopping_unasked: bool,
+        memory: RoleRecord, word: str | None,
     ) -> None:  # fmt: skip
         """Does it hang, and (the standby) does it confirm what the primary has flushed?"""
         now = self._attention.now
         before = kept.verdict
-        kept.verdict = kept.hangs.look(now, pid, sights[name], stopping_unasked=stopping_unasked)
+        kept.verdict = kept.hangs.look(
+            now, pid, sights[name], stopping_unasked=word == "stopping" and kept.job not in STOPPING,
+            starting=word in ("starting", "standby"),
+        )  # fmt: skip
         if kept.verdict.hung and not before.hung:
             log.warning("%s hangs: %s", name, kept.verdict.why)
         primary = sights[other_member(name)]

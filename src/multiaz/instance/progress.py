@@ -5,7 +5,7 @@ Time here is *attended* time (`Attention`): what passes while the supervisor its
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from multiaz.postgres.pulse import Pulse
@@ -194,6 +194,22 @@ def _without_progress(watch: Watch, now: float, waited: float, stopped: list[int
     if not busy and waited >= ASLEEP_AFTER_S:
         return Verdict(True, f"its processes sleep and there is no answer for {ASLEEP_AFTER_S:g} s")
     return None
+
+
+def judge_start(watch: Watch, needed: Collection[int], now: float) -> Verdict:
+    """Whether a server that starts, and answers nobody yet, hangs; `needed`: pids of those its start waits on.
+
+    Recovery may take any time and a standby's may sleep, so only what is certain counts: one of them is stopped, or
+    in one single request to the kernel.
+    """
+    for pid in needed:
+        seen = watch.processes.get(pid)
+        if seen is not None and seen.stopped_at is not None and now - seen.stopped_at >= HANG_AFTER_S:
+            return Verdict(True, "it is stopped while the server starts", pid)
+        if seen is not None and seen.kernel_at is not None and now - seen.kernel_at >= STUCK_IO_AFTER_S:
+            why = f"it has been in one request to the kernel for {STUCK_IO_AFTER_S:g} s while the server starts"
+            return Verdict(True, why, pid)
+    return Verdict(False, "it starts")
 
 
 @dataclass(frozen=True)

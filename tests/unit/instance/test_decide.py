@@ -512,9 +512,27 @@ def test_standby_that_is_lost_leaves_also_while_the_primary_answers_clients_and_
     assert not any(isinstance(action, Record) for action in waiting.actions)
 
 
-def test_standby_does_not_leave_a_primary_that_takes_no_clients_yet() -> None:
+def test_standby_does_not_leave_a_primary_that_takes_no_clients_yet_but_is_started_beside_it() -> None:
     """It has every commit, and may be the only one of the two that starts."""
-    assert decide(DESIRED, seen(a=MUTE, b=DEAD), WELL).rule != "leave"
+    assert decide(DESIRED, seen(a=MUTE, b=DEAD), WELL).actions == (Start("b", standby=True),)
+
+
+@pytest.mark.parametrize(
+    ("b", "remembered"),
+    [
+        (DEAD, memory(in_sync=False)),
+        (SeenMember(), WELL),
+        (member(DEAD, diverged="it was a primary"), WELL),
+        (member(DEAD, held="a fault"), WELL),
+        (member(DEAD, wait_s=1.0), WELL),
+        (member(DEAD, job=JobKind.CLONE), WELL),
+    ],
+    ids=["not in sync", "no data", "diverged", "held", "failed a moment ago", "busy"],
+)
+def test_standby_that_could_not_take_over_is_not_started_beside_a_primary_that_starts(
+    b: SeenMember, remembered: RoleRecord
+) -> None:
+    assert decide(DESIRED, seen(a=MUTE, b=b), remembered).actions == ()
 
 
 @pytest.mark.parametrize(

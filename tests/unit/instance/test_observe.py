@@ -173,6 +173,15 @@ def test_standby_is_not_blamed_for_what_the_walsender_of_its_former_postmaster_s
     assert stage.looks(2 * LEAVE_AFTER_S)[-1].members["b"].stuck_s >= LEAVE_AFTER_S, "its own walsender counts"
 
 
+def test_time_in_which_the_primary_does_not_answer_does_not_count_against_its_standby(stage: Stage) -> None:
+    """After a crash of both nobody can be streamed from: the standby is not struck off in the first moment."""
+    stage.mute, stage.receiving = frozenset({"a"}), False
+    stage.looks(3 * LEAVE_AFTER_S)
+    stage.mute = frozenset()
+    assert decide(DESIRED, stage.look(), WELL).rule == "rest"
+    assert decide(DESIRED, stage.looks(2 * LEAVE_AFTER_S)[-1], WELL).rule == "leave"
+
+
 def begins_join(seen: Seen) -> bool:
     return Begin(JobKind.JOIN, "b") in decide(DESIRED, seen, APART).actions
 

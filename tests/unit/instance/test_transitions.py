@@ -180,7 +180,7 @@ SPEAKS: dict[str, tuple[Change, list[type[Action]]]] = {
     "rejoin": (idle, [Begin]),
     "clone": (lambda case: idle(case).with_b(failures=3, stalled_s=STRAY_AFTER_S + 1), [Begin]),
     "hung_standby": (lambda case: case.with_b(hung=True), [Fence]),
-    "start_standby": (idle, [Start]),
+    "start_standby": (lambda case: case.with_b(**DEAD.__dict__) if mute_case(case) else idle(case), [Start]),
     "restart_standby": (
         lambda case: case.with_b(**{**STANDBY.__dict__, "streaming": False, "pending_restart": True}),
         [Begin],

@@ -25,7 +25,8 @@ def leave(view: View) -> Step | None:
         return None
     alone = Configure(view.primary, synchronous=False)
     record = Record(view.remember(in_sync=False))
-    return step(Phase.RUNNING, view.leaving, record, alone, PointUpstream(view.primary))
+    phase = Phase.RUNNING if view.p.answering else Phase.RECOVERING
+    return step(phase, view.leaving, record, alone, PointUpstream(view.primary))
 
 
 def single(view: View) -> Step | None:
@@ -107,9 +108,18 @@ def hung_standby(view: View) -> Step | None:
 
 
 def start_standby(view: View) -> Step | None:
-    """The standby is down: start it, unless it has rows of its own; then it is fenced, and rejoins."""
+    """The standby is down: start it, unless it has rows of its own; then it is fenced, and rejoins.
+
+    While the primary does not answer only one that has every commit is started: it may be the one that starts.
+    """
     if not _free(view) or view.o.alive:
         return None
+    if not view.p.answering:
+        if not view.memory.in_sync or not view.o.exists or view.o.diverged:
+            return None
+        why = "the primary is starting; the standby has everything and is started, too"
+        return step(Phase.REBOOTING if view.reboot_in_progress else Phase.RECOVERING, why,
+                    Start(view.other, standby=True))  # fmt: skip
     if view.o.diverged:
         fenced = Record(view.remember(fenced=view.other, in_sync=False))
         return step(Phase.RUNNING, f"{view.other}: {view.o.diverged}", fenced)
