@@ -75,3 +75,33 @@ def test_primary_that_hangs_while_it_is_rebooted_is_failed_over(hand: ByHand) ->
         hand.until("the reboot is under way", lambda memory, _: memory.request is not None)
         serves(hand, "b")
     assert hand.memory.answers[-1].outcome == "refused"
+
+
+@pytest.mark.long
+def test_standby_whose_startup_process_is_stopped_takes_over_all_the_same(hand: ByHand) -> None:
+    """It streams and confirms, so it is in sync; only its replay stands still, whose end a promotion is."""
+    with hand.stopped("b", "startup"):
+        with hand.client("a") as connection:
+            connection.execute("CREATE TABLE t (x int)")
+        os.kill(hand.servers["a"].pid() or 0, signal.SIGKILL)
+        serves(hand, "b")
+        with hand.client("b") as connection:
+            assert connection.execute("SELECT count(*) FROM t").fetchone() == (0,)
+
+
+@pytest.mark.long
+def test_promotion_that_is_stopped_in_its_middle_is_begun_anew(hand: ByHand) -> None:
+    promote = Server.promote
+
+    def then_stopped(server: Server) -> None:
+        with pytest.MonkeyPatch.context() as once:
+            once.setattr(Server, "promote", promote)
+            os.kill(startup, signal.SIGSTOP)
+            promote(server)
+
+    startup, before = hand.process("b", "startup"), hand.servers["b"].pid()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Server, "promote", then_stopped)
+        os.kill(hand.servers["a"].pid() or 0, signal.SIGKILL)
+        hand.until("b is ended", lambda *_: hand.servers["b"].pid() != before)
+    serves(hand, "b")

@@ -571,7 +571,8 @@ class World:
             self.failed = {name: why for name, why in self.failed.items() if not self.servers[name].alive}
         if self.last_step is None or self.last_step.phase is Phase.CREATING:
             return
-        if not (self.memory.primary and self.servers[self.memory.primary].takes_writes):
+        primary = self.servers[self.memory.primary] if self.memory.primary else None
+        if primary is None or primary.hung or not primary.takes_writes:
             raise Broken(f"nobody takes writes: {self.last_step}")
         if not self.memory.in_sync or self.link != self.memory.primary:
             raise Broken(f"it does not become well: {self.last_step}")

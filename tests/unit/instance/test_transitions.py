@@ -265,8 +265,11 @@ def alive(case: Case) -> bool:
 
 
 @pytest.mark.parametrize("state", sorted(frozenset(State) - RESTING))
-def test_every_state_but_a_resting_one_has_a_way_out(state: State) -> None:
-    """By a row that is asked while the instance is to run, and leads to another state."""
+def test_table_declares_a_way_out_of_every_state_but_a_resting_one(state: State) -> None:
+    """By a row that is asked while the instance is to run, and leads to another state.
+
+    Whether it does lead there, test_simulation tells.
+    """
     ways = [
         row.name
         for row in TRANSITIONS
@@ -289,7 +292,7 @@ UNCONDITIONAL = {
 }  # fmt: skip
 
 
-def test_from_every_state_the_instance_can_become_well() -> None:
+def test_table_declares_how_the_instance_becomes_well_from_every_state() -> None:
     """Along the goals of rows, without anything happening from outside."""
     well = {State.REDUNDANT, State.SINGLE, State.REPLICA_STREAMING}
     while True:
