@@ -22,8 +22,11 @@ QUIET = sql.SQL("; ").join(
     for name, value in _SILENT.items()
 )
 """No verifier in a server log or in pg_stat_statements, whatever the parameter group says."""
-QUIET_OPTIONS = " ".join(f"-c {name}={value}" for name, value in _SILENT.items())
-"""The same from the first moment of a connection (`options`): what a probe asks five times a second fills no log."""
+QUIET_OPTIONS = " ".join(f"-c {name}={value}" for name, value in {**_SILENT, "log_disconnections": "off"}.items())
+"""The same from the first moment of a connection (`options`): what a probe asks five times a second fills no log.
+
+With log_connections its connections are still listed: they are logged before options are read.
+"""
 
 PREDEFINED = (
     "pg_monitor", "pg_signal_backend", "pg_read_all_stats", "pg_read_all_settings", "pg_stat_scan_tables",

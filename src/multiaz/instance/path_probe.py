@@ -46,7 +46,7 @@ class PathProbe:
         """time.monotonic() when a question was answered last, by a connection that was made for it."""
         self.unheard = ""
         """Why the question that waits was not even heard; empty: nothing is known of that."""
-        self._refused = ""
+        self._refused, self._times_refused = "", 0
         self._suspicious = False
         self._stop = threading.Event()
         self._poke = threading.Event()
@@ -105,18 +105,19 @@ class PathProbe:
         except psycopg.Error as error:
             self._say(_words(error))
         else:
-            self.answered_at, self._refused = time.monotonic(), ""
+            self.answered_at, self._refused, self._times_refused = time.monotonic(), "", 0
         self.unheard = ""
         self.commit_due = self.commit_due and not commit
         return True
 
     def _say(self, refused: str) -> None:
-        """Tell, once for each reason, that the server takes no client and says why: that is no hang.
+        """Tell, once for each reason that lasts, that the server takes no client and says why: that is no hang.
 
         One that cannot fork, say, answers those it has; its standby would have the same machine and user.
         """
-        if refused != self._refused:
-            self._refused = refused
+        self._times_refused = self._times_refused + 1 if refused == self._refused else 1
+        self._refused = refused
+        if self._times_refused == 2:  # once happens while a server is made, or ends
             log.warning("%s takes no new client: %s", self.server.name, refused)
 
 

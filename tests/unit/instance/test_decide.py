@@ -561,3 +561,11 @@ def test_one_copy_only_is_told_once_it_is_no_passing_matter(now: float, told: bo
 def test_the_time_without_a_standby_begins_anew_with_each_leave() -> None:
     joined = decide(DESIRED, seen(joined_epoch=3, now=50.0), memory(in_sync=False, alone_since=20.0))
     assert (joined.rule, joined.actions) == ("record_join", (Record(memory(alone_since=None)),))
+
+
+def test_standby_that_fell_out_although_it_runs_waits_before_it_joins_and_says_so() -> None:
+    shaky = member(STANDBY, unsteady_s=3.0)
+    step = decide(DESIRED, seen(b=shaky, upstream_link="a"), memory(in_sync=False))
+    assert (step.rule, step.actions) == ("rest", ())
+    assert "after a pause" in step.reason
+    assert decide(DESIRED, seen(upstream_link="a"), memory(in_sync=False)).rule == "join"

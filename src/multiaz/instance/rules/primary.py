@@ -146,4 +146,5 @@ def rest(view: View) -> Step:
         return step(Phase.RUNNING, f"commits wait for the standby: {view.o.held or view.o.failed or view.awaited}")
     if not view.desired.multi_az or view.memory.in_sync:
         return step(Phase.RUNNING, "the instance is well")
-    return step(Phase.RUNNING, view.o.held or view.o.failed or "the standby is on its way")
+    pauses = "the standby fell out although it runs, and joins again after a pause" if view.o.unsteady_s > 0 else ""
+    return step(Phase.RUNNING, view.o.held or view.o.failed or pauses or "the standby is on its way")
