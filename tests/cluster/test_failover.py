@@ -159,11 +159,41 @@ def test_single_az_instance_recovers_in_place(make_instance: MakeInstance) -> No
 
 
 def test_multi_az_can_be_turned_off_and_on(make_instance: MakeInstance) -> None:
-    instance = make_instance("one")
+    """And a group's synchronous_commit = local holds only without: an acknowledged commit survives a failover."""
+
+    def level() -> str:
+        with instance.connect() as connection:
+            row = connection.execute("SHOW synchronous_commit").fetchone()
+            assert row is not None
+            return str(row[0])
+
+    instance = make_instance("one", parameters={"synchronous_commit": "local"})
     instance.wait_well()
+    assert level() == "on"
     instance.write(multi_az=False)
     eventually("the standby's data is gone", lambda: not instance.home.data("b").exists())
+    eventually("local is in force", lambda: level() == "local")
     with instance.connect() as connection:
         connection.execute("CREATE TABLE t ()")  # commits wait for nobody
     instance.write(multi_az=True)
     instance.wait("in sync", lambda seen: seen.in_sync)
+    assert level() == "on"
+
+
+@pytest.mark.long
+def test_server_whose_data_directory_is_moved_away_answers_nobody_once_another_is_promoted(
+    make_instance: MakeInstance,
+) -> None:
+    """Also not the session that somebody holds on it; its supervisor has died since, and knows nothing of it."""
+    instance = make_instance("one")
+    before = instance.wait_well()
+    supervisor = lock_holder(instance.home.lock)
+    assert supervisor is not None
+    with instance.admin("a") as held:
+        os.kill(supervisor, signal.SIGKILL)
+        instance.home.data("a").rename(instance.home.member("a") / "moved")
+        after = instance.wait("taken over", lambda seen: seen.epoch > before.epoch and seen.writable)
+        assert after.primary == "b"
+        with pytest.raises(psycopg.OperationalError):
+            held.execute("SELECT 1")
+    instance.wait_well()
