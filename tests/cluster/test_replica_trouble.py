@@ -63,7 +63,7 @@ def test_replication_that_breaks_is_told_and_told_again_when_it_is_healed(make_i
 
     with replica.admin() as admin:
         admin.execute("SELECT pg_wal_replay_pause()")
-    replica.wait("told", lambda seen: codes(replica)[5:] == ["0045"] and seen.replication_error == "replay is paused")
+    replica.wait("told", lambda seen: codes(replica)[6:] == ["0045"] and seen.replication_error == "replay is paused")
     number = replica.request(RequestKind.PROMOTE)
     replica.wait("promoted", lambda seen: seen.writable and any(one.number == number for one in seen.answers))
     with replica.connect() as connection:
