@@ -10,14 +10,17 @@ import pytest
 from harness import Instance, MakeInstance, eventually
 
 from multiaz.files import lock_holder, write_atomically
-from multiaz.instance.faults import Fault, Faults, Network
+from multiaz.instance.faults import Fault, Faults, Network, wire_name
 from multiaz.instance.records import MemberName, RequestKind, RunState
 from multiaz.postgres.processes import processes_in
 
 
-def partition(instance: Instance) -> None:
-    """Between its servers, or between this replica and its source: nothing comes through, and nobody is told."""
-    fault = Fault(kind="partition", since=time.time(), why="parted", servers=Network(blocked=True))
+def partition(instance: Instance, *, blocked: bool = True) -> None:
+    """Between its servers, or between this replica and its source: nothing comes through, and nobody is told.
+
+    With `blocked` False there is a wire, and all comes through.
+    """
+    fault = Fault(kind="partition", since=time.time(), why="parted", servers=Network(blocked=blocked))
     write_atomically(instance.home.faults, Faults(faults=(fault,)).model_dump_json())
 
 
@@ -57,6 +60,28 @@ def test_stop_does_not_wait_for_a_standby_that_confirms_nothing(make_instance: M
     instance.write(run=RunState.STOPPED)
     instance.wait("stopped", lambda seen: seen.phase == "stopped", within_s=20)
     instance.write(run=RunState.RUNNING)
+    instance.wait_well()
+
+
+@pytest.mark.long
+def test_parted_standby_is_ended_once_and_then_copied_not_killed_for_what_its_former_stream_says(
+    make_instance: MakeInstance,
+) -> None:
+    """The primary lists that stream for a minute (wal_sender_timeout), and it confirms nothing."""
+    instance = make_instance("one")
+    instance.wait_well()
+    partition(instance, blocked=False)
+    wire = str(instance.home.wire_folder(wire_name("a")))
+    eventually("b streams by a wire", lambda: wire in (instance.home.data("b") / "postgresql.conf").read_text())
+    instance.wait_well()
+    with instance.connect() as client:
+        client.execute("CREATE TABLE t (x int)")
+        partition(instance)
+        client.execute("INSERT INTO t VALUES (1)")
+    instance.wait("struck off", lambda seen: not seen.in_sync)
+    eventually("b is cloned again", lambda: "is cloned again" in instance.log())
+    assert instance.log().count("the standby is stuck and is ended") == 1
+    write_atomically(instance.home.faults, Faults().model_dump_json())
     instance.wait_well()
 
 
