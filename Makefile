@@ -7,8 +7,9 @@
 BIN := .venv/bin
 # Arguments of the command itself: make up ARGS="--port 5000"
 ARGS ?=
-# Two workers: what a small CI machine has. The tests of one file share servers, so a file stays on one worker.
-WORKERS ?= 2
+# Three workers on the two cores of a small CI machine: tests against servers wait as much as they work.
+# The tests of one file share servers, so a file stays on one worker.
+WORKERS ?= 3
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 help: ## Show this list

@@ -313,6 +313,7 @@ def test_a_second_stack_stands_beside_the_first_and_goes_alone_with_all_its_buck
     assert person.value("primary", "select 1") == "1"
 
 
+@pytest.mark.long
 def test_what_any_region_holds_keeps_the_local_cloud(home_folder: Path, free_port: Callable[[], int]) -> None:
     """Also what no stack stands for, and where no stack ever was."""
     somebody = Person(home_folder / "home", free_port())

@@ -128,6 +128,7 @@ def test_a_relay_that_died_is_started_again(person: Person, dsn: dict[str, Any],
     eventually(answers, "the endpoint answers again", within_s=20)
 
 
+@pytest.mark.long
 def test_second_stack_beside_the_first_by_aws_cloudformation_deploy_goes_without_a_trace(
     person: Person, eventually: Eventually
 ) -> None:

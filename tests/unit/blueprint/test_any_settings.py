@@ -27,7 +27,7 @@ def check(chosen: dict[str, object]) -> None:
     assert [found.as_text() for found in lint(text, regions=(s.region or "us-east-1",))] == []
 
 
-@settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=3, deadline=None, suppress_health_check=list(HealthCheck))
 @given(values())
 def test_cfn_lint_is_silent_and_limits_hold_for_any_settings(chosen: dict[str, object]) -> None:
     check(chosen)

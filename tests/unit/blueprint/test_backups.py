@@ -79,6 +79,7 @@ def made(**values: Any) -> Document:
     return synthesize(settings_from(values)).to_dict()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("values", OPTIONS.values(), ids=OPTIONS)
 def test_cfn_lint_is_silent_with_every_option(values: dict[str, Any]) -> None:
     assert [finding.as_text() for finding in lint(to_yaml(settings_from(values)))] == []

@@ -374,6 +374,7 @@ def test_alarms_now_includes_the_composite_ones(document: dict[str, Any]) -> Non
 # The whole
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("replicas", [0, 15])
 def test_cfn_lint_is_silent_with_the_fewest_and_the_most_readers(
     replicas: int, decode: Callable[[str], Any], sized: dict[int, dict[str, Any]]

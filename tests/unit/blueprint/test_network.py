@@ -76,6 +76,7 @@ def rules(document: Document, direction: str) -> Iterator[dict[str, Any]]:
             yield from (branch for branch in branches if branch != {"Ref": "AWS::NoValue"})
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("values", VARIANTS.values(), ids=VARIANTS.keys())
 def test_cfn_lint_is_silent(values: dict[str, Any]) -> None:
     assert [finding.as_text() for finding in lint(to_yaml(settings_from(values)))] == []
