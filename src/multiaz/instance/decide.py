@@ -139,7 +139,7 @@ TRANSITIONS: tuple[Transition, ...] = (
                states(S.REJOINING) | DOWN),
     Transition(ANSWERING | MUTE, stale_request, "say that a request is stale"),
     Transition(IN_SYNC | states(S.PRIMARY_STARTING), answer_failover, "fail over on request", states(S.REJOINING)),
-    Transition(ANSWERING | MUTE, refuse_failover, "refuse a failover that would lose commits"),
+    Transition(ANSWERING | MUTE, refuse_failover, "refuse a failover that would lose commits or cannot be done"),
     Transition(ANSWERING, answer_reboot, "restart the primary on request", states(S.RESTARTING)),
     Transition(ANSWERING, answer_restart_standby, "restart the standby on request, or refuse it",
                states(S.CATCHING_UP)),

@@ -375,6 +375,32 @@ def test_failover_is_refused_without_a_standby() -> None:
     assert step.actions[0].memory.answers[-1].outcome == "refused"
 
 
+@pytest.mark.parametrize("a", [PRIMARY, member(PRIMARY, answering=False, in_recovery=None)])
+def test_failover_waits_for_an_in_sync_standby_that_does_not_answer_at_this_moment(a: SeenMember) -> None:
+    """Whoever was stopped for a while has heard nobody, and knows nothing against the standby."""
+    asked, mute = desired(request=request(RequestKind.FAILOVER)), member(STANDBY, answering=False, in_recovery=None)
+    waiting = decide(asked, seen(a=a, b=mute), WELL)
+    assert (waiting.rule, waiting.actions) == ("rest" if a.answering else "awaken", ())
+    assert decide(asked, seen(a=a), WELL).rule == "answer_failover"
+
+
+@pytest.mark.parametrize(
+    ("b", "why"),
+    [
+        (member(STANDBY, answering=False, in_recovery=None, silent=True), "the standby does not answer"),
+        (member(STANDBY, answering=False, hung=True, hung_why="it is stopped"), "the standby hangs: it is stopped"),
+        (member(STANDBY, answering=False, stuck_s=LEAVE_AFTER_S), "the standby confirms nothing more"),
+        (member(STANDBY, answering=False, job=JobKind.RESTART), "the standby is gone"),
+        (DEAD, "the standby is gone"),
+    ],
+)
+def test_failover_to_a_standby_that_cannot_take_over_is_refused_at_once_with_why(b: SeenMember, why: str) -> None:
+    step = decide(desired(request=request(RequestKind.FAILOVER)), seen(b=b), WELL)
+    assert isinstance(step.actions[0], Record)
+    answer = step.actions[0].memory.answers[-1]
+    assert (answer.outcome, answer.reason) == ("refused", why)
+
+
 def test_failover_is_possible_from_a_primary_that_does_not_answer() -> None:
     step = decide(desired(request=request(RequestKind.FAILOVER)), seen(a=member(PRIMARY, answering=False)), WELL)
     assert Fence("a") in step.actions

@@ -36,11 +36,20 @@ def answer_failover(view: View) -> Step | None:
 
 
 def refuse_failover(view: View) -> Step | None:
-    """A failover is requested and would lose commits."""
+    """A failover is requested and would lose commits, or the standby is lost or hangs.
+
+    A standby that has every commit and does not answer at this moment (the supervisor was stopped, or the standby has
+    just started) is no reason: it answers soon, or is said to hang (`silent`), or leaves.
+    """
     request = _asked(view, RequestKind.FAILOVER)
     if request is None:
         return None
-    answers = view.answer(request, "refused", "there is no standby that has every commit")
+    why = "there is no standby that has every commit"
+    if view.memory.in_sync:
+        why = view.lost or ("the standby does not answer" if view.o.silent else "")
+        if not why and view.takeover_possible and not view.o.answering:
+            return None
+    answers = view.answer(request, "refused", why or "the standby cannot take over now")
     return step(Phase.RUNNING, "a failover was requested and refused", Record(view.remember(answers=answers)))
 
 
