@@ -16,6 +16,9 @@ from multiaz.cloud.stacks.values import as_text
 
 _INSTANCE_GONE = frozenset({"DBInstanceNotFound", "DBInstanceNotFoundFault"})
 _FAILED = frozenset({"failed", "inaccessible-encryption-credentials", "restore-error", "storage-full"})
+_MENDABLE = frozenset({"storage-full", "incompatible-parameters"})
+"""Failed states that a modification ends: more storage, another parameter group. ModifyDBInstance refuses the others.
+Source: RDS user guide, "Viewing Amazon RDS DB instance status"."""
 _BUSY = frozenset(
     {
         "backing-up",
@@ -134,14 +137,14 @@ class DbInstance(Handler):
             arguments |= selected(call.properties, tables.PRIMARY_ONLY | tables.LATER)
             rds.create_db_instance(**arguments)
 
-    def _wait_available(self, call: Call, name: str) -> dict[str, Any]:
-        """The instance once it is available. Waits as long as it takes; gives up on a failed state."""
+    def _wait_available(self, call: Call, name: str, *, or_in: frozenset[str] = frozenset()) -> dict[str, Any]:
+        """The instance once it is available, or `or_in`. Waits as long as it takes; gives up if it failed."""
         while True:
             found = self._describe(call, name)
             if found is None:
                 raise ResourceFailure(f"DB instance {name} disappeared while it was being created")
             status = found["DBInstanceStatus"]
-            if status == "available":
+            if status == "available" or status in or_in:
                 return found
             if status in _FAILED or status.startswith("incompatible-"):
                 raise ResourceFailure(f"DB Instance {name} entered the state {status}{self._why(call, name)}")
@@ -185,7 +188,10 @@ class DbInstance(Handler):
         changes = self._modifications(call, old, changed, found)
         if changes:
             rds.modify_db_instance(DBInstanceIdentifier=name, ApplyImmediately=at_once, **changes)
-            found = self._wait_applied(call, name)
+        # What waited for the window is taken back: that leaves a failed instance as it was.
+        if changes and (at_once or not call.reverting or found["DBInstanceStatus"] not in _MENDABLE):
+            # With values it does not start with it is not available before it is rebooted with the new group's.
+            found = self._wait_applied(call, name, or_in=frozenset({"incompatible-parameters"} if at_once else ()))
         if changes and at_once and _group_status(found) == "pending-reboot":
             rds.reboot_db_instance(DBInstanceIdentifier=name)
             found = self._wait_available(call, name)
@@ -197,13 +203,19 @@ class DbInstance(Handler):
             raise ResourceFailure(f"DB instance {name} is not there any more: it was deleted or renamed by others")
         if found["DBInstanceStatus"] == "stopped":
             raise ResourceFailure(f"DB instance {name} is stopped: start it, then update the stack again")
-        return self._wait_available(call, name)
+        return self._wait_available(call, name, or_in=_MENDABLE)
 
-    def _wait_applied(self, call: Call, name: str) -> dict[str, Any]:
-        """The instance once a modification is done and its group is no longer applying."""
+    def _wait_applied(self, call: Call, name: str, *, or_in: frozenset[str]) -> dict[str, Any]:
+        """The instance once a modification is done and its group is no longer applying.
+
+        `or_in` names the states in which a group that waits for a reboot is an end as well.
+        """
         while True:
-            found = self._wait_available(call, name)
-            if _group_status(found) != "applying":
+            found = self._wait_available(call, name, or_in=or_in)
+            group = _group_status(found)
+            if found["DBInstanceStatus"] in or_in and group != "pending-reboot":
+                found = self._wait_available(call, name)
+            if group != "applying":
                 return found
             call.wait(POLL_S)
 
@@ -237,6 +249,12 @@ class DbInstance(Handler):
                 arguments["CloudwatchLogsExportConfiguration"] = {key: kinds for key, kinds in exports.items() if kinds}
         if "EngineVersion" in arguments and "AllowMajorVersionUpgrade" in call.properties:
             arguments["AllowMajorVersionUpgrade"] = call.properties["AllowMajorVersionUpgrade"]
+        if call.reverting and found["DBInstanceStatus"] in _MENDABLE:
+            # What was refused in this state changed nothing, and saying so again would be refused as well.
+            waiting = found.get("PendingModifiedValues", {})
+            arguments = {
+                key: value for key, value in arguments.items() if key in waiting or not _is_set(found, key, value)
+            }
         return arguments
 
     def _wait_modified(self, call: Call, name: str, changes: Mapping[str, Any]) -> dict[str, Any]:
