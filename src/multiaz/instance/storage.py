@@ -134,12 +134,11 @@ def _copy(server: Server, source: Path, target: Path) -> None:
 
 
 MESSAGES = {
-    "RDS-EVENT-0007": "The allocated storage for the DB instance has been consumed. To resolve this issue, allocate "
-    "additional storage for the DB instance.",
+    "RDS-EVENT-0007": "Allocated storage has been exhausted. Allocate additional storage to resolve.",
     "RDS-EVENT-0221": "DB instance has reached the storage-full threshold, and the database has been shut down. "
     "You can increase the allocated storage to address this issue.",
 }
-"""Source: RDS user guide, "Amazon RDS event categories and event messages"."""
+"""Source: RDS user guide, "Amazon RDS event categories and event messages", column Message."""
 
 
 class StorageWatch:

@@ -74,6 +74,14 @@ def test_each_event_is_told_once_while_the_storage_is_full(server: Server, monke
     assert watch.look(server) == ["RDS-EVENT-0007", "RDS-EVENT-0221"]
 
 
+def test_a_full_storage_is_told_in_the_words_of_the_user_guide() -> None:
+    assert storage.MESSAGES == {
+        "RDS-EVENT-0007": "Allocated storage has been exhausted. Allocate additional storage to resolve.",
+        "RDS-EVENT-0221": "DB instance has reached the storage-full threshold, and the database has been shut down. "
+        "You can increase the allocated storage to address this issue.",
+    }
+
+
 def test_a_folder_that_is_not_there_is_not_full(tmp_path: Path) -> None:
     assert storage.room_bytes(tmp_path / "none") is None
     assert not storage.is_full(tmp_path / "none")

@@ -135,7 +135,7 @@ def test_a_refused_failover_is_asked_for_again_once_the_standby_is_in_sync() -> 
 def test_a_standby_that_does_not_start_takes_back_the_class_and_nothing_else() -> None:
     core = after(under_way("standby"), "refused")
     operation = core.record.operation
-    assert core.told == ["0157"]
+    assert core.told == ["0044"]
     assert (core.record.instance_class, core.record.parameters) == ("db.t3.micro", OLD)
     assert operation is not None
     assert (operation.stage, operation.applying) == ("", {"AllocatedStorage": 30})

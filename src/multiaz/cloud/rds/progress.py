@@ -130,9 +130,10 @@ def _finish(core: Core, instance: Instance, operation: Operation, seen: Seen, an
             case OperationKind.PROMOTE:
                 if answer is not None and answer.outcome == "done":
                     done = done.but(source=None)
-                    core.tell(fresh, "0057", "Replication on the read replica was terminated: it was promoted")
+                    core.tell(fresh, "0057", "Replication streaming has been terminated")
                 else:
-                    core.tell(fresh, "0045", f"The read replica was not promoted: {answer.reason if answer else ''}")
+                    # RDS tells a failed promotion of RDS Custom only (0279); 0045 is replication's own.
+                    core.tell(fresh, "0044", f"The read replica was not promoted: {answer.reason if answer else ''}")
             case OperationKind.STOP:
                 done = done.but(stopped_at=time.time())
                 core.tell(fresh, "0004", "DB instance shutdown")

@@ -87,9 +87,10 @@ def _is_smaller(fresh: Instance, operation: Operation) -> bool:
 def _take_back(core: Core, fresh: Instance, operation: Operation, why: str) -> Instance:
     """The standby does not run with the new class's parameters: the instance keeps the class it has.
 
-    What else was changed by the same call goes on.
+    What else was changed by the same call goes on. 0157 is told on RDS of SQL Server alone, for its number of
+    databases: so this is told as the notification with a text of its own.
     """
-    core.tell(fresh, "0157", f"Unable to modify the DB instance class. {why}")
+    core.tell(fresh, "0044", f"Unable to modify the DB instance class. {why}")
     rest = operation.but(
         stage="",
         request=None,
