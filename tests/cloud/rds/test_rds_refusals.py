@@ -61,6 +61,7 @@ REGION = "us-east-1"
         ({"Tags": [{"Key": "aws:stack", "Value": "x"}]}, "InvalidParameterValue", "aws:"),
         ({"DBName": "template0"}, "InvalidParameterValue", "template0"),
         ({"OptionGroupName": "mine"}, "InvalidParameterCombination", "OptionGroupName"),
+        ({"OptionGroupName": "default:postgres-16"}, "InvalidParameterCombination", "default:postgres-17"),
     ],
 )
 def test_a_create_call_that_cannot_be_carried_out_makes_nothing(
@@ -198,6 +199,12 @@ def test_a_source_has_fifteen_read_replicas_and_no_more(cloud: Cloud, monkeypatc
         ({"DBSubnetGroupName": "other"}, "DBSubnetGroupName"),
         ({"PromotionTier": 1}, "PromotionTier"),
         ({"CertificateRotationRestart": False}, "CACertificateIdentifier"),
+        (
+            {"CertificateRotationRestart": True, "CACertificateIdentifier": "rds-ca-ecc384-g1"},
+            "CertificateRotationRestart",
+        ),
+        ({"OptionGroupName": "default:postgres-16"}, "default:postgres-17"),
+        ({"EngineVersion": "17.4"}, "never downgraded"),
     ],
 )
 def test_a_modification_that_cannot_be_made_is_refused_by_name(cloud: Cloud, change: dict[str, Any], says: str) -> None:

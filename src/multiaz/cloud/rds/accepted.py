@@ -160,7 +160,7 @@ PARAMETERS: dict[str, dict[str, Treatment]] = {
         "PreferredBackupWindow": _R,
         "PreferredMaintenanceWindow": _A,
         "CloudwatchLogsExportConfiguration": _R,
-        "CertificateRotationRestart": _R,
+        "CertificateRotationRestart": Only((False,), "the authority is recorded, and no server is restarted for it"),
         "EngineVersion": _A,
         "AllowMajorVersionUpgrade": Only((False,), "versions are not upgraded in place"),
         "LicenseModel": Only(("postgresql-license",), "PostgreSQL has one licence"),

@@ -71,6 +71,18 @@ def check_family(group: ParameterGroup, major: int) -> None:
         )
 
 
+def check_option_group(name: str | None, major: int) -> None:
+    """An option group serves its own major version only, and there is only each version's default.
+
+    Raises AwsFault InvalidParameterCombination.
+    """
+    if name not in (None, f"default:postgres-{major}"):
+        raise bad_combination(
+            f"The option group {name} can't be used for this instance: it is of another major version than "
+            f"PostgreSQL {major}. Please use the option group default:postgres-{major}."
+        )
+
+
 def monitoring_of(
     params: dict[str, Any], checks: Checks, region: str, version: str, before: Monitoring | None = None
 ) -> Monitoring:

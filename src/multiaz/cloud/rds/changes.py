@@ -40,6 +40,7 @@ class ModifyAction:
         with core.repository.transaction():
             fresh = core.require(region, instance.identifier)
             if fresh != instance:
+                self._refuse(fresh, params)
                 plan = self._at_once(fresh, params)
             self._require_modifiable(fresh, params)
             asked = modifications.asked(fresh, params)
@@ -85,6 +86,11 @@ class ModifyAction:
                 f"Cannot upgrade postgres from {instance.version} to {asked}: versions are not upgraded in place on "
                 "the local cloud."
             )
+        if asked is not None and "." in asked and _numbers(asked) < _numbers(instance.version):
+            raise faults.bad_combination(
+                f"Cannot upgrade postgres from {instance.version} to {asked}: a minor version is never downgraded."
+            )
+        building.check_option_group(params.get("OptionGroupName"), instance.major)
         if params.get("DBPortNumber", instance.network.asked_port) != instance.network.asked_port:
             raise faults.bad_combination(
                 "The parameter DBPortNumber is not available on the local cloud: an endpoint keeps its port."
@@ -183,6 +189,11 @@ class ModifyAction:
                 "LogTypesToDisable": sorted(off & kept),
             }
         return watch
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    """For comparing: 17.4 is below 17.10."""
+    return tuple(int(part) for part in version.split("."))
 
 
 def _windows(instance: Instance, params: dict[str, Any]) -> dict[str, str]:

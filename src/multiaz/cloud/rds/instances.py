@@ -57,6 +57,7 @@ class InstanceActions:
             raise faults.bad_value(f"Invalid DB engine: {params['Engine']}. The local cloud has: postgres.")
         engine = core.engines.for_version(params.get("EngineVersion"))
         version = engine.recorded(params.get("EngineVersion"))
+        building.check_option_group(params.get("OptionGroupName"), engine.major)
         one_class = rules.instance_class(params["DBInstanceClass"])
         user, password = params.get("MasterUsername"), params.get("MasterUserPassword")
         if not user or not password:
@@ -124,6 +125,7 @@ class InstanceActions:
             raise faults.bad_combination("Read replicas stay in the source's region on the local cloud.")
         source = self._source(region, named)
         engine = core.engine(source)
+        building.check_option_group(params.get("OptionGroupName"), source.major)
         one_class = rules.instance_class(params.get("DBInstanceClass") or source.instance_class)
         group = self._replica_subnet_group(source, params.get("DBSubnetGroupName"))
         storage = _replica_storage(source, params)
