@@ -70,7 +70,11 @@ def test_shapes_are_read() -> None:
     [
         ({"network": {"delay_ms": -1}}, "delay_ms"),
         ({"network": {"delay_ms": True}}, "delay_ms"),
+        ({"network": {"delay_ms": float("inf")}}, "delay_ms"),
+        ({"network": {"delay_ms": float("nan")}}, "delay_ms"),
         ({"network": {"bytes_per_s": 0}}, "bytes_per_s"),
+        ({"network": {"bytes_per_s": float("inf")}}, "bytes_per_s"),
+        ({"connect_wait_s": float("inf")}, "connect_wait_s"),
         ({"network": {"blocked": "maybe"}}, "blocked"),
         ({"network": {"blocked": 1}}, "blocked"),
         ({"network": {"lost": 0.1}}, "lost"),

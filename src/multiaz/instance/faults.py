@@ -31,8 +31,8 @@ class FrozenProcess(Record):
 class Network(Record):
     """What a network does to traffic, in each direction."""
 
-    delay_ms: float = Field(default=0, ge=0)
-    bytes_per_s: float | None = Field(default=None, gt=0)
+    delay_ms: float = Field(default=0, ge=0, allow_inf_nan=False)
+    bytes_per_s: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     blocked: bool | Literal["cut"] = False
 
     def shaping(self) -> Shaping:
@@ -44,7 +44,7 @@ class Fault(Record):
     """One active fault. What it does to the supervisor is said by the fields, not by its kind."""
 
     kind: str
-    since: float
+    since: float = Field(allow_inf_nan=False)
     """Unix time in seconds."""
     why: str
     """What is broken, in a sentence for people."""

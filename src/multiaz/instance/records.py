@@ -12,6 +12,8 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 MemberName = Literal["a", "b"]
+MOST_DOWN_S = 120.0
+"""The most of `endpoint_down_s`. Source: RDS user guide, "Failing over a Multi-AZ DB instance": typically 60–120 s."""
 
 
 class Record(BaseModel):
@@ -106,7 +108,7 @@ class DesiredInstance(Record):
     """Evaluated values of the parameter group, `rds.*` included, as postgresql.conf takes them."""
     endpoint: Endpoint
     request: Request | None = None
-    endpoint_down_s: float = Field(default=0, ge=0)
+    endpoint_down_s: float = Field(default=0, ge=0, le=MOST_DOWN_S, allow_inf_nan=False)
     """Least time the endpoint leads nowhere in a failover, counted from its start (`--pace rds`)."""
     allocated_gib: int = 0
     """AllocatedStorage. It bounds nothing here; growing it ends an injected lack of space."""

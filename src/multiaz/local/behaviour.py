@@ -6,8 +6,7 @@ It belongs to the home, not to an instance: the cloud hands it to every instance
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import asdict, dataclass, fields, replace
 
 from multiaz.errors import Conflict
 from multiaz.files import write_atomically
@@ -17,6 +16,8 @@ from multiaz.local.marker import require_marker
 RDS_PACE_S = 60.0
 """How long the endpoint stays down in a failover at RDS's pace, unless told otherwise.
 Source: RDS user guide, "Failing over a Multi-AZ DB instance": typically 60–120 seconds; we take the lower end."""
+MOST_DOWN_S = 120.0
+"""The most it may be; the upper end of the same source."""
 STANDBY_LOSS = ("continue", "wait")
 
 
@@ -42,19 +43,33 @@ class Behaviour:
 def read_behaviour(home: Home) -> Behaviour:
     """What holds for this home. Raises Conflict if the file cannot be read."""
     try:
-        values: dict[str, Any] = json.loads(home.behaviour.read_text())
-        standby_loss = str(values.get("standby_loss", "continue"))
-        if standby_loss not in STANDBY_LOSS:
-            raise ValueError(f"standby_loss {standby_loss!r}")
-        return Behaviour(float(values["endpoint_down_s"]), standby_loss)
+        return _behaviour(json.loads(home.behaviour.read_text()))
     except FileNotFoundError:
         return Behaviour()
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError) as error:
         raise Conflict(
             f"Cannot read {home.behaviour}",
             f"it says nothing this multiaz knows ({type(error).__name__}: {error})",
             "remove that file: the defaults hold then",
         ) from error
+
+
+def _behaviour(values: object) -> Behaviour:
+    """What the file says, judged as the cloud does (`cloud/rds/behaviour.py`). Raises ValueError: what is wrong."""
+    if not isinstance(values, dict):
+        raise ValueError("it is no JSON object")
+    unknown = sorted(set(values) - {field.name for field in fields(Behaviour)})
+    if unknown:
+        raise ValueError(f"unknown field {unknown[0]!r}")
+    found = Behaviour(**values)
+    seconds = found.endpoint_down_s
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
+        raise ValueError(f"endpoint_down_s {seconds!r} is no number")
+    if not 0 <= seconds <= MOST_DOWN_S:  # NaN is not either
+        raise ValueError(f"endpoint_down_s {seconds!r} is not between 0 and {MOST_DOWN_S:g}")
+    if found.standby_loss not in STANDBY_LOSS:
+        raise ValueError(f"standby_loss {found.standby_loss!r}")
+    return found
 
 
 def change_behaviour(home: Home, *, endpoint_down_s: float | None = None, standby_loss: str | None = None) -> Behaviour:

@@ -7,11 +7,13 @@ to it is said by `held` and `parameters`, not by its kind.
 from __future__ import annotations
 
 import json
+import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from multiaz.errors import Conflict, NoProgress
 from multiaz.files import ProcessLock, fsync_folder, write_atomically
@@ -23,6 +25,7 @@ LOCK_PATIENCE_S = 30.0
 """How long one change of faults waits for another one."""
 
 Argument = str | int | float | bool | None
+Check = Callable[[Any], bool]
 
 
 @dataclass(frozen=True)
@@ -74,13 +77,10 @@ class Fault:
 def read_faults(path: Path) -> tuple[Fault, ...]:
     """What the file says; nothing if there is none. Raises Conflict if it cannot be read."""
     try:
-        values = json.loads(path.read_text())
-        if values["version"] != VERSION:
-            raise ValueError(f"version {values['version']}")
-        return tuple(_fault(one) for one in values["faults"])
+        return tuple(_faults(json.loads(path.read_text())))
     except FileNotFoundError:
         return ()
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError) as error:
         raise Conflict(
             f"Cannot read {path}",
             f"it is no record of faults this multiaz knows ({type(error).__name__}: {error})",
@@ -88,13 +88,75 @@ def read_faults(path: Path) -> tuple[Fault, ...]:
         ) from error
 
 
-def _fault(values: dict[str, object]) -> Fault:
-    known = dict(values)
-    known["held"] = tuple(known.get("held", ()))  # type: ignore[arg-type]
-    known["frozen"] = tuple(FrozenProcess(**one) for one in known.get("frozen", ()))  # type: ignore[attr-defined]
-    for side in ("clients", "servers"):
-        known[side] = Network(**known[side]) if known.get(side) else None  # type: ignore[arg-type]
-    return Fault(**known)  # type: ignore[arg-type]
+def _faults(values: object) -> Iterator[Fault]:
+    """What the file says, judged as the supervisor does. Raises ValueError saying what is wrong."""
+    file = _checked(values, {"version": _is_count, "faults": _is_list}, required=("version", "faults"))
+    if file["version"] != VERSION:
+        raise ValueError(f"version {file['version']}")
+    for one in file["faults"]:
+        fault = _checked(one, _FAULT, required=("kind", "since", "why"))
+        fault["held"] = tuple(fault.get("held", ()))
+        frozen = [_checked(process, _PROCESS, required=tuple(_PROCESS)) for process in fault.get("frozen", ())]
+        fault["frozen"] = tuple(FrozenProcess(**process) for process in frozen)
+        for side in ("clients", "servers"):
+            network = fault.get(side)
+            fault[side] = None if network is None else Network(**_checked(network, _NETWORK))
+        yield Fault(**fault)
+
+
+def _checked(values: object, checks: Mapping[str, Check], required: tuple[str, ...] = ()) -> dict[str, Any]:
+    if not isinstance(values, dict):
+        raise ValueError(f"{values!r} is no JSON object")
+    missing = [name for name in required if name not in values]
+    if missing:
+        raise ValueError(f"field {missing[0]!r} is missing")
+    for name, value in values.items():
+        if name not in checks:
+            raise ValueError(f"unknown field {name!r}")
+        if not checks[name](value):
+            raise ValueError(f"{name} {value!r}")
+    return dict(values)
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _is_list(value: object) -> bool:
+    return isinstance(value, list)
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
+
+
+def _is_map(value: object, to: tuple[type, ...]) -> bool:
+    return isinstance(value, dict) and all(isinstance(one, to) for one in value.values())
+
+
+_FAULT: Mapping[str, Check] = {
+    "kind": _is_text,
+    "why": _is_text,
+    "since": _is_number,
+    "arguments": lambda value: _is_map(value, (str, int, float, bool, type(None))),
+    "held": lambda value: isinstance(value, list) and all(one in ("a", "b") for one in value),
+    "parameters": lambda value: _is_map(value, (str,)),
+    "frozen": _is_list,
+    "clients": lambda value: value is None or isinstance(value, dict),
+    "servers": lambda value: value is None or isinstance(value, dict),
+    "small_wal_room": lambda value: value is None or _is_count(value),
+    "allocated_gib": _is_count,
+}
+_PROCESS: Mapping[str, Check] = {"pid": _is_count, "started": _is_count}
+_NETWORK: Mapping[str, Check] = {
+    "delay_ms": lambda value: _is_number(value) and value >= 0,
+    "bytes_per_s": lambda value: value is None or (_is_number(value) and value > 0),
+    "blocked": lambda value: isinstance(value, bool) or value == "cut",
+}
 
 
 def write_faults(path: Path, faults: tuple[Fault, ...]) -> None:

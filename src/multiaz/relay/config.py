@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -162,7 +163,7 @@ class _Fields:
         value = self._take(name)
         if value is None:
             return default
-        if not isinstance(value, int | float) or isinstance(value, bool) or value <= 0:
+        if not _is_number(value) or value <= 0:
             raise BadConfig(f"{name!r} must be a number of seconds above 0")
         return float(value)
 
@@ -222,4 +223,4 @@ class _Fields:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max

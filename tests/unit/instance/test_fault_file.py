@@ -71,7 +71,30 @@ def test_what_cannot_be_read_is_told_and_leaves_in_force_what_was(
     assert file.read() == Faults()
 
 
-@pytest.mark.parametrize("content", ["", "[]", '{"version": 2, "faults": []}', '{"version": 1, "faults": [{"x": 1}]}'])
+@pytest.mark.parametrize(
+    "change",
+    [{"since": "soon"}, {"since": None}, {"since": float("nan")}, {"why": 7}, {"arguments": 7},
+     {"arguments": {"x": []}}, {"held": "a"}, {"held": ["c"]}, {"parameters": {"x": 1}}, {"frozen": [7]},
+     {"frozen": [{"pid": 7}]}, {"frozen": [{"pid": "x", "started": 1}]}, {"clients": 5},
+     {"clients": {"delay_ms": float("inf")}},
+     {"clients": {"delay_ms": -1}}, {"servers": {"bytes_per_s": 0}}, {"servers": {"bytes_per_s": float("inf")}},
+     {"servers": {"blocked": "maybe"}}, {"servers": {"lost": 1}}, {"small_wal_room": -1}, {"allocated_gib": "much"},
+     {"colour": "red"}],
+)  # fmt: skip
+def test_both_sides_refuse_a_fault_of_wrong_values(tmp_path: Path, change: dict[str, object]) -> None:
+    path = tmp_path / "faults.json"
+    values = {**json.loads(json.dumps(dataclasses.asdict(FULL))), **change}
+    path.write_text(json.dumps({"version": 1, "faults": [values]}))
+    assert FaultFile(path).read() == Faults()
+    with pytest.raises(Conflict, match="record of faults"):
+        read_faults(path)
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", "[]", "7", '{"version": 2, "faults": []}', '{"version": 1, "faults": [{"x": 1}]}',
+     '{"version": 1, "faults": {"kind": 1}}', '{"version": 1, "faults": [7]}'],
+)  # fmt: skip
 def test_a_command_refuses_a_record_it_does_not_know(tmp_path: Path, content: str) -> None:
     (tmp_path / "faults.json").write_text(content)
     with pytest.raises(Conflict, match="record of faults"):

@@ -6,12 +6,14 @@ import dataclasses
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 from test_rds_status import HOME, instance
 
 from multiaz.cloud.rds.behaviour import Behaviour, BehaviourFile
 from multiaz.cloud.rds.wanted import desired_of
 from multiaz.errors import Conflict, NotFound
 from multiaz.home import Home
+from multiaz.instance.records import DesiredInstance
 from multiaz.local import behaviour as local_side
 from multiaz.local.marker import plan_marker, record_marker
 
@@ -62,6 +64,37 @@ def test_what_cannot_be_read_is_told_once_and_leaves_in_force_what_was(
     home.behaviour.write_text("{")
     with pytest.raises(Conflict, match=r"behaviour\.json"):
         local_side.read_behaviour(home)
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["[]", "7", "null", '{"endpoint_down_s": Infinity}', '{"endpoint_down_s": NaN}', '{"endpoint_down_s": 1e999}',
+     '{"endpoint_down_s": -5}', '{"endpoint_down_s": 121}', '{"endpoint_down_s": true}', '{"endpoint_down_s": "5"}',
+     '{"endpoint_down_s": null}', '{"endpoint_down_s": 5, "pace": "rds"}', '{"standby_loss": "perhaps"}',
+     '{"standby_loss": ["wait"]}', "\xff"],
+)  # fmt: skip
+def test_both_sides_refuse_the_same_files(home: Home, content: str) -> None:
+    home.behaviour.write_text(content, encoding="latin-1")
+    assert BehaviourFile(home.behaviour).read() == Behaviour()
+    with pytest.raises(Conflict, match=r"behaviour\.json"):
+        local_side.read_behaviour(home)
+
+
+@pytest.mark.parametrize("content", ["{}", '{"endpoint_down_s": 120}', '{"standby_loss": "wait"}'])
+def test_both_sides_read_the_same_of_a_file(home: Home, content: str) -> None:
+    home.behaviour.write_text(content)
+    read = BehaviourFile(home.behaviour).read()
+    assert dataclasses.asdict(local_side.read_behaviour(home)) == read.model_dump()
+    wanted = desired_of(instance(), HOME, "/bin", "http://x", behaviour=read)
+    assert DesiredInstance.model_validate_json(wanted.model_dump_json()) == wanted
+
+
+@pytest.mark.parametrize("seconds", [float("inf"), float("nan"), -1, 121])
+def test_no_supervisor_is_told_to_keep_its_endpoint_down_for_no_number_of_seconds(seconds: float) -> None:
+    """JSON has no word for infinity: the record would hold null, and no supervisor could read it."""
+    values = desired_of(instance(), HOME, "/bin", "http://x").model_dump()
+    with pytest.raises(ValidationError, match="endpoint_down_s"):
+        DesiredInstance.model_validate({**values, "endpoint_down_s": seconds})
 
 
 def test_a_pace_needs_a_home(tmp_path: Path) -> None:

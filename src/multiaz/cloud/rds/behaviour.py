@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import Field, ValidationError
 
-from multiaz.instance.records import Record
+from multiaz.instance.records import MOST_DOWN_S, Record
 
 _log = logging.getLogger("multiaz.cloud.rds")
 
@@ -16,7 +16,7 @@ _log = logging.getLogger("multiaz.cloud.rds")
 class Behaviour(Record):
     """What is a matter of choice on the local cloud; the defaults hold without the file."""
 
-    endpoint_down_s: float = Field(default=0, ge=0)
+    endpoint_down_s: float = Field(default=0, ge=0, le=MOST_DOWN_S, allow_inf_nan=False, strict=True)
     """As `DesiredInstance.endpoint_down_s`."""
     standby_loss: Literal["continue", "wait"] = "continue"
     """As `DesiredInstance.standby_loss`."""
