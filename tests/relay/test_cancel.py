@@ -139,5 +139,7 @@ def test_a_cancel_request_to_a_hung_primary_ends(new_relay: Callable[..., Runnin
     os.kill(pid, signal.SIGSTOP)
     try:
         assert cancel(relay, 1, b"1234") < 15
+        wait_for("it is told", lambda: "a cancel request was given up: the primary did not take it" in relay.log)
+        assert "startup" not in relay.log
     finally:
         os.kill(pid, signal.SIGCONT)

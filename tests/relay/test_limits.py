@@ -87,6 +87,28 @@ def test_beyond_its_descriptors_the_endpoint_refuses_by_name(
     wait_for("places are free again", lambda: can_connect(relay, sslmode))
 
 
+def test_a_client_through_a_slow_network_needs_the_descriptors_of_two(
+    new_relay: Callable[..., RunningRelay], database: Database
+) -> None:
+    relay = new_relay(database.socket_folder, network={"delay_ms": 1})
+    relay.start(open_files=KEPT_FREE + 5 * PER_CLIENT)
+    held = [relay.connect() for _ in range(2)]
+    try:
+        for _ in range(3):
+            with pytest.raises(psycopg.OperationalError, match="counts twice"):
+                relay.connect()
+        relay.follow(network=None)
+        wait_for("the refused ones are gone, and one place is left", lambda: can_connect(relay))
+        held.append(relay.connect())
+        with pytest.raises(psycopg.OperationalError, match="sorry, too many clients already"):
+            relay.connect()  # who came through the slow network still has a pair of sockets more
+        assert [one.execute("SELECT 1").fetchone() for one in held] == [(1,)] * 3
+    finally:
+        for connection in held:
+            connection.close()
+    wait_for("all places are free again", lambda: can_connect(relay))
+
+
 def sleeps(database: Database) -> bool:
     with database.server.connect("postgres") as admin:
         return bool(admin.execute("SELECT 1 FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(30)'").fetchall())

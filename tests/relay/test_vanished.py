@@ -123,6 +123,20 @@ def test_a_client_that_vanished_under_way_ends_its_backend(
     connection.close()
 
 
+def test_a_client_that_vanishes_beyond_a_slow_network_ends_its_backend(quick: RunningRelay, database: Database) -> None:
+    """Its session reads a socket of ours; the one that is looked at is the client's own."""
+    quick.follow(network={"delay_ms": 1})
+    connection = quick.connect(sslmode="disable")
+    pid = connection.info.backend_pid
+    client = raw(connection)
+    connection.pgconn.send_query(b"SELECT repeat('x', 100000) FROM generate_series(1, 1000)")
+    connection.pgconn.flush()
+    vanish(client)
+    wait_for("the backend is gone", lambda: backends(database, pid) == 0, within_s=4 * (GONE_AFTER_S + SWEEP_S))
+    client.detach()
+    connection.close()
+
+
 @pytest.mark.long
 @BOTH
 def test_a_client_that_only_reads_late_is_left_alone(quick: RunningRelay, sslmode: str) -> None:

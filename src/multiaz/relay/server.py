@@ -32,7 +32,8 @@ AGAIN_S = 0.5
 """How often what failed is tried again."""
 ACCEPT_AT_ONCE = 64
 PER_CLIENT = 2
-"""Descriptors of a session: the client's and the server's."""
+"""Descriptors of a session: the client's and the server's. One through a shaped network has a pair of sockets more,
+and counts as two."""
 KEPT_FREE = 64
 """Descriptors for everything else: files, wires, and clients that are only told no."""
 ACCEPT_PAUSE_S = 0.1
@@ -225,8 +226,9 @@ class Relay:
         if endpoint.network.shape.clear:
             await Session(endpoint, endpoint.network, accepted, host).run()
         else:
-            inner = await through(endpoint.network, accepted)
-            await Session(endpoint, Network(), inner, host).run()
+            endpoint.led_through += 1
+            inner = await through(endpoint.network, accepted, endpoint.gone_through)
+            await Session(endpoint, Network(), inner, host, outer=accepted).run()
 
     def _pause_accepting(self, error: OSError) -> None:
         log.warning("cannot accept for %g s: %s", ACCEPT_PAUSE_S, error.strerror)

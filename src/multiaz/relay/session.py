@@ -47,6 +47,8 @@ class Endpoint:
     """Clients that have said who they are and are not handed over yet."""
     capacity: int = 1_000_000
     """Clients this process has descriptors for."""
+    led_through: int = 0
+    """Clients that came while the network was shaped: each has twice the descriptors (`wires.through`)."""
 
     def primary(self) -> str | None:
         """The folder the primary link leads to now, or None if it leads nowhere."""
@@ -54,6 +56,10 @@ class Endpoint:
             return os.path.realpath(self.config.primary, strict=True)
         except OSError:
             return None
+
+    def gone_through(self) -> None:
+        """A client that came while the network was shaped is gone, and its descriptors are free."""
+        self.led_through -= 1
 
     def close_strays(self) -> int:
         """Close the sessions of a server that is no longer the primary; how many those were."""
@@ -74,10 +80,13 @@ class Endpoint:
 class Passing:
     """A session after the login: two connections joined, and the end of both when one ends."""
 
-    def __init__(self, endpoint: Endpoint, network: Network, client: Dialogue, server: Server) -> None:
+    def __init__(
+        self, endpoint: Endpoint, network: Network, client: Dialogue, server: Server, accepted: socket.socket
+    ) -> None:
         self.primary = server.primary
         self._endpoint = endpoint
         self._client = client.transport
+        self._accepted = accepted
         client.on_gone = None
         plain = client.transport.get_extra_info("ssl_object") is None  # TLS knows no half-closed connection
         endpoint.passing.add(self)
@@ -94,7 +103,7 @@ class Passing:
 
     def client_is_gone(self, gone_after_s: float) -> bool:
         """True if the client vanished without a word."""
-        return not self._client.is_closing() and is_gone(tcp_info(self._client.get_extra_info("socket")), gone_after_s)
+        return not self._client.is_closing() and is_gone(tcp_info(self._accepted), gone_after_s)
 
     def _forget(self) -> None:
         self._endpoint.passing.discard(self)
@@ -121,12 +130,22 @@ class Session:
     """The login of one client.
 
     `network` is what its bytes pass after the login: the endpoint's, or a clear one if they pass the endpoint's before.
+    `accepted` is what the session reads, `outer` the socket the client itself is connected to, if that is another one.
     """
 
-    def __init__(self, endpoint: Endpoint, network: Network, accepted: socket.socket, host: str) -> None:
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        network: Network,
+        accepted: socket.socket,
+        host: str,
+        *,
+        outer: socket.socket | None = None,
+    ) -> None:
         self._endpoint = endpoint
         self._network = network
         self._accepted = accepted
+        self._from = accepted if outer is None else outer
         self._host = host
         self._judged = False
 
@@ -222,7 +241,7 @@ class Session:
             raise _NotNow("another server became the primary")
         if client.dialogue.gone:
             raise Gone
-        Passing(self._endpoint, self._network, client.dialogue, server)
+        Passing(self._endpoint, self._network, client.dialogue, server, self._from)
 
     def _admit(self, client: Client, asked: Startup) -> None:
         """Refuse who must not even reach the server."""
@@ -240,11 +259,13 @@ class Session:
                 detail="Read replicas stream inside the local cloud; clients cannot.",
             )
         entering = len(self._endpoint.entering)
-        if entering + len(self._endpoint.passing) >= self._endpoint.capacity:
+        # a client that was led through a shaped network is itself among `led_through`
+        if entering + len(self._endpoint.passing) + self._endpoint.led_through >= self._endpoint.capacity:
+            twice = "; one that came through a slow network counts twice" if self._endpoint.led_through else ""
             raise Refused(
                 "53300",
                 "sorry, too many clients already",
-                detail=f"The endpoint has open files for {self._endpoint.capacity} clients.",
+                detail=f"The endpoint has open files for {self._endpoint.capacity} clients{twice}.",
                 hint="Close connections, or raise the limit of open files (ulimit -Hn) and start anew.",
             )
         if entering >= config.most_waiting:
@@ -335,6 +356,8 @@ class Session:
             async with asyncio.timeout(CANCEL_WITHIN_S):
                 while not dialogue.gone:
                     await dialogue.more()
+        except TimeoutError:
+            log.info("a cancel request was given up: the primary did not take it within %g s", CANCEL_WITHIN_S)
         finally:
             dialogue.transport.abort()
 

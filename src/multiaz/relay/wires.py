@@ -8,7 +8,7 @@ import logging
 import os
 import socket
 import struct
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from multiaz.relay.config import WireConfig
 from multiaz.relay.pair import Network, Pair
@@ -150,25 +150,41 @@ def _listen(config: WireConfig) -> socket.socket:
     return listener
 
 
-def join(network: Network, left: Dialogue, right: Dialogue, *, half_closes: bool = False) -> None:
-    """Pass bytes between two connections through `network`, also those they sent before."""
-    if left.gone or right.gone:
-        left.transport.abort()
-        right.transport.abort()
-        return
-    pair = Pair(network, left.transport, right.transport, _nothing, half_closes=half_closes)
-    pair.begin(bytes(left.buffer), bytes(right.buffer))
-
-
 def _nothing() -> None:
     pass
 
 
-async def through(network: Network, accepted: socket.socket) -> socket.socket:
+def join(
+    network: Network,
+    left: Dialogue,
+    right: Dialogue,
+    on_end: Callable[[], object] = _nothing,
+    *,
+    half_closes: bool = False,
+) -> None:
+    """Pass bytes between two connections through `network`, also those they sent before; `on_end` is called once."""
+    if left.gone or right.gone:
+        left.transport.abort()
+        right.transport.abort()
+        on_end()
+        return
+    pair = Pair(network, left.transport, right.transport, on_end, half_closes=half_closes)
+    pair.begin(bytes(left.buffer), bytes(right.buffer))
+
+
+async def through(network: Network, accepted: socket.socket, on_end: Callable[[], object]) -> socket.socket:
     """A socket that speaks with the client of `accepted` through `network`, from its first byte on.
 
-    So a slow network delays the TLS handshake and the login as well.
+    So a slow network delays the TLS handshake and the login as well. `on_end` is called once, when the client is gone.
     """
+    try:
+        return await _through(network, accepted, on_end)
+    except BaseException:
+        on_end()
+        raise
+
+
+async def _through(network: Network, accepted: socket.socket, on_end: Callable[[], object]) -> socket.socket:
     outer, inner = socket.socketpair()
     inner.setblocking(False)
     outer.setblocking(False)
@@ -180,7 +196,7 @@ async def through(network: Network, accepted: socket.socket) -> socket.socket:
     except BaseException:
         inner.close()
         raise
-    join(network, left, right, half_closes=True)
+    join(network, left, right, on_end, half_closes=True)
     return inner
 
 
