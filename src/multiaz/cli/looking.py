@@ -12,15 +12,16 @@ from multiaz.cli.configuration import stack_named
 from multiaz.cli.faulting import show_active
 from multiaz.cli.localcloud import fleet_of, home
 from multiaz.cli.output import Output
+from multiaz.errors import ExitCode
 
 if TYPE_CHECKING:
-    from multiaz.fleet.instances import FleetStatus, InstanceStatus
+    from multiaz.fleet.instances import FleetStatus, InstanceStatus, MissingInstance
 
 COLUMNS = ("NAME", "ROLE", "ZONE", "STATUS", "ENDPOINT", "LAG", "SYNC")
 
 
-def status(output: Output, *, stack: str | None, suffix: str | None, config: str | None, region: str | None) -> None:
-    """Show the stack's instances."""
+def status(output: Output, *, stack: str | None, suffix: str | None, config: str | None, region: str | None) -> int:
+    """Show the stack's instances; the exit code is NOT_FOUND if one of them is not there."""
     found = fleet_of(stack_named(stack, suffix, config), region=region).status()
     faults = () if region is not None else local.faults.active(home())
 
@@ -29,12 +30,13 @@ def status(output: Output, *, stack: str | None, suffix: str | None, config: str
         show_active(output, faults)
 
     output.result({**found.as_dict(), "faults": [one.as_dict() for one in faults]}, show)
+    return int(ExitCode.NOT_FOUND if found.missing else ExitCode.OK)
 
 
 def show_status(output: Output, found: FleetStatus) -> None:
     """The table of instances, and why SQL could not be asked where it could not."""
     output.line(f"Stack {found.stack}: {found.stack_status}")
-    output.table(COLUMNS, status_rows(found.instances))
+    output.table(COLUMNS, [*status_rows(found.instances), *missing_rows(found.missing)])
     for told in found.instances:
         if told.sql_error:
             output.line(f"{told.instance.name}: lag and sync unknown: {told.sql_error}")
@@ -71,6 +73,22 @@ def status_rows(instances: Sequence[InstanceStatus]) -> list[tuple[str, ...]]:
                 )
             )
     return rows
+
+
+def missing_rows(missing: Sequence[MissingInstance]) -> list[tuple[str, ...]]:
+    """Rows under COLUMNS for instances the stack has and RDS has not, under their logical ids."""
+    return [
+        (
+            one.logical_id,
+            "-",
+            "-",
+            f"{one.identifier} is not there: " + (f"renamed to {one.renamed_to}" if one.renamed_to else "deleted"),
+            "-",
+            "-",
+            "-",
+        )
+        for one in missing
+    ]
 
 
 def _lag(told: InstanceStatus) -> str:

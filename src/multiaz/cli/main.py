@@ -241,7 +241,7 @@ def status(
     """Show the instances: role, zone, status, endpoint, lag, whether the standby is in sync."""
     from multiaz.cli import looking
 
-    looking.status(Output(json), stack=stack, suffix=suffix, config=config, region=region)
+    raise typer.Exit(looking.status(Output(json), stack=stack, suffix=suffix, config=config, region=region))
 
 
 @app.command()

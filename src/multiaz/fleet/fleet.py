@@ -79,7 +79,9 @@ class Fleet:
             asked = tuple(InstanceStatus(instance, sql_error=error.why) for instance in found)
         else:
             asked = ask_all(found, self.databases, credentials)
-        return FleetStatus(self.stack_name, stack.status, asked)
+        return FleetStatus(
+            self.stack_name, stack.status, asked, self.instances.missing(stack.stack_id, resources, found)
+        )
 
     def credentials(self, name: str = "primary") -> Credentials:
         """The master user's credentials at the endpoint of the instance people call `name`."""

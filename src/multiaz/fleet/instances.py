@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from multiaz.fleet.databases import Databases
 
 INSTANCE_TYPE = "AWS::RDS::DBInstance"
+_NOT_EXPECTED = frozenset({"CREATE_IN_PROGRESS", "CREATE_FAILED", "DELETE_IN_PROGRESS", "DELETE_COMPLETE"})
+"""Statuses of a resource in which CloudFormation itself does not count on its instance."""
 
 Role = Literal["primary", "replica"]
 
@@ -92,12 +94,27 @@ class InstanceStatus:
 
 
 @dataclass(frozen=True)
+class MissingInstance:
+    """A DB instance of a stack that RDS knows no more by the name the stack has for it."""
+
+    logical_id: str
+    identifier: str
+    renamed_to: str | None
+    """The identifier it has now, by the tags CloudFormation gave it; None: it was deleted."""
+
+    def as_dict(self) -> dict[str, object]:
+        """The JSON form."""
+        return {"logical_id": self.logical_id, "identifier": self.identifier, "renamed_to": self.renamed_to}
+
+
+@dataclass(frozen=True)
 class FleetStatus:
     """A stack and its DB instances."""
 
     stack: str
     stack_status: str
     instances: tuple[InstanceStatus, ...] = field(default=())
+    missing: tuple[MissingInstance, ...] = ()
 
     def as_dict(self) -> dict[str, object]:
         """The JSON form."""
@@ -105,6 +122,7 @@ class FleetStatus:
             "stack": self.stack,
             "stack_status": self.stack_status,
             "instances": [instance.as_dict() for instance in self.instances],
+            "missing": [instance.as_dict() for instance in self.missing],
         }
 
 
@@ -189,11 +207,42 @@ class Instances:
             found = dict(zip(ids, pool.map(self.find, ids.values()), strict=True))
         return named((logical, instance) for logical, instance in found.items() if instance is not None)
 
+    def missing(
+        self, stack_id: str, resources: Iterable[StackResource], found: Iterable[Instance]
+    ) -> tuple[MissingInstance, ...]:
+        """The DB instances among a stack's resources that are not in `found`, what `of` gave of them.
+
+        A renamed one keeps its tags. Source: RDS user guide, "Renaming a DB instance".
+        """
+        there = {instance.identifier for instance in found}
+        sought = [
+            resource
+            for resource in resources
+            if resource.resource_type == INSTANCE_TYPE
+            and resource.physical_id
+            and resource.physical_id not in there
+            and resource.status not in _NOT_EXPECTED
+        ]
+        if not sought:
+            return ()
+        names: dict[str, str] = {}
+        for told in self._all():
+            tags = {tag["Key"]: tag["Value"] for tag in told.get("TagList", ())}
+            if tags.get("aws:cloudformation:stack-id") == stack_id:
+                names[tags.get("aws:cloudformation:logical-id", "")] = told["DBInstanceIdentifier"]
+        return tuple(
+            MissingInstance(resource.logical_id, resource.physical_id, names.get(resource.logical_id))
+            for resource in sorted(sought, key=lambda resource: resource.logical_id)
+        )
+
     def all_identifiers(self) -> list[str]:
         """Identifiers of every DB instance of the account and region."""
+        return sorted(told["DBInstanceIdentifier"] for told in self._all())
+
+    def _all(self) -> list[dict[str, Any]]:
         with refusals("Cannot list the DB instances"):
             pages = self._rds.get_paginator("describe_db_instances").paginate()
-            return sorted(told["DBInstanceIdentifier"] for page in pages for told in page["DBInstances"])
+            return [told for page in pages for told in page["DBInstances"]]
 
     def manual_snapshots(self) -> list[str]:
         """Identifiers of every manual DB snapshot; final snapshots are such."""
