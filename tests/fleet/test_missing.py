@@ -11,7 +11,7 @@ from botocore.stub import Stubber
 
 from multiaz.cli import looking
 from multiaz.cli.output import Output
-from multiaz.errors import ExitCode
+from multiaz.errors import Conflict, ExitCode
 from multiaz.fleet.access import Access
 from multiaz.fleet.fleet import Fleet
 from multiaz.fleet.instances import FleetStatus, MissingInstance
@@ -66,6 +66,32 @@ def test_an_instance_that_is_gone_is_told_apart_from_one_that_was_renamed() -> N
         MissingInstance("PrimaryDB", "shop-db", "shop-old"),
         MissingInstance("ReadReplica1", "shop-r1", None),
     )
+
+
+def test_a_stack_with_a_renamed_instance_is_not_deleted_around_it() -> None:
+    fleet, cloudformation, rds = shop([resource("PrimaryDB", "shop-db")], [described("shop-old", "PrimaryDB")])
+    with cloudformation, rds, pytest.raises(Conflict, match="shop-db is now shop-old") as caught:
+        fleet.destroy()  # the stub answers no DeleteStack
+    assert caught.value.next_step == (
+        "aws --endpoint-url http://127.0.0.1:4566 --region eu-north-1 rds modify-db-instance --apply-immediately "
+        "--db-instance-identifier shop-old --new-db-instance-identifier shop-db"
+    )
+
+
+def test_a_stack_whose_instance_was_deleted_can_still_be_removed(monkeypatch: pytest.MonkeyPatch) -> None:
+    fleet, cloudformation, rds = shop([resource("PrimaryDB", "shop-db")], [])
+    deleted: list[str] = []
+
+    def delete(name: str, **_: object) -> str:
+        deleted.append(name)
+        return ID
+
+    monkeypatch.setattr(fleet.stacks, "delete", delete)
+    cloudformation.add_response("list_stack_resources", {"StackResourceSummaries": []})
+    rds.add_response("describe_db_snapshots", {"DBSnapshots": []})
+    with cloudformation, rds:
+        fleet.destroy()
+    assert deleted == ["shop"]
 
 
 @pytest.mark.parametrize("as_json", [False, True])

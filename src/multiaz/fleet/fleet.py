@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING, Any
 from multiaz.errors import Conflict, NotFound
 from multiaz.fleet.access import Access, AwsClients, AwsRefused, refusals
 from multiaz.fleet.holdings import buckets, holdings
-from multiaz.fleet.instances import INSTANCE_TYPE, FleetStatus, Instance, Instances, InstanceStatus, ask_all
+from multiaz.fleet.instances import (
+    INSTANCE_TYPE,
+    FleetStatus,
+    Instance,
+    Instances,
+    InstanceStatus,
+    MissingInstance,
+    ask_all,
+)
 from multiaz.fleet.secrets import Credentials, read_credentials
 from multiaz.fleet.stacks import Deployed, OnEvent, StackResource, Stacks, ignore_event
 
@@ -124,11 +132,14 @@ class Fleet:
         """Delete the stack and wait until it is gone.
 
         Refused before anything is touched if a DB instance has deletion protection: CloudFormation
-        would delete its replicas first and fail then.
+        would delete its replicas first and fail then. So it is if one was renamed: CloudFormation finds nothing
+        under the old name, takes it for deleted, and fails at the subnet group and the keys it still uses.
         """
         stack = self.stacks.get(self.stack_name)
         resources = self.stacks.resources(stack.stack_id)
-        protected = [i.identifier for i in self.instances.of(resources) if i.deletion_protection]
+        found = self.instances.of(resources)
+        self._refuse_renamed(self.instances.missing(stack.stack_id, resources, found))
+        protected = [i.identifier for i in found if i.deletion_protection]
         if protected:
             raise Conflict(
                 f"Cannot delete the stack {self.stack_name}",
@@ -143,6 +154,22 @@ class Fleet:
             if r.status == "DELETE_SKIPPED"
         )
         return Destroyed(self.stack_name, stack_id, (*retained, *self._kept(resources)), retained)
+
+    def _refuse_renamed(self, missing: Sequence[MissingInstance]) -> None:
+        """Raise Conflict if one has another name now. A deleted one is no hindrance: its deletion is done."""
+        renamed = {one.renamed_to: one.identifier for one in missing if one.renamed_to}
+        if renamed:
+            aws = self.clients.access.aws_command
+            raise Conflict(
+                f"Cannot delete the stack {self.stack_name}",
+                "it would leave instances that were renamed, and fail at what they use: "
+                + ", ".join(f"{old} is now {new}" for new, old in renamed.items()),
+                "; ".join(
+                    f"{aws} rds modify-db-instance --apply-immediately --db-instance-identifier {shlex.quote(new)} "
+                    f"--new-db-instance-identifier {shlex.quote(old)}"
+                    for new, old in renamed.items()
+                ),
+            )
 
     def remains(self, regions: Mapping[str, Collection[str]]) -> list[str]:
         """What the account holds of data in `regions` (each with the services used there), for people.
