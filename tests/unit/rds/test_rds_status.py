@@ -58,6 +58,12 @@ def instance(kind: OperationKind | None = None, *, number: int | None = None, **
     return record.but(**changes)
 
 
+def modifies(*names: str, multi_az: bool = False) -> Instance:
+    """An instance of which these values, by the API's names, are being modified."""
+    applying = dict.fromkeys(names, "x")
+    return instance(operation=Operation(kind=OperationKind.MODIFY, started_at=0, applying=applying), multi_az=multi_az)
+
+
 def observed(phase: Phase = Phase.RUNNING, **changes: Any) -> ObservedInstance:
     running = phase is Phase.RUNNING
     sight = ObservedInstance(
@@ -102,8 +108,15 @@ ANSWERED = (Answer(number=3, outcome="done", reason=""),)
         (instance(OperationKind.FAILOVER, number=3), seen(Phase.FAILING_OVER, answers=ANSWERED), False),
         (instance(OperationKind.PASSWORD, master_number=2), seen(), False),
         (instance(OperationKind.PASSWORD), seen(), True),
-        (instance(OperationKind.MODIFY, multi_az=True), seen(), False),
-        (instance(OperationKind.MODIFY, multi_az=True), seen(in_sync=True), True),
+        (modifies("MultiAZ", multi_az=True), seen(), False),
+        (modifies("MultiAZ", multi_az=True), seen(in_sync=True), True),
+        (modifies("MultiAZ"), seen(in_sync=True), False),
+        (modifies("DBInstanceClass", multi_az=True), seen(), False),
+        (modifies("AllocatedStorage", "MultiAZ", multi_az=True), seen(), False),
+        # A standby that is away holds up nothing that does not concern it.
+        (modifies("AllocatedStorage", multi_az=True), seen(), True),
+        (modifies("AllocatedStorage", multi_az=True), seen(writable=False), False),
+        (instance(OperationKind.MODIFY, multi_az=True), seen(), True),
         (instance(OperationKind.MODIFY, master_number=2), seen(), False),
         (instance(OperationKind.MODIFY), seen(applied={}), False),
         (instance(OperationKind.MODIFY, number=3), seen(), False),

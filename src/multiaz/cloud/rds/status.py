@@ -90,6 +90,10 @@ def hangs(instance: Instance, seen: Seen) -> bool:
     )
 
 
+_OF_THE_STANDBY = frozenset({"MultiAZ", "DBInstanceClass"})
+"""Modifications that make, remove or replace the standby. No other waits for one that is away: that is told apart."""
+
+
 def is_finished(instance: Instance, operation: Operation, observed: ObservedInstance | None) -> bool:
     """True if what was asked is seen to be done (DELETE never is: the record goes instead)."""
     if observed is None:
@@ -119,7 +123,7 @@ def is_finished(instance: Instance, operation: Operation, observed: ObservedInst
                 answered
                 and serving(observed)
                 # not `redundant`: until the supervisor has read the change, that speaks of what was wanted before
-                and observed.in_sync == instance.multi_az
+                and (observed.in_sync == instance.multi_az or not operation.applying.keys() & _OF_THE_STANDBY)
                 and (instance.is_replica or observed.master_number >= instance.master_number)
                 and not _unapplied(instance, observed)
             )
