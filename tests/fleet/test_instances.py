@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 
 from multiaz.errors import BadInput, Conflict, NotFound
-from multiaz.fleet.failover import check_can_fail_over
+from multiaz.fleet.databases import Databases
+from multiaz.fleet.failover import check_can_fail_over, say_what_it_waits_for
 from multiaz.fleet.fleet import choose
 from multiaz.fleet.instances import Instance, InstanceStatus, instance_of, named
-from multiaz.fleet.replication import replica_seen
+from multiaz.fleet.replication import SqlUnavailable, StandbySeen, replica_seen
 from multiaz.fleet.secrets import Credentials, credentials_in
 from multiaz.fleet.writer import longest_gap
 
@@ -79,6 +80,22 @@ def test_failover_of_a_single_az_instance_is_refused() -> None:
 def test_failover_of_an_instance_at_work_is_refused() -> None:
     with pytest.raises(Conflict, match="rebooting"):
         check_can_fail_over(instance("p", MultiAZ=True, DBInstanceStatus="rebooting"))
+
+
+@pytest.mark.parametrize(
+    ("sync", "said"),
+    [("none", True), ("async", True), ("potential", True), ("sync", False), ("quorum", False), (None, False)],
+)
+def test_a_failover_that_waits_for_its_standby_says_so(sync: str | None, said: bool) -> None:
+    class Asked(Databases):
+        def standby_seen(self, primary: Credentials) -> StandbySeen:
+            if sync is None:
+                raise SqlUnavailable("Cannot ask", "it is failing over", "wait")
+            return StandbySeen(sync, 0)
+
+    told: list[str] = []
+    say_what_it_waits_for(Asked(None), Credentials("u", "", "shop", "127.1.2.3", 5432, "arn"), told.append)
+    assert ["the standby is not in sync" in line for line in told] == ([True] if said else [])
 
 
 def test_the_outage_is_the_longest_pause_that_ends_after_the_request() -> None:

@@ -86,9 +86,11 @@ def fail_over(
     *,
     quiet_limit_s: float = 600.0,
     sync_limit_s: float = 120.0,
+    standby_in_sql: bool = False,
 ) -> FailoverReport:
     """Reboot `primary` with failover while a client writes to it; say and return what happened.
 
+    `standby_in_sql`: pg_stat_replication shows the standby, as it does on the local cloud and not on Amazon.
     Raises AcknowledgedRowsLost if a row the client was told is committed is not there afterwards.
     """
     check_can_fail_over(primary)
@@ -104,6 +106,8 @@ def fail_over(
         requested = time.monotonic()
         instances.reboot_with_failover(primary.identifier)
         say("failover requested")
+        if standby_in_sql:
+            say_what_it_waits_for(databases, credentials, say)
         after = _wait_for_zones(primary, instances, abandoned, say, quiet_limit_s)
         available_s = time.monotonic() - requested
         seen = len(writer.ledger.acknowledged)
@@ -140,6 +144,19 @@ def fail_over(
         requested_at=requested + unix,
         first_commit_at=(outage.first_after if outage else requested) + unix,
     )
+
+
+def say_what_it_waits_for(databases: Databases, credentials: Credentials, say: Say) -> None:
+    """Say that the request waits, if no standby is in sync; nothing if one is, or if SQL is not answered now."""
+    try:
+        sync = databases.standby_seen(credentials).sync
+    except SqlUnavailable:
+        return  # the failover is under way
+    if sync not in ("sync", "quorum"):
+        say(
+            "the standby is not in sync: the failover waits for it two minutes, and is abandoned if it does not come "
+            "back (`multiaz fault list` shows what was broken on purpose)"
+        )
 
 
 def _wait_for_zones(

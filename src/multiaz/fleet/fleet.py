@@ -112,7 +112,14 @@ class Fleet:
 
         primary = choose(self.describe(), "primary", self.stack_name)
         credentials = self.credentials("primary")
-        return fail_over(primary, self.instances, self.databases, credentials, say)
+        return fail_over(
+            primary,
+            self.instances,
+            self.databases,
+            credentials,
+            say,
+            standby_in_sql=self.clients.access.endpoint_url is not None,
+        )
 
     def bootstrap(self, schemas: Sequence[str] = ()) -> BootstrapReport:
         """Make the application's database roles on the primary; see `multiaz.fleet.bootstrap`."""
