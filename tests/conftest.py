@@ -6,6 +6,7 @@ import errno
 import os
 import shutil
 import socket
+import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -107,8 +108,17 @@ def make_home() -> Path:
     return folder
 
 
+def mounts_below(folder: Path) -> list[str]:
+    """Where something is mounted on `folder` or below it, the deepest first. Needs /proc; elsewhere it finds none."""
+    table = Path("/proc/self/mounts")
+    lines = table.read_text().splitlines() if table.exists() else []
+    found = [line.split()[1] for line in lines]
+    return sorted((path for path in found if folder in (Path(path), *Path(path).parents)), key=len, reverse=True)
+
+
 def remove_home(folder: Path) -> None:
-    """Remove `folder`; the test fails if a process still lives in it (and those are killed)."""
+    """Remove `folder`; the test fails if a process still lives in it (and those are killed), if something is still
+    mounted in it (and that is unmounted), or if it cannot be removed."""
     left = processes_below(folder)
     deadline = time.monotonic() + 5 * patience()
     while left and time.monotonic() < deadline:
@@ -125,10 +135,17 @@ def remove_home(folder: Path) -> None:
         time.sleep(0.05)
         remaining = processes_below(folder)
         rounds += 1
+    mounted = mounts_below(folder)
+    for path in mounted:
+        subprocess.run(["umount", path], check=False, capture_output=True)
     shutil.rmtree(folder, ignore_errors=True)
     if left:
         listing = "\n".join(f"  {pid}: {command}" for pid, command in left.items())
         pytest.fail(f"processes survived in {folder}:\n{listing}")
+    if mounted:
+        pytest.fail(f"left mounted: {', '.join(mounted)}")
+    if folder.exists():
+        pytest.fail(f"cannot be removed: {', '.join(str(path) for path in (folder, *folder.rglob('*')))[:2000]}")
 
 
 @pytest.fixture(scope="session", autouse=True)

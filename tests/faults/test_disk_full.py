@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -15,6 +18,7 @@ from multiaz.errors import Conflict, Missing
 from multiaz.home import Home
 from multiaz.instance.records import InstanceEvent, MemberName
 from multiaz.local import faults, faults_disk
+from multiaz.local.faults_record import Fault, FrozenProcess, write_faults
 from multiaz.local.faults_targets import find
 
 MEMBERS: tuple[MemberName, ...] = ("a", "b")
@@ -67,6 +71,66 @@ def test_a_full_disk_ends_the_servers_and_healing_it_loses_nothing(shop: Instanc
     ledger.check()
     assert not after.storage_full
     assert not any(shop.home.small_wal(member).exists() for member in MEMBERS)
+
+
+@pytest.fixture
+def nothing(home: Home) -> Iterator[Path]:
+    """The folder of an instance that only is wanted."""
+    place = home.instance("db-NONE")
+    place.folder.mkdir(parents=True)
+    place.desired.write_text(
+        '{"identifier": "none", "multi_az": false, "zones": {"a": "us-west-2a"}, "source": null, "allocated_gib": 20}'
+    )
+    yield place.folder
+    shutil.rmtree(place.folder)
+
+
+@pytest.mark.skipif(not may_mount(), reason="file systems cannot be mounted here")
+def test_trying_whether_one_may_mount_leaves_nothing_however_it_ends(
+    home: Home, nothing: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run_and_be_interrupted(*command: Any, run: Any = subprocess.run, **options: Any) -> None:
+        run(*command, **options)
+        raise KeyboardInterrupt
+
+    before = Path("/proc/self/mounts").read_text()
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(faults_disk.subprocess, "run", run_and_be_interrupted)
+        faults.fill_disk(home, "none")
+    assert Path("/proc/self/mounts").read_text() == before
+    assert [path.name for path in nothing.iterdir()] == ["desired.json"]
+
+
+@pytest.mark.skipif(not may_mount(), reason="file systems cannot be mounted here")
+def test_a_home_with_something_mounted_fails_its_test_and_is_removed(pytestconfig: pytest.Config) -> None:
+    fixtures = pytestconfig.pluginmanager.get_plugin(str(pytestconfig.rootpath / "tests" / "conftest.py"))
+    assert fixtures is not None
+    folder = fixtures.make_home()
+    small = folder / "instances" / "small-wal"
+    small.mkdir(parents=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "x", str(small)], check=True)
+    with pytest.raises(pytest.fail.Exception, match=f"left mounted: {small}"):
+        fixtures.remove_home(folder)
+    assert not folder.exists()
+
+
+def test_room_that_would_not_fit_into_memory_is_refused(
+    home: Home, nothing: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(faults_disk, "_require_mount", lambda _: None)
+    with pytest.raises(Missing, match="2000000 MiB when full"):
+        faults.fill_disk(home, "none", free_mib=1_000_000)
+    assert [path.name for path in nothing.iterdir()] == ["desired.json"]
+
+
+def test_healing_tells_what_was_in_force_and_drops_the_rest(home: Home, nothing: Path) -> None:
+    over = Fault("hang", "was killed meanwhile", frozen=(FrozenProcess(1, 0),))
+    grown = Fault("disk-full", "the storage was grown", small_wal_room=0, allocated_gib=19)
+    lost = Fault("standby-loss", "the standby is lost", held=("b",))
+    write_faults(nothing / "faults.json", (over, grown, lost))
+    assert [one.fault.kind for one in faults.active(home)] == ["standby-loss"]
+    assert [one.kind for one in faults.heal(home, "none")] == ["standby-loss"]
+    assert not (nothing / "faults.json").exists()
 
 
 def test_without_the_right_to_mount_it_is_refused_by_name_and_nothing_is_recorded(

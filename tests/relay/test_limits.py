@@ -154,7 +154,7 @@ def test_600_idle_clients_cost_little(new_relay: Callable[..., RunningRelay], ro
         with ThreadPoolExecutor(8) as pool:
             held += pool.map(lambda _: relay.connect(), range(600))
         per_client = (resident_kb(relay.process.pid) - before) / 600
-        assert per_client < 400, "kB; TLS has buffers of its own, most of it is those"
+        assert per_client < 30, "kB; docs/endpoint.md says 13"
         used, began = cpu_s(relay.process.pid), time.monotonic()
         time.sleep(5)
         assert (cpu_s(relay.process.pid) - used) / (time.monotonic() - began) < 0.1, "cores"

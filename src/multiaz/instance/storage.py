@@ -102,6 +102,9 @@ def _bring_home(server: Server, wal: Path) -> None:
 
 def _put_on_small(server: Server, wal: Path, small: Path, room: int) -> None:
     release(small)
+    # A copy that was not put in place is older than this WAL: it must not be taken for it should this be cut short.
+    shutil.rmtree(server.folder / "pg_wal.copy", ignore_errors=True)
+    fsync_folder(server.folder)
     small.mkdir(mode=0o700)
     held = sum(path.stat().st_size for path in wal.rglob("*") if path.is_file())
     size = held + room + ROUNDING_BYTES

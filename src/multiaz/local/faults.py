@@ -56,7 +56,7 @@ def active(home: Home) -> tuple[ActiveFault, ...]:
 
 
 def heal(home: Home, instance: str | None = None, kind: str | None = None) -> tuple[Healed, ...]:
-    """End the faults of an instance (or of all), of one kind (or of all); what was ended.
+    """End the faults of an instance (or of all), of one kind (or of all); what was ended, of what was in force.
 
     Frozen processes go on if they still are the same; an AWS endpoint that was killed is started. Raises BadInput
     for a kind there is not, NotFound for an instance there is not.
@@ -67,20 +67,31 @@ def heal(home: Home, instance: str | None = None, kind: str | None = None) -> tu
     healed: list[Healed] = []
     with changing(home):
         for target in chosen:
-            healed += _heal_file(target.place.faults, target.identifier, kind)
+            healed += _heal_file(home, target.place.faults, target, kind)
             tell(home, target)
-        killed = lock_holder(home.cloud_lock) is None
-        ended = _heal_file(home.faults, None, kind) if instance is None else []
-    if ended and killed:
+        # An endpoint that was frozen and then killed is no longer in force as a fault, and is to be started as well.
+        down = instance is None and lock_holder(home.cloud_lock) is None and _chosen(read_faults(home.faults), kind)
+        if instance is None:
+            healed += _heal_file(home, home.faults, None, kind)
+    if down:
         start(home)
-    return tuple(healed + ended)
+    return tuple(healed)
 
 
-def _heal_file(path: Path, instance: str | None, kind: str | None) -> list[Healed]:
+def _chosen(faults: tuple[Fault, ...], kind: str | None) -> list[Fault]:
+    return [fault for fault in faults if kind is None or fault.kind == kind]
+
+
+def _heal_file(home: Home, path: Path, target: Target | None, kind: str | None) -> list[Healed]:
+    """End the faults of one file; those that were over by themselves go without a word."""
     faults = read_faults(path)
-    ending = [fault for fault in faults if kind is None or fault.kind == kind]
+    ending = _chosen(faults, kind)
+    # Before anything is thawed: a process that goes on is no longer frozen.
+    in_force_yet = [fault for fault in ending if in_force(home, fault, target)]
     write_faults(path, tuple(fault for fault in faults if fault not in ending))
-    return [Healed(instance, fault.kind, fault.why, processes.thaw(fault.frozen)) for fault in ending]
+    instance = None if target is None else target.identifier
+    thawed = [(fault, processes.thaw(fault.frozen)) for fault in ending]
+    return [Healed(instance, one.kind, one.why, pids) for one, pids in thawed if one in in_force_yet]
 
 
 # -- servers -----------------------------------------------------------------------------------------

@@ -26,12 +26,13 @@ def fill_disk(home: Home, instance: str | None = None, *, free_mib: int = 0) -> 
     starts them on it.
 
     Without room nothing fails at once: segments PostgreSQL has prepared are used up first. Raises Missing where nothing
-    may be mounted, and where the WAL would take more than half of the memory that is free.
+    may be mounted, and where the WAL, with that room
+    filled, would take more than half of the memory that is free.
     """
     require_linux()
     target = find(home, instance)
     _require_mount(target)
-    _require_memory(target)
+    _require_memory(target, free_mib * MIB)
     why = f"the storage of {target.identifier} has {free_mib} MiB left"
     room, allocated = free_mib * MIB, target.allocated_gib
     fault = Fault(KIND, why, arguments={"free_mib": free_mib}, small_wal_room=room, allocated_gib=allocated)
@@ -43,33 +44,34 @@ def _require_mount(target: Target) -> None:
     what, advice = f"Cannot fill the disk of {target.identifier}", "run as root, where mounting is allowed"
     if os.geteuid() != 0:
         raise Missing(what, f"it takes a file system of its own, and user {os.geteuid()} may not mount one", advice)
-    tried = target.place.folder / "small-wal.try"
-    tried.mkdir(exist_ok=True)
+    # In a mount namespace of its own, which ends with the command: nothing stays mounted whatever interrupts this.
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64k,mode=0700", "multiaz-disk-full", str(target.place.folder)]
     try:
-        command = ["mount", "-t", "tmpfs", "-o", "size=64k,mode=0700", "multiaz-disk-full", str(tried)]
-        done = subprocess.run(command, check=False, capture_output=True, text=True)
-        if done.returncode != 0:
-            raise Missing(what, f"a file system of its own cannot be mounted: {done.stderr.strip()}", advice)
-        subprocess.run(["umount", str(tried)], check=True, capture_output=True)
+        done = subprocess.run(["unshare", "--mount", *mount], check=False, capture_output=True, text=True)
     except FileNotFoundError as error:
         raise Missing(what, f"there is no program {error.filename}", "install util-linux") from error
-    finally:
-        tried.rmdir()
+    if done.returncode != 0:
+        raise Missing(what, f"a file system of its own cannot be mounted: {done.stderr.strip()}", advice)
 
 
-def _require_memory(target: Target) -> None:
-    """Raise Missing if the WAL, which lies in memory while the fault is in force, is too large for that."""
+def _require_memory(target: Target, room: int) -> None:
+    """Raise Missing if the WAL, which lies in memory while the fault is in force, may grow too large for that.
+
+    Each of two members has `room` bytes beside what it holds: an instance may become Multi-AZ meanwhile.
+    """
     held = sum(_size(path) for member in MEMBERS for path in (target.place.data(member) / "pg_wal").rglob("*"))
     free = next(
         int(line.split()[1]) * 1024
         for line in Path("/proc/meminfo").read_text().splitlines()
         if line.startswith("MemAvailable:")
     )
-    if held > free / 2:
+    most = held + len(MEMBERS) * room
+    if most > free / 2:
         raise Missing(
             f"Cannot fill the disk of {target.identifier}",
-            f"its WAL ({held // MIB} MiB) would lie in memory, of which {free // MIB} MiB are free",
-            "let a CHECKPOINT recycle WAL, or use an instance that has written less",
+            f"its WAL ({held // MIB} MiB now, {most // MIB} MiB when full) would lie in memory, of which {free // MIB} "
+            "MiB are free, and may take half",
+            "leave less room (--free), let a CHECKPOINT recycle WAL, or use an instance that has written less",
         )
 
 

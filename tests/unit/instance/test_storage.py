@@ -46,6 +46,25 @@ def test_an_unfinished_copy_never_replaces_the_wal(server: Server) -> None:
     assert content(server) == ["000000010000000000000001"]
 
 
+def test_a_copy_of_an_earlier_move_is_never_taken_for_the_wal(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may have survived a new clone of the data; then the move to the small file system is cut short."""
+    (server.folder / "pg_wal.copy").mkdir()
+    (server.folder / "pg_wal.copy" / "00000001000000000000000A").write_bytes(b"old")
+    monkeypatch.setattr(storage, "_run", lambda *_: None)
+    small = server.folder / "small-wal"
+
+    def die(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Path, "symlink_to", die)
+        settle(server, small, 1024)
+    assert not (server.data / "pg_wal").exists()
+    storage.shutil.rmtree(small)
+    settle(server, small, None)
+    assert content(server) == ["000000010000000000000001"]
+
+
 def test_wal_that_a_reboot_took_away_is_named_and_nothing_is_made_up(server: Server) -> None:
     small = server.folder / "small-wal"
     small.mkdir()
