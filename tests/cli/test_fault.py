@@ -118,6 +118,20 @@ def test_without_a_local_cloud_there_is_nothing_to_break(
     assert not (home_folder / "empty").exists()
 
 
+def test_a_record_of_faults_that_cannot_be_read_hides_nothing_else(
+    home: Home, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home.instance("db-P").faults.write_text('{"version": 1, "faults": [{"kind": "k", "why": "w", "since": "soon"}]}')
+    ask(capsys, "fault", "list", code=ExitCode.CONFLICT)
+    told = ask(capsys, "local", "status")
+    assert told["faults"] == []
+    assert "since 'soon'" in told["faults_unknown"]
+    assert cli.main(["local", "status"]) == ExitCode.OK
+    assert "The faults in force are unknown: Cannot read" in capsys.readouterr().out
+    home.instance("db-P").faults.unlink()
+    assert ask(capsys, "local", "status")["faults_unknown"] is None
+
+
 def test_a_lost_zone_holds_the_servers_in_it_of_every_instance_and_heal_ends_it(
     home: Home, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -11,8 +11,10 @@ import typer
 
 from multiaz.cli import options
 from multiaz.cli.output import Output
+from multiaz.errors import Conflict
 
 if TYPE_CHECKING:
+    from multiaz.home import Home
     from multiaz.local.faults import ActiveFault, Injected
 
 fault_app = typer.Typer(help="Break the local cloud on purpose, say what is broken, and heal it. Never on AWS.")
@@ -313,8 +315,21 @@ def _inject(json: bool, region: str | None, fault: Callable[..., Injected]) -> N
     output.result(done.as_dict(), show)
 
 
-def show_active(output: Output, found: Sequence[ActiveFault]) -> None:
-    """One line for each fault in force, for commands that look at the local cloud."""
+def look_at_faults(home: Home) -> tuple[Sequence[ActiveFault], str]:
+    """The faults in force, and why they cannot be told; empty: they can. A record that cannot be read hides nothing
+    else of the local cloud."""
+    from multiaz.local import faults
+
+    try:
+        return faults.active(home), ""
+    except Conflict as error:
+        return (), f"{error} ({error.next_step})"
+
+
+def show_active(output: Output, found: Sequence[ActiveFault], unknown: str = "") -> None:
+    """One line for each fault in force, for commands that look at the local cloud; and why they are `unknown`."""
+    if unknown:
+        output.line(f"The faults in force are unknown: {unknown}")
     for one in found:
         output.line(f"Fault in force: {one.fault.why} (heal: {one.heal_command})")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from multiaz import local
-from multiaz.cli.faulting import show_active
+from multiaz.cli.faulting import look_at_faults, show_active
 from multiaz.cli.output import Output
 from multiaz.cli.regions import check_region
 from multiaz.cli.requests import UsageRefused
@@ -159,7 +159,7 @@ def status(output: Output) -> None:
     """Say what of the local cloud runs."""
     require_cloud()
     found = local.status(home())
-    faults, behaviour = local.faults.active(home()), local.read_behaviour(home())
+    (faults, unknown), behaviour = look_at_faults(home()), local.read_behaviour(home())
 
     def show() -> None:
         endpoint = found.endpoint
@@ -186,10 +186,10 @@ def status(output: Output) -> None:
             if instance.problem:
                 output.line(f"{instance.identifier or instance.resource_id}: {instance.problem}")
         _show_pace(output, behaviour)
-        show_active(output, faults)
+        show_active(output, faults, unknown)
 
     document = {**found.as_dict(), "behaviour": behaviour.as_dict(), "faults": [one.as_dict() for one in faults]}
-    output.result(document, show)
+    output.result({**document, "faults_unknown": unknown or None}, show)
 
 
 def env(output: Output) -> None:

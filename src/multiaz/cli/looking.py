@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from importlib import metadata
 from typing import TYPE_CHECKING
 
-from multiaz import local
 from multiaz.cli.configuration import stack_named
-from multiaz.cli.faulting import show_active
+from multiaz.cli.faulting import look_at_faults, show_active
 from multiaz.cli.localcloud import fleet_of, home
 from multiaz.cli.output import Output
 from multiaz.errors import ExitCode
@@ -23,13 +22,14 @@ COLUMNS = ("NAME", "ROLE", "ZONE", "STATUS", "ENDPOINT", "LAG", "SYNC")
 def status(output: Output, *, stack: str | None, suffix: str | None, config: str | None, region: str | None) -> int:
     """Show the stack's instances; the exit code is NOT_FOUND if one of them is not there."""
     found = fleet_of(stack_named(stack, suffix, config), region=region).status()
-    faults = () if region is not None else local.faults.active(home())
+    faults, unknown = ((), "") if region is not None else look_at_faults(home())
 
     def show() -> None:
         show_status(output, found)
-        show_active(output, faults)
+        show_active(output, faults, unknown)
 
-    output.result({**found.as_dict(), "faults": [one.as_dict() for one in faults]}, show)
+    told = {**found.as_dict(), "faults": [one.as_dict() for one in faults], "faults_unknown": unknown or None}
+    output.result(told, show)
     return int(ExitCode.NOT_FOUND if found.missing else ExitCode.OK)
 
 
