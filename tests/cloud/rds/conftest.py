@@ -73,7 +73,7 @@ class Cloud:
     def instance(self, name: str) -> dict[str, Any]:
         return dict(self.call("DescribeDBInstances", DBInstanceIdentifier=name)["DBInstances"][0])
 
-    def until(self, condition: Callable[[], Any], seconds: float = 30, what: str = "") -> Any:
+    def until(self, condition: Callable[[], Any], seconds: float = 90, what: str = "") -> Any:
         deadline = time.monotonic() + seconds * PATIENCE
         while time.monotonic() < deadline:
             result = condition()
@@ -82,11 +82,11 @@ class Cloud:
             time.sleep(0.02)
         raise AssertionError(f"not in {seconds} s: {what}\n{self.logs()}")
 
-    def until_status(self, name: str, status: str, seconds: float = 30) -> dict[str, Any]:
+    def until_status(self, name: str, status: str, seconds: float = 90) -> dict[str, Any]:
         self.until(lambda: self.instance(name)["DBInstanceStatus"] == status, seconds, f"{name} {status}")
         return self.instance(name)
 
-    def until_gone(self, name: str, seconds: float = 30) -> None:
+    def until_gone(self, name: str, seconds: float = 90) -> None:
         self.until(
             lambda: all(one["DBInstanceIdentifier"] != name for one in self.call("DescribeDBInstances")["DBInstances"]),
             seconds,
