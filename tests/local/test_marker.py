@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pwd
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -142,3 +143,20 @@ def test_a_place_no_folder_can_be_made_in_is_refused_in_words(
     with pytest.raises(error, match="Cannot use"):
         start(Home(tmp_path / folder), 1)
     assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_folder_that_another_start_makes_a_home_meanwhile_is_no_foreign_one(
+    home_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other start records its marker between our two looks: when we found none, and when we list the folder."""
+    home = Home(home_folder)
+    listed = Path.iterdir
+
+    def iterdir(path: Path) -> Iterator[Path]:
+        if path == home.root and not home.marker.exists():
+            record_marker(home, Marker(LAYOUT, 4600, None, "2026-11-26T00:00:00Z"))
+        return listed(path)
+
+    monkeypatch.setattr(Path, "iterdir", iterdir)
+    prepare_folder(home, port=None, port_base=None)
+    assert require_marker(home).port == 4600

@@ -160,7 +160,7 @@ def _refuse_foreign_folder(home: Home) -> None:
             "it is a file" if home.root.is_file() else "a file stands on the way to it",
             "set MULTIAZ_HOME to a folder that is new or empty",
         ) from error
-    if inside:
+    if inside and read_marker(home) is None:  # looked at again: another start may have made it a home just now
         raise Conflict(
             f"Cannot use {home.root}",
             f"it holds {inside[0]}{' and more' if len(inside) > 1 else ''}, but no {home.marker.name}: "
