@@ -1,9 +1,8 @@
-"""What a supervisor sees of its servers and jobs, and what it publishes of it."""
+"""What a supervisor sees of its servers and jobs."""
 
 from __future__ import annotations
 
 import logging
-import os
 import subprocess
 import threading
 import time
@@ -12,21 +11,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from multiaz.errors import MultiazError
-from multiaz.files import write_atomically
 from multiaz.home import InstanceHome
-from multiaz.instance.actions import JobKind, Step
+from multiaz.instance.actions import JobKind
 from multiaz.instance.decide import view_of
 from multiaz.instance.following import NOTHING, Finding, Following
 from multiaz.instance.hangs import HangWatch
 from multiaz.instance.probe import Probe, Sight
 from multiaz.instance.progress import ANSWERS, Attention, Confirmed, Setbacks, Verdict
-from multiaz.instance.records import (
-    MemberName,
-    MemberState,
-    ObservedInstance,
-    ObservedMember,
-    RoleRecord,
-)
+from multiaz.instance.records import MemberName, RoleRecord
 from multiaz.instance.servers import MEMBERS, JobEnded, Servers, application_name, other_member
 from multiaz.instance.view import LEAVE_AFTER_S, NOT_STREAMING, STRAY_AFTER_S, Seen, SeenMember
 
@@ -42,10 +34,6 @@ RAISED_AGAIN_S = 2.0
 """How often a standby's raised parameters are compared with what it has replayed."""
 SUSPICIOUS_S = 0.05
 """Between two rounds while a probe waits for its answer."""
-BROKEN_LAG_S = -1.0
-"""ReplicaLag while replication is broken. Source: RDS user guide, "Monitoring read replication"."""
-HEARTBEAT_S = 1.0
-"""`observed.json` is written at least this often."""
 STOPPING = frozenset({JobKind.CREATE, JobKind.CLONE, JobKind.REJOIN, JobKind.RESTART, JobKind.REMOVE})
 """Jobs that stop the member's server; otherwise the loop itself does, and does not look meanwhile."""
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 5.0
@@ -105,8 +93,6 @@ class Observer:
         self.home = home
         self.servers = servers
         self.acted = False
-        self.storage_full = False
-        """There is no room for the primary's next WAL segment."""
         self.doubt: str | None = None
         """Why the record may not be the newest."""
         self._wake = wake
@@ -123,12 +109,10 @@ class Observer:
         self._master_set = 0
         self._master_wait_until = 0.0
         self._raised_looked = 0.0
-        self._published = ""
-        self._published_at = 0.0
-        self._awaiting = False
+        self.awaiting = False
+        """Commits wait for a standby that is lost, as is wanted."""
         self._in_sync = (0, False)
         """Epoch and `in_sync` of the memory."""
-        self._said: tuple[str, str] | None = None
 
     # -- told by the supervisor -------------------------------------------------------------------
 
@@ -241,6 +225,10 @@ class Observer:
         """Members on which a job is being done."""
         return tuple(name for name, kept in self._members.items() if kept.job is not None)
 
+    def pids(self) -> tuple[int, ...]:
+        """The postmasters that ran when they were last looked at."""
+        return tuple(kept.pid for kept in self._members.values() if kept.pid is not None)
+
     def stop(self) -> None:
         """End the probes."""
         for kept in self._members.values():
@@ -252,7 +240,7 @@ class Observer:
     def observe(self, memory: RoleRecord) -> Seen:
         """Everything a decision may look at."""
         self._attention.tick(time.monotonic())
-        sights = {name: self._sight(name) for name in MEMBERS}
+        sights = {name: self.sight(name) for name in MEMBERS}
         members = {name: self._member(name, sights, memory) for name in MEMBERS}
         source = self.servers.desired.source
         joined = self._joined(members, memory)
@@ -279,7 +267,7 @@ class Observer:
                 self.servers.desired.final_snapshot and Path(self.servers.desired.final_snapshot).exists()
             ),
         )
-        self._awaiting = view_of(self.servers.desired, seen, memory).awaited is not None
+        self.awaiting = view_of(self.servers.desired, seen, memory).awaited is not None
         return seen
 
     def _joined(self, members: dict[MemberName, SeenMember], memory: RoleRecord) -> int | None:
@@ -313,7 +301,8 @@ class Observer:
             self._raised_looked = time.monotonic()
         return tuple(found)
 
-    def _sight(self, name: MemberName) -> Sight | None:
+    def sight(self, name: MemberName) -> Sight | None:
+        """What the member says of itself; None if it does not answer."""
         return self._members[name].probe.latest(within_s=FRESH_S, postmaster=self.servers[name].pid())
 
     def _member(self, name: MemberName, sights: dict[MemberName, Sight | None], memory: RoleRecord) -> SeenMember:
@@ -354,6 +343,8 @@ class Observer:
         kept.found = kept.following.look(sight, followed)
         if pid is None and kept.job is None and server.exists() and name not in self._rejoined:
             kept.found = kept.following.look_down(followed)
+        if kept.follower and pid is not None and sight is None:  # it lacks even the database it is looked at in
+            kept.found = Finding(diverged=self.servers.foreign(name) or "")
         started = kept.child is not None and kept.child.poll() is None
         return SeenMember(
             exists=server.exists(),
@@ -428,78 +419,13 @@ class Observer:
             return SUSPICIOUS_S
         return LEAVE_AFTER_S / 4
 
-    # -- saying -----------------------------------------------------------------------------------
-
-    def say(self, step: Step) -> None:
-        """Log a decision, once while it stays the same."""
-        if self._said != (step.rule, step.reason):
-            self._said = (step.rule, step.reason)
-            log.info("%s [%s] %s", step.phase, step.rule, step.reason)
-
-    def publish(self, step: Step, memory: RoleRecord, *, relay_ready: bool = False) -> None:
-        """Replace `observed.json` if something changed, or its heartbeat is due."""
-        observed = self._observed(step, memory, relay_ready)
-        text = observed.model_dump_json(exclude={"written_at"})
-        now = time.monotonic()
-        if text == self._published and now - self._published_at < HEARTBEAT_S:
-            return
-        self._published, self._published_at = text, now
-        write_atomically(self.home.observed, observed.model_dump_json(indent=1), durable=False)
-
-    def _observed(self, step: Step, memory: RoleRecord, relay_ready: bool) -> ObservedInstance:
-        desired = self.servers.desired
-        sights = {name: self._sight(name) for name in MEMBERS}
-        primary = memory.primary
-        sight = sights[primary] if primary is not None else None
-        writable = sight is not None and sight.in_recovery is memory.following
-        follows = primary is not None and memory.following
-        error = self._replication_error(primary, sight) if primary is not None and follows else None
-        return ObservedInstance(
-            resource_id=desired.resource_id,
-            written_at=time.time(),
-            pid=os.getpid(),
-            phase=step.phase,
-            reason=step.reason,
-            epoch=memory.epoch,
-            primary=primary,
-            in_sync=memory.in_sync,
-            writable=writable,
-            redundant=not desired.multi_az or (memory.in_sync and not self._awaiting),
-            members=tuple(self._observed_member(name, sights[name]) for name in MEMBERS),
-            answers=memory.answers,
-            master_number=memory.master_number,
-            pending_restart=sight.pending_restart if sight else (),
-            applied=self.servers.applied.get(primary or "a", {}),
-            replication_lag_s=(BROKEN_LAG_S if error else sight.lag_s) if sight and follows else None,
-            replication_error=error,
-            server_version=sight.version if sight else None,
-            relay_ready=relay_ready,
-            storage_full=self.storage_full,
-            last_failover=memory.last_failover,
-        )
-
-    def _replication_error(self, replica: MemberName, sight: Sight | None) -> str | None:
+    def replication_error(self, replica: MemberName, sight: Sight | None) -> str | None:
         """Why a read replica does not follow its source now; None if it does, or does not answer."""
         if sight is None:
             return None
         kept = self._members[replica]
         follows = sight.receiving and kept.steady
         return kept.found.diverged or kept.found.paused or (None if follows else NOT_STREAMING)
-
-    def _observed_member(self, name: MemberName, sight: Sight | None) -> ObservedMember:
-        server = self.servers[name]
-        pid = server.pid()
-        if sight is not None:
-            state = MemberState.STANDBY if sight.in_recovery else MemberState.PRIMARY
-        elif pid is not None:
-            state = MemberState.STARTING
-        else:
-            state = MemberState.DOWN if server.exists() else MemberState.ABSENT
-        return ObservedMember(
-            name=name, zone=self.servers.desired.zones.get(name, ""), state=state, pid=pid,
-            timeline=sight.timeline if sight else None, flushed=sight.flushed if sight else None,
-            replayed=sight.replayed if sight else None, streaming=bool(sight and sight.receiving),
-        )  # fmt: skip
 
 
 def _link(path: Path) -> MemberName | None:

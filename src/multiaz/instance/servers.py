@@ -152,6 +152,11 @@ class Servers:
                     parameters[name] = least
         return parameters
 
+    def foreign(self, member: MemberName) -> str | None:
+        """Why the member is no copy of the other one; None if it is, or if that cannot be told."""
+        own, its = self[member].identity(), self[other_member(member)].identity()
+        return f"it is another cluster ({own}, not {its})" if None not in (own, its) and own != its else None
+
     def upstream_of(self, member: MemberName, memory: RoleRecord) -> Path | None:
         """Folder of the socket of whom a member follows: the primary, or the source's link; None: it follows nobody.
 
@@ -195,16 +200,17 @@ class Servers:
     def point_upstream(self, member: MemberName) -> None:
         """Lead read replicas to `member`, and end the streams they still have from the other one.
 
-        Raises NoProgress if they were not ended within `CUT_PATIENCE_S`: a server that hangs ends none, and must
-        not hold the caller up.
+        Raises NoProgress if a server that runs on does not end them: one that hangs is given up after
+        `CUT_PATIENCE_S` and must not hold the caller up, and neither must one that dies meanwhile, with its streams.
         """
         switch_link(self.home.upstream_link, member)
         left = self[other_member(member)]
         if left.pid() is None or left.status_word() != "ready":
             return
-        cut = threading.Event()
-        threading.Thread(target=_cut_replicas, args=(left, cut), daemon=True).start()
-        if not cut.wait(CUT_PATIENCE_S):
+        tried, cut = threading.Event(), threading.Event()
+        threading.Thread(target=_cut_replicas, args=(left, tried, cut), daemon=True).start()
+        tried.wait(CUT_PATIENCE_S)
+        if not cut.is_set() and left.pid() is not None:
             raise NoProgress(f"Replicas still stream from {left.name}", "it does not let them go", "read its log")
 
     # -- jobs ------------------------------------------------------------------------------------
@@ -411,7 +417,7 @@ class Servers:
         return master.number
 
 
-def _cut_replicas(server: Server, cut: threading.Event) -> None:
+def _cut_replicas(server: Server, tried: threading.Event, cut: threading.Event) -> None:
     try:
         with server.connect() as connection:
             connection.execute(
@@ -420,3 +426,5 @@ def _cut_replicas(server: Server, cut: threading.Event) -> None:
             cut.set()
     except psycopg.Error as error:
         log.warning("%s does not end the streams of its replicas: %s", server.name, error)
+    finally:
+        tried.set()

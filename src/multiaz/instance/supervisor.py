@@ -44,6 +44,7 @@ from multiaz.instance.events import EventLog
 from multiaz.instance.evidence import doubt_of, next_revision, note_revision, noted_revision, read_record
 from multiaz.instance.faults import FaultFile
 from multiaz.instance.observe import Observer
+from multiaz.instance.publishing import Publisher
 from multiaz.instance.records import DesiredInstance, Failover, MemberName, Phase, RoleRecord
 from multiaz.instance.relaying import RelayKeeper
 from multiaz.instance.servers import MEMBERS, Servers, other_member
@@ -95,7 +96,7 @@ class Supervisor:
             if step.phase is Phase.DELETED:
                 self.relay.end()
                 self._release_storage()
-                self.observer.publish(step, self.memory)
+                self.publisher.publish(step, self.memory)
                 break
             self._wait()
         if self._ending:
@@ -119,6 +120,7 @@ class Supervisor:
         self.servers.faults = self.faults.read()
         self._write_relay()
         self.observer = Observer(self.home, self.servers, self.wake)
+        self.publisher = Publisher(self.home, self.servers, self.observer)
         self._load_memory()
         log.info("supervising %s (%s), epoch %d, primary %s", self.desired.identifier, self.desired.resource_id,
                  self.memory.epoch, self.memory.primary)  # fmt: skip
@@ -141,7 +143,7 @@ class Supervisor:
             self._load_memory()  # it may have been put back
         seen = self.observer.observe(self.memory)
         step = decide(self.desired, seen, self.memory)
-        self.observer.say(step)
+        self.publisher.say(step)
         self._tell(step)
         try:
             self._perform(step)
@@ -158,7 +160,7 @@ class Supervisor:
             if step.phase is not Phase.DELETED:
                 self.relay.keep()
             self._watch_storage()
-            self.observer.publish(step, self.memory, relay_ready=self.relay.ready())
+            self.publisher.publish(step, self.memory, relay_ready=self.relay.ready(), storage_full=self.storage.full)
         except OSError as error:
             log.warning("cannot publish: %s", error)
 
@@ -166,7 +168,6 @@ class Supervisor:
         if self.memory.primary is not None:
             for code in self.storage.look(self.servers[self.memory.primary]):
                 self.events.append(code, MESSAGES[code])
-            self.observer.storage_full = self.storage.full
 
     def _read_desired(self) -> None:
         try:
@@ -214,14 +215,15 @@ class Supervisor:
         poll = select.poll()
         poll.register(self._wake_read, select.POLLIN)
         handles = []
-        if not self._backoff_s and not self.observer.acted:
-            for member in MEMBERS:
-                pid = self.servers[member].pid()
-                handle = None if pid is None else open_pidfd(pid)
-                if handle is not None:
-                    handles.append(handle)
-                    poll.register(handle, select.POLLIN)
         pause = self._backoff_s or (0.0 if self.observer.acted else min(CALM_S, self.observer.next_look_s()))
+        if not self._backoff_s and not self.observer.acted:
+            for pid in self.observer.pids():
+                handle = open_pidfd(pid)
+                if handle is None:
+                    pause = 0.0  # it died since it was looked at, and nothing else would tell
+                    continue
+                handles.append(handle)
+                poll.register(handle, select.POLLIN)
         self.observer.acted = False
         try:
             poll.poll(pause * 1000)
@@ -249,7 +251,7 @@ class Supervisor:
                 break
         step = Step("shut_down", Phase.STOPPED, "the local cloud was stopped")
         self.observer.observe(self.memory)
-        self.observer.publish(step, self.memory)
+        self.publisher.publish(step, self.memory)
 
     # -- acting ----------------------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -300,6 +301,18 @@ class Server:
         said = self._run("pg_controldata", "-D", str(self.data))
         pairs = (line.partition(":") for line in said.splitlines())
         return {label.strip(): value.strip() for label, _, value in pairs}
+
+    def identity(self) -> int | None:
+        """The system identifier, the same for a cluster and all its copies; None if there is none (yet).
+
+        Source: PostgreSQL's src/include/catalog/pg_control.h: the first eight bytes of pg_control.
+        """
+        try:
+            with (self.data / "global" / "pg_control").open("rb") as control:
+                first = control.read(8)
+        except OSError:
+            return None
+        return int.from_bytes(first, sys.byteorder) if len(first) == 8 else None
 
     # -- history ---------------------------------------------------------------------------------
 

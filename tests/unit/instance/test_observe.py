@@ -103,6 +103,9 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stage:
         def misplaced(self, _: str) -> None:
             return None
 
+        def foreign(self, _: str) -> None:
+            return None
+
         def upstream_of(self, *_: object) -> None:
             return None
 

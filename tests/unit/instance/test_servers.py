@@ -6,9 +6,13 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import psycopg
+import pytest
 from test_decide import DESIRED, WELL
 
+from multiaz.errors import NoProgress
 from multiaz.home import Home
+from multiaz.instance import servers as module
 from multiaz.instance.servers import Servers
 from multiaz.postgres.config import ServerSettings
 from multiaz.postgres.server import Server
@@ -42,3 +46,28 @@ def test_configuration_written_by_two_at_once_is_the_one_that_is_remembered(tmp_
     second.join(10)
     assert files == ["multiaz_b", None]
     assert servers.waits["a"] is False
+
+
+@pytest.mark.parametrize("survives", [True, False], ids=["it lives on", "it died"])
+def test_leading_replicas_away_waits_no_longer_than_the_server_they_leave(
+    survives: bool, tmp_path: Path, monkeypatch: Any
+) -> None:
+    """A primary that dies at that moment was noticed half a second later: the loop waited for its answer."""
+    servers = Servers(Home(tmp_path).instance("db-X"), DESIRED)
+    servers.home.run.mkdir(parents=True)
+    lives = [True]
+
+    def breaks_off(_: Server) -> Any:
+        lives[0] = survives
+        raise psycopg.OperationalError("server closed the connection unexpectedly")
+
+    monkeypatch.setattr(module, "CUT_PATIENCE_S", 3600.0)
+    monkeypatch.setattr(Server, "pid", lambda _: 1 if lives[0] else None)
+    monkeypatch.setattr(Server, "status_word", lambda _: "ready")
+    monkeypatch.setattr(Server, "connect", breaks_off)
+    if survives:
+        with pytest.raises(NoProgress, match="it does not let them go"):
+            servers.point_upstream("b")
+    else:
+        servers.point_upstream("b")
+    assert servers.home.upstream_link.readlink().name == "b"

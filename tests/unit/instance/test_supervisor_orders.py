@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -160,3 +162,17 @@ def test_relay_that_could_not_be_told_is_told_in_the_next_round(tmp_path: Path, 
         wanting._read_desired()
     wanting._read_desired()
     assert wanting.relay_written == 1
+
+
+def test_a_server_that_died_since_it_was_looked_at_ends_the_wait_at_once(monkeypatch: Any) -> None:
+    """No pidfd can be had of it any more: the loop waited out its calm, a quarter of a second of every such outage."""
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    waiting: Any = Supervisor.__new__(Supervisor)
+    waiting._wake_read, waiting._wake_write = os.pipe2(os.O_NONBLOCK)
+    waiting._backoff_s = 0.0
+    waiting.observer = SimpleNamespace(acted=False, pids=lambda: (gone.pid,), next_look_s=lambda: 3600.0)
+    monkeypatch.setattr(module, "CALM_S", 3600.0)
+    waiting._wait()  # an hour, if it waits
+    os.close(waiting._wake_read)
+    os.close(waiting._wake_write)
