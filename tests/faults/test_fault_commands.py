@@ -82,6 +82,9 @@ def test_a_frozen_aws_endpoint_does_not_answer_until_it_is_healed(person: Person
     person.ask("fault", "cloud-endpoint", "--freeze")
     holder = lock_holder(person.home / "cloud.lock")
     person.ask("fault", "cloud-endpoint", "--freeze", code=ExitCode.CONFLICT)
+    for command in (("status",), ("failover",), ("local", "start")):  # at once: requests would wait for minutes
+        told = person.ask(*command, code=ExitCode.TIMEOUT)
+        assert f"process {holder} is stopped" in told["why"] and "fault heal cloud-endpoint" in told["next"]
     healed = person.ask("fault", "heal", "--all")["healed"]
     assert [one["thawed"] for one in healed] == [[holder]]
     wait_well(person, eventually)

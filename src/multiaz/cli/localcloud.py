@@ -74,7 +74,8 @@ def _ignore(_: str) -> None:
 def fleet_of(stack: str, *, region: str | None = None, template_bucket: str | None = None) -> Fleet:
     """The stack in the local cloud, or with a region where AWS's own variables lead.
 
-    Raises NotFound if the local cloud is meant and does not run, BadInput for a region there is not.
+    Raises NotFound if the local cloud is meant and does not run, NoProgress if it is stopped, BadInput for a region
+    there is not.
     """
     if region is not None:
         check_region(region)
@@ -85,12 +86,14 @@ def fleet_of(stack: str, *, region: str | None = None, template_bucket: str | No
         # Credentials, endpoint and root certificate (PGSSLROOTCERT) are those of the environment, as for the aws CLI.
         return Fleet(Access(region=region), stack)
     require_cloud()
-    if local.running_cloud(home()) is None:
+    cloud = local.running_cloud(home())
+    if cloud is None:
         raise NotFound(
             "The local cloud does not run",
             f"nothing serves AWS's APIs for {home().root}; its databases may run",
             "start it with `multiaz local start`; everything will be as it was",
         )
+    local.refuse_stopped(cloud.pid)
     found = local.environment(home())
     access = Access(
         region=found["AWS_REGION"],

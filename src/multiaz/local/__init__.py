@@ -2,7 +2,7 @@
 
 from multiaz.local import faults
 from multiaz.local.behaviour import Behaviour, change_behaviour, read_behaviour
-from multiaz.local.endpoint import EndpointFailed, LocalCloud, regions_in_use, running_cloud, start
+from multiaz.local.endpoint import EndpointFailed, LocalCloud, refuse_stopped, regions_in_use, running_cloud, start
 from multiaz.local.environment import environment, shell_lines
 from multiaz.local.failovers import failover_steps
 from multiaz.local.marker import DEFAULT_PORT, LAYOUT, Marker, read_marker
@@ -32,6 +32,7 @@ __all__ = [
     "processes",
     "read_behaviour",
     "read_marker",
+    "refuse_stopped",
     "regions_in_use",
     "remove",
     "running_cloud",

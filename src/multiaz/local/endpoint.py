@@ -18,7 +18,7 @@ from multiaz.files import lock_holder
 from multiaz.home import Home
 from multiaz.local import ports
 from multiaz.local.marker import plan_marker, prepare_folder, read_marker, record_marker, starting
-from multiaz.local.processes import processor_ticks, send
+from multiaz.local.processes import is_stopped, processor_ticks, send
 
 STARTING_WITHOUT_PROGRESS_S = 30.0
 """An endpoint that starts but uses no processor time and logs nothing for so long is stuck."""
@@ -80,7 +80,7 @@ def start(
 
     `port_base` (or MULTIAZ_PORT_BASE) puts DB instances on 127.0.0.1 at ports from there on.
     Raises Conflict if the port is taken or another one was asked for than the running cloud has,
-    EndpointFailed if its process ends, NoProgress if it does nothing for half a minute, and what
+    EndpointFailed if its process ends, NoProgress if it does nothing for half a minute or is stopped, and what
     `prepare_folder` and `plan_marker` raise.
     """
     began = time.monotonic()
@@ -90,6 +90,7 @@ def start(
         pid = lock_holder(home.cloud_lock)
         if pid is not None:
             progress(f"process {pid} serves this home already")
+            refuse_stopped(pid)
             _wait_until_ready(home, pid, None, progress)
             running = running_cloud(home)
             if running is None:
@@ -118,6 +119,19 @@ def running_cloud(home: Home) -> LocalCloud | None:
     if pid is None or ready is None or ready["pid"] != pid:
         return None
     return LocalCloud(home, pid, str(ready["host"]), int(ready["port"]), started=False, seconds=0.0)
+
+
+def refuse_stopped(pid: int) -> None:
+    """Raise NoProgress if that process, which serves a home, is stopped.
+
+    Every request would wait a minute, several times, and say nothing.
+    """
+    if is_stopped(pid):
+        raise NoProgress(
+            "The AWS endpoint does not answer",
+            f"its process {pid} is stopped, as `multiaz fault cloud-endpoint --freeze` does it; databases go on",
+            f"`multiaz fault heal cloud-endpoint`, or `kill -CONT {pid}` if no fault did that",
+        )
 
 
 def stop_endpoint(home: Home, progress: Progress = lambda _: None) -> int | None:

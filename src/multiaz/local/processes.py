@@ -151,6 +151,14 @@ def written_bytes(pid: int) -> int:
     return 0
 
 
+def is_stopped(pid: int) -> bool:
+    """It got SIGSTOP (or a debugger holds it) and does nothing; False where that cannot be told."""
+    try:
+        return (_PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()[0] in "Tt"
+    except OSError:
+        return False
+
+
 def processor_ticks(pid: int) -> int:
     """Processor time a process has used, in clock ticks; 0 if that cannot be told."""
     try:
