@@ -231,6 +231,14 @@ class Instance:
             connect_timeout=5,
         )
 
+    def connect_by_endpoint(self) -> psycopg.Connection[Any]:
+        """A client's connection through the endpoint process."""
+        endpoint = self.desired.endpoint
+        return psycopg.connect(
+            host=endpoint.address, port=endpoint.port, user="dbadmin", password=PASSWORD, dbname="shop",
+            autocommit=True, connect_timeout=5, sslmode="require",
+        )  # fmt: skip
+
     def admin(self, member: MemberName | None = None) -> psycopg.Connection[Any]:
         """The superuser's connection to a member (default: the primary)."""
         host = self.home.primary_link if member is None else self.home.socket_folder(member)

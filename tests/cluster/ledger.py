@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
+from typing import Any
 
 import psycopg
 from harness import Instance
@@ -12,8 +14,9 @@ from harness import Instance
 class Ledger:
     """Writes one row after the other, each in its own transaction, until it is closed."""
 
-    def __init__(self, instance: Instance) -> None:
+    def __init__(self, instance: Instance, connect: Callable[[], psycopg.Connection[Any]] | None = None) -> None:
         self.instance = instance
+        self.connect = connect or instance.connect
         self.acknowledged: list[int] = []
         self.unknown: list[int] = []
         self.failed: list[int] = []
@@ -32,7 +35,7 @@ class Ledger:
             sent = False
             try:
                 if connection is None or connection.closed:
-                    connection = self.instance.connect()
+                    connection = self.connect()
                 sent = True
                 connection.execute("INSERT INTO ledger VALUES (%s)", (number,))
             except psycopg.OperationalError:

@@ -29,7 +29,7 @@ class State(StrEnum):
     RECORD_STALE = "record-stale", "`role.json` is not the newest that was written, or cannot be read."
     TWO_PRIMARIES = "two-primaries", "The member that is not the recorded primary takes writes."
     FENCED_RUNS = "fenced-runs", "A member that was fenced runs again."
-    HELD_RUNS = "held-runs", "A member that an injected fault holds down runs."
+    HELD_RUNS = "held-runs", "A member that must not run (an injected fault, processes of it that are stuck) runs."
     RECORD_MISSING = "record-missing", "There is data and no `role.json` that says whose it is."
     CREATING = "creating", "There has never been a primary; the first server is made."
     RESTARTING = "restarting", "The primary is restarted on request."

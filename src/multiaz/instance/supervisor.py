@@ -62,8 +62,8 @@ CALM_S = 0.25
 LAST_WAL_PATIENCE_S = 5.0
 """How long a primary that shuts down may take to have its last WAL confirmed; it would wait a minute."""
 FENCE_PATIENCE_S = 1.0
-"""How long the loop waits for killed processes to be gone. One that survives SIGKILL (stuck in the kernel) keeps a
-standby from being started or a failover from going on, round after round, but nobody from being looked at meanwhile."""
+"""How long the loop waits for killed processes to be gone. What is stuck in the kernel and doomed keeps its own server
+from being started again, not the other one from taking over."""
 JOBS_PATIENCE_S = 60.0
 """How long a supervisor that is to end waits for its jobs, whose programs it has killed; its threads end with it."""
 
@@ -318,7 +318,7 @@ class Supervisor:
                     log.error("the event %s cannot be kept: %s", code, error)
 
     def _fence(self, member: MemberName) -> None:
-        count = fence(self.servers[member].data, patience_s=FENCE_PATIENCE_S)
+        count = fence(self.servers[member].data, patience_s=FENCE_PATIENCE_S, doomed_will_do=True)
         self.servers[member].remove_stale_pid()
         log.info("fenced %s: %d processes killed", member, count)
 

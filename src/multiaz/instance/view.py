@@ -59,7 +59,7 @@ class SeenMember:
     unsteady_s: float = 0.0
     """Standby: how long to wait before it joins again, because it fell out although it ran (`progress.Setbacks`)."""
     held: str | None = None
-    """Why it must not run: a fault somebody injected; None: nothing holds it down."""
+    """Why it must not run: an injected fault, or processes of it that are stuck; None: nothing holds it down."""
 
 
 @dataclass(frozen=True)

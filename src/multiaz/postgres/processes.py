@@ -31,21 +31,22 @@ def processes_in(data: Path) -> list[int]:
 def postmaster_pid(data: Path) -> int | None:
     """Pid of the live postmaster of `data`, or None.
 
-    The pid in postmaster.pid counts only if that process works in this data directory.
+    The pid in postmaster.pid counts only if that process works in this data directory, and is not doomed.
     """
     try:
         pid = int((data / "postmaster.pid").read_text().split("\n", 1)[0])
     except (FileNotFoundError, ValueError, NotADirectoryError):
         return None
-    return pid if _working_directory(pid) == os.path.realpath(data) else None
+    return pid if _working_directory(pid) == os.path.realpath(data) and not is_doomed(pid) else None
 
 
-def fence(data: Path, *, patience_s: float = 30.0) -> int:
+def fence(data: Path, *, patience_s: float = 30.0, doomed_will_do: bool = False) -> int:
     """Kill every process of the server in `data` and return how many; none is left when this returns.
 
     The postmaster is stopped first so that it starts no more, then all are killed by pidfd, again
-    and again until none but zombies remain. Raises NoProgress if one survives SIGKILL (stuck in
-    the kernel) for `patience_s`: then nothing may be promoted.
+    and again until none but zombies remain. With `doomed_will_do` those may remain that are stuck in
+    the kernel (`is_doomed`): they do nothing any more, and leave when their disk answers. Raises NoProgress
+    if others survive SIGKILL for `patience_s`: then nothing may be promoted.
     """
     postmaster = postmaster_pid(data)
     if postmaster is not None:
@@ -56,13 +57,36 @@ def fence(data: Path, *, patience_s: float = 30.0) -> int:
         handles = [fd for pid in pids if (fd := _signal(pid, data, signal.SIGKILL, keep=True)) is not None]
         killed.update(pids)
         _wait_for_exit(handles, 0.2)
+        if doomed_will_do and all(is_doomed(pid) for pid in processes_in(data)):
+            break
         if time.monotonic() > deadline:
             raise NoProgress(
                 f"Cannot fence the server in {data}",
                 f"processes {pids} survive SIGKILL; they are stuck in the kernel",
-                "look at the storage below that folder; nothing is promoted until they are gone",
+                "look at the storage below that folder; nothing is started there until they are gone",
             )
     return len(killed)
+
+
+def is_doomed(pid: int) -> bool:
+    """The process was killed while it waited in the kernel, mostly for a disk, and still does.
+
+    It never runs its program again: what waits uninterruptibly (state D) takes SIGKILL before it returns from the
+    kernel. So it answers no client and begins no write; the one request it is in may yet be carried out.
+    Source: signal(7) and proc(5), `State`, `SigPnd` and `ShdPnd` of /proc/pid/status.
+    """
+    try:
+        lines = (_PROC / str(pid) / "status").read_text(errors="replace").splitlines()
+    except OSError:
+        return False
+    told = dict(line.split(":", 1) for line in lines if ":" in line)
+    pending = int(told.get("SigPnd", "0"), 16) | int(told.get("ShdPnd", "0"), 16)
+    return told.get("State", "").strip()[:1] == "D" and bool(pending >> (signal.SIGKILL - 1) & 1)
+
+
+def doomed_in(data: Path) -> list[int]:
+    """Pids of doomed processes of the server in `data`."""
+    return [pid for pid in processes_in(data) if is_doomed(pid)]
 
 
 def resume(data: Path) -> None:

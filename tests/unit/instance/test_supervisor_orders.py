@@ -101,11 +101,16 @@ def test_moments_of_a_failover_are_kept_though_the_record_was_written_before_the
 
 def test_loop_waits_no_longer_than_a_second_for_processes_that_survive_a_kill(told: Told, monkeypatch: Any) -> None:
     """An old standby that is stuck in the kernel must not hide the death of the primary."""
-    waited: list[float] = []
-    monkeypatch.setattr(module, "fence", lambda _, *, patience_s=30.0: waited.append(patience_s) or 0)
+    waited: list[tuple[float, bool]] = []
+
+    def patient(_: Path, *, patience_s: float = 30.0, doomed_will_do: bool = False) -> int:
+        waited.append((patience_s, doomed_will_do))
+        return 0
+
+    monkeypatch.setattr(module, "fence", patient)
     told.servers: Any = {"b": SimpleNamespace(data=Path("data"), remove_stale_pid=lambda: None)}
     Supervisor._fence(told, "b")
-    assert waited == [1.0]
+    assert waited == [(1.0, True)]
 
 
 class Wanting(Supervisor):

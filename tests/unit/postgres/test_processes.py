@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from multiaz.postgres.processes import fence, postmaster_pid, processes_in
+from multiaz.postgres import processes as module
+from multiaz.postgres.processes import fence, is_doomed, postmaster_pid, processes_in
 
 Working = Callable[[Path], subprocess.Popen[bytes]]
 
@@ -77,3 +78,30 @@ def test_program_of_another_name_beside_a_copied_lock_file_is_left_alone(tmp_pat
             assert processes_in(copy) == [looking.pid]
         finally:
             looking.kill()
+
+
+KILLED, TERMINATED, NOTHING = "0000000000000100", "0000000000004000", "0000000000000000"
+
+
+@pytest.mark.parametrize(
+    ("state", "thread", "process", "doomed"),
+    [
+        ("D (disk sleep)", KILLED, NOTHING, True),
+        ("D (disk sleep)", NOTHING, KILLED, True),
+        ("D (disk sleep)", NOTHING, NOTHING, False),
+        ("D (disk sleep)", NOTHING, TERMINATED, False),
+        ("R (running)", NOTHING, KILLED, False),
+        ("S (sleeping)", NOTHING, KILLED, False),
+        ("T (stopped)", NOTHING, KILLED, False),
+    ],
+)
+def test_only_what_was_killed_while_it_waits_in_the_kernel_is_doomed(
+    state: str, thread: str, process: str, doomed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Anything else with SIGKILL pending may still run for an instant, and without it may go on at any moment."""
+    (tmp_path / "7").mkdir()
+    told = f"Name:\tpostgres: x\nState:\t{state}\nSigPnd:\t{thread}\nShdPnd:\t{process}\n"
+    (tmp_path / "7" / "status").write_text(told)
+    monkeypatch.setattr(module, "_PROC", tmp_path)
+    assert is_doomed(7) is doomed
+    assert not is_doomed(8)

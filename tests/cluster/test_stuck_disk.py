@@ -1,0 +1,139 @@
+"""A disk that answers nobody any more, a real one: a file system is frozen under the primary's WAL."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from harness import Instance, MakeInstance, eventually
+from ledger import Ledger
+
+from multiaz.instance.records import MemberName, RunState
+from multiaz.postgres.processes import doomed_in
+
+
+def run(*command: str | Path) -> None:
+    subprocess.run([str(word) for word in command], check=True, capture_output=True, stdin=subprocess.DEVNULL)
+
+
+def may_freeze() -> bool:
+    """This machine lets us mount a file in a loop device: containers often do not."""
+    return (
+        os.geteuid() == 0
+        and Path("/dev/loop-control").exists()
+        and None not in map(shutil.which, ("mkfs.ext4", "fsfreeze", "losetup", "mount"))
+    )
+
+
+class Disk:
+    """A file system of its own, which can be frozen: every write to it waits in the kernel until it is thawed."""
+
+    def __init__(self, folder: Path) -> None:
+        self.image, self.place = folder / "disk.img", folder / "disk"
+        with self.image.open("wb") as image:
+            image.truncate(256 << 20)
+        run("mkfs.ext4", "-q", "-F", self.image)
+        self.place.mkdir()
+        run("mount", "-o", "loop", self.image, self.place)
+
+    @contextlib.contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Frozen within the block; thawed whatever happens there, because nothing could be cleaned up otherwise."""
+        run("fsfreeze", "--freeze", self.place)
+        try:
+            yield
+        finally:
+            run("fsfreeze", "--unfreeze", self.place)
+
+    def remove(self) -> None:
+        run("umount", self.place)
+        self.image.unlink()
+
+
+@pytest.fixture
+def disk(home_folder: Path) -> Iterator[Disk]:
+    """Asked for before the instance that uses it: what is made later ends earlier."""
+    made = Disk(home_folder)
+    yield made
+    made.remove()
+
+
+def put_wal_on(disk: Disk, instance: Instance, member: MemberName) -> None:
+    """Move the member's WAL to the disk while the instance is stopped."""
+    instance.write(run=RunState.STOPPED)
+    instance.wait("stopped", lambda seen: seen.phase == "stopped", within_s=60)
+    server = instance.server(member)
+    wal, there = server.data / "pg_wal", disk.place / "pg_wal"
+    shutil.copytree(wal, there)
+    for path in (disk.place, there, *there.rglob("*")):
+        server.user.own(path)
+    there.chmod(0o700)
+    shutil.rmtree(wal)
+    wal.symlink_to(there)
+    instance.write(run=RunState.RUNNING)
+
+
+pytestmark = [pytest.mark.long, pytest.mark.skipif(not may_freeze(), reason="no file system can be frozen here")]
+
+
+def test_primary_whose_disk_is_stuck_is_replaced_and_comes_back_when_the_disk_does(
+    disk: Disk, make_instance: MakeInstance
+) -> None:
+    """Its processes survive SIGKILL until the disk answers: they acknowledge nothing, and nobody waits for them."""
+    instance = make_instance("stuck")
+    first = instance.wait_well().primary
+    assert first is not None
+    put_wal_on(disk, instance, first)
+    before = instance.wait_well()
+    assert before.primary == first
+    with Ledger(instance, instance.connect_by_endpoint) as ledger:
+        ledger.wait_for(20)
+        with disk.frozen():
+            after = instance.wait("taken over", lambda seen: seen.epoch > before.epoch and seen.writable, within_s=60)
+            assert after.primary != first
+            ledger.wait_for(20, within_s=60)
+            alone = instance.wait("runs alone", lambda seen: seen.phase == "running", within_s=60)
+            assert doomed_in(instance.home.data(first)), "the disk holds nobody"
+            assert not alone.in_sync
+        instance.wait_well()
+        ledger.check()
+
+
+def test_standby_whose_disk_is_stuck_is_struck_off_and_joins_again_when_the_disk_answers(
+    disk: Disk, make_instance: MakeInstance
+) -> None:
+    instance = make_instance("behind")
+    before = instance.wait_well()
+    standby: MemberName = "b" if before.primary == "a" else "a"
+    put_wal_on(disk, instance, standby)
+    assert instance.wait_well().epoch == before.epoch
+    with Ledger(instance) as ledger:
+        ledger.wait_for(20)
+        with disk.frozen():
+            instance.wait("struck off", lambda seen: not seen.in_sync)
+            ledger.wait_for(20)
+            eventually("it is ended", lambda: doomed_in(instance.home.data(standby)), within_s=60)
+            ledger.wait_for(20)
+        assert instance.wait_well().epoch == before.epoch
+        ledger.check()
+
+
+def test_lone_primary_whose_disk_is_stuck_is_ended_and_started_again_when_the_disk_answers(
+    disk: Disk, make_instance: MakeInstance
+) -> None:
+    instance = make_instance("lone", multi_az=False)
+    instance.wait_well()
+    put_wal_on(disk, instance, "a")
+    instance.wait_well()
+    with Ledger(instance, instance.connect_by_endpoint) as ledger:
+        ledger.wait_for(20)
+        with disk.frozen():
+            instance.wait("says so", lambda seen: "its storage does not answer" in seen.reason, within_s=60)
+        instance.wait_well()
+        ledger.wait_for(20)
+        ledger.check()
