@@ -99,6 +99,8 @@ class World:
         self.now = 1000.0
         self.held: set[MemberName] = set()
         """Members that an injected fault holds down."""
+        self.stuck: set[MemberName] = set()
+        """Members whose disk answers nobody: their processes do nothing, and outlive even SIGKILL."""
         self.acknowledged: set[int] = set()
         self.next_row = 1
         self.replica: list[int] = []
@@ -169,7 +171,17 @@ class World:
         self.servers[name].for_good = self.servers[name].hung
 
     def go_on(self, name: MemberName) -> None:
-        self.servers[name].hung = self.servers[name].for_good
+        self.servers[name].hung = self.servers[name].for_good or name in self.stuck
+
+    def disk_sticks(self, name: MemberName) -> None:
+        if self.servers[name].alive:
+            self.stuck.add(name)
+            self.hang(name)
+
+    def disks_answer(self) -> None:
+        stuck, self.stuck = self.stuck, set()
+        for name in stuck:
+            self.go_on(name)
 
     def replay_stops(self, name: MemberName) -> None:
         self.servers[name].replay_stuck = self.servers[name].alive
@@ -340,9 +352,14 @@ class World:
             in_recovery=server.standby if server.answers else None, streaming=streaming,
             not_streaming_s=0.0 if streaming else LONG_S, stalled_s=LONG_S if stalled else 0.0,
             silent=server.hung, hung=server.hung, failures=failures,
-            diverged="it has rows of its own" if diverged else "", held="a fault" if name in self.held else None,
+            diverged="it has rows of its own" if diverged else "", held=self._held(name),
             job=self.jobs[name][0] if name in self.jobs else None, failed=self.failed.get(name),
         )  # fmt: skip
+
+    def _held(self, name: MemberName) -> str | None:
+        if name in self.held:
+            return "a fault"
+        return "its processes are stuck" if name in self.stuck and not self.servers[name].alive else None
 
     def _perform(self, action: Action) -> None:
         match action:
@@ -385,7 +402,7 @@ class World:
 
     def _start(self, name: MemberName, *, standby: bool) -> None:
         server = self.servers[name]
-        if not server.exists or not server.whole or name in self.held:
+        if not server.exists or not server.whole or name in self.held | self.stuck:
             self.failed[name] = "it does not start"
             return
         self.die(name)
@@ -557,6 +574,7 @@ class World:
         """Left alone, with the network whole and nobody stopped, the instance becomes well again."""
         self.partitioned = False
         self.held.clear()
+        self.disks_answer()
         self.want(multi_az=True, run=RunState.RUNNING)
         for name in OTHER:
             self.go_on(name)

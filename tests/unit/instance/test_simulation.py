@@ -40,6 +40,8 @@ EVENTS: dict[str, Event] = {
     "failover is requested": lambda world, _: world.request(RequestKind.FAILOVER),
     "a restart of the standby is requested": lambda world, _: world.request(RequestKind.RESTART_STANDBY),
     "a new password": lambda world, _: world.change_password(),
+    "a disk sticks": lambda world, chance: world.disk_sticks(chance.choice("ab")),  # type: ignore[arg-type]
+    "the disks answer": lambda world, _: world.disks_answer(),
     "a zone is lost": lambda world, chance: world.hold(chance.choice("ab")),  # type: ignore[arg-type]
     "no zone is lost": lambda world, _: world.held.clear(),
     "Multi-AZ is turned off": lambda world, _: world.want(multi_az=False),
@@ -61,7 +63,7 @@ CALM = [
     "a client commits", "a standby connects", "wal streams", "wal streams to the replica", "a round", "a job goes on",
 ]  # fmt: skip
 HEALING = [
-    "a server goes on", "no partition", "no zone is lost", "the instance is started",
+    "a server goes on", "no partition", "no zone is lost", "the disks answer", "the instance is started",
     "Multi-AZ is turned on", "time passes", "a round",
     "a job goes on", "a job goes on",
 ]  # fmt: skip
