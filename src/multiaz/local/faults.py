@@ -126,9 +126,9 @@ def hang(home: Home, instance: str | None = None, *, member: str = "primary", al
     name = target.member(member, f"hang the {member}")
     pid = target.postmaster(home, name)
     data = target.place.data(name)
-    what = "all processes" if all_processes else "the postmaster"
+    what, does = ("all processes", "hang") if all_processes else ("the postmaster", "hangs")
     return _freeze(
-        home, target, "hang", f"{what} of the {member} ({name}) of {target.identifier} hang: SIGSTOP",
+        home, target, "hang", f"{what} of the {member} ({name}) of {target.identifier} {does}: SIGSTOP",
         {"member": name, "all_processes": all_processes}, pid,
         (lambda: processes.servers_below(home, [data])) if all_processes else list,
     )  # fmt: skip

@@ -39,7 +39,7 @@ def replica_lag(home: Home, seconds: float, instance: str | None = None) -> Inje
     """
     _bounded(seconds, 0.1, LONGEST_LAG_S, "seconds of lag")
     target = find_replica(home, instance)
-    why = f"{target.identifier} replays {seconds:g} s late"
+    why = f"the replica {target.identifier} replays {seconds:g} s late"
     parameters = {"recovery_min_apply_delay": f"{round(seconds * 1000)}ms"}
     return enter(home, target, Fault("replica-lag", why, arguments={"seconds": seconds}, parameters=parameters))
 

@@ -202,7 +202,7 @@ def _stop_instances(home: Home, progress: Progress) -> None:
         now = (frozenset(held), frozenset(servers), frozenset(process.pid for process in ours), writing)
         if now != seen:
             seen, deadline = now, time.monotonic() + STOPPING_WITHOUT_PROGRESS_S
-            progress(f"stopping the databases ({len(servers)} servers left)")
+            progress(f"stopping the databases (servers left: {len(servers)})")
         elif time.monotonic() > deadline:
             names = ", ".join(process.as_text() for process in ours) or ", ".join(map(str, held))
             raise NoProgress(
