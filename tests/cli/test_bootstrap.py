@@ -24,7 +24,7 @@ from person import Person
 def person(module_home_folder: Path, free_port: Callable[[], int]) -> Iterator[Person]:
     """Somebody with a table and a stack, who has typed `multiaz bootstrap`."""
     somebody = Person(module_home_folder / "home", free_port())
-    done = somebody.run("up", "--port", str(somebody.port))
+    done = somebody.run("up", "--port", str(somebody.port), "--set", "read_replicas=1")
     try:
         assert done.returncode == 0, done.stdout + done.stderr + somebody.logs()
         somebody.value("primary", "create table orders (id bigint generated always as identity, item text not null)")
@@ -61,19 +61,10 @@ class Application:
 
     def connect(self, user: str, instance: str = "primary", password: str | None = None) -> psycopg.Connection[Any]:
         """A verified connection; the password is a token unless one is given."""
-        told = self.person.ask("psql", instance)
+        told = self.person.session(instance)
+        assert told["sslmode"] == "verify-full"
         token = self.client("rds").generate_db_auth_token(told["host"], told["port"], user)
-        return psycopg.connect(
-            host=told["host"],
-            port=told["port"],
-            dbname=told["dbname"],
-            user=user,
-            password=token if password is None else password,
-            sslmode="verify-full",
-            sslrootcert=told["sslrootcert"],
-            autocommit=True,
-            connect_timeout=20,
-        )
+        return psycopg.connect(**{**told, "user": user, "password": token if password is None else password})
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +98,7 @@ def test_the_writer_writes_rows_and_no_tables(writer: Application) -> None:
 def test_the_reader_reads_on_every_instance_and_writes_nowhere(
     reader: Application, eventually: Callable[..., object]
 ) -> None:
-    for instance in ("primary", "replica-1", "replica-2"):
+    for instance in ("primary", "replica-1"):
         with reader.connect("app_reader", instance) as connection:
             eventually(
                 lambda connection=connection: connection.execute("select item from orders").fetchall() == [("a",)],

@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from multiaz.blueprint.reserved_words import RESERVED
@@ -107,10 +108,14 @@ def test_what_is_written_on_the_primary_is_read_on_both_replicas(
     person.value("primary", "create table if not exists seen (n int primary key)")
     person.value("primary", "insert into seen values (1) on conflict do nothing")
     for name in ("replica-1", "replica-2"):
-        eventually(
-            lambda name=name: person.sql(name, "select count(*) from seen").stdout.strip() == "1",
-            f"the row on {name}",
-        )
+        eventually(lambda name=name: rows_seen(person, name) == "1", f"the row on {name}")
+
+
+def rows_seen(person: Person, instance: str) -> str:
+    try:
+        return person.value(instance, "select count(*) from seen")
+    except psycopg.errors.UndefinedTable:  # it has not arrived either
+        return ""
 
 
 def test_a_write_on_a_replica_is_refused_and_psql_says_so_by_its_code(person: Person) -> None:
@@ -226,6 +231,14 @@ def test_after_everything_was_killed_at_once_start_finds_it_all_again(
     eventually(lambda: person.sql("primary", "select n from kept").stdout.strip() == "7", "the row", within_s=60)
     assert person.ask("psql") == before
 
+    def in_sync() -> bool:
+        try:
+            return bool(person.observed("ecommerce-db-primary-dev")["in_sync"])
+        except FileNotFoundError:  # a new supervisor has just begun
+            return False
+
+    eventually(in_sync, "the primary has its standby again", within_s=60)
+
     def well() -> bool:
         found = person.instances()
         return (
@@ -263,7 +276,7 @@ def test_stopped_and_started_it_is_as_before(person: Person, eventually: Callabl
 
 def test_down_leaves_no_process_and_no_data(home_folder: Path, free_port: Callable[[], int]) -> None:
     somebody = Person(home_folder / "home", free_port())
-    made = somebody.ask("up", "--port", str(somebody.port), "--suffix", "gone")
+    made = somebody.ask("up", "--port", str(somebody.port), "--suffix", "gone", "--set", "read_replicas=0")
     assert made["created"]
     assert made["stack"] == "ecommerce-gone"
     told = somebody.ask("down", "--suffix", "gone", "--yes")
@@ -296,7 +309,7 @@ def fill(person: Person, bucket: str) -> None:
 
 def test_a_second_stack_stands_beside_the_first_and_goes_alone_with_all_its_buckets_hold(person: Person) -> None:
     before = person.ask("psql")
-    assert person.ask("up", "--suffix", "two")["created"]
+    assert person.ask("up", "--suffix", "two", "--set", "read_replicas=0")["created"]
     assert person.ask("psql", "--suffix", "two")["host"] != before["host"]
     kept, going = buckets_of(person, "ecommerce-dev"), buckets_of(person, "ecommerce-two")
     assert (len(kept), len(going)) == (2, 2)

@@ -25,3 +25,22 @@ def make_instance(home_folder: Path, free_port: Callable[[], int]) -> Iterator[M
     yield make
     for instance in reversed(made):
         instance.end()
+
+
+@pytest.fixture(scope="module")
+def shared(module_home_folder: Path, free_port: Callable[[], int]) -> Iterator[Instance]:
+    """A Multi-AZ instance for the tests of one file: making one takes longer than most of what is done to it."""
+    instance = Instance(Home(module_home_folder), "shared", free_port())
+    instance.start()
+    yield instance
+    instance.end()
+
+
+@pytest.fixture
+def multi_az(shared: Instance) -> Instance:
+    """The file's Multi-AZ instance, well and with its relay; either member may be primary. The test leaves it well."""
+    shared.wait("well, with its relay", lambda seen: seen.redundant and seen.relay_ready)
+    shared.wait_well()
+    with shared.connect() as connection:
+        connection.execute("DROP TABLE IF EXISTS ledger, kept")
+    return shared

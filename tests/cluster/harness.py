@@ -174,6 +174,10 @@ class Instance:
         self.wait("request answered", lambda seen: any(answer.number == number for answer in seen.answers))
         return self.wait_well()
 
+    def standby(self) -> MemberName:
+        """The member that is not the primary, once the instance is well."""
+        return "b" if self.wait_well().primary == "a" else "a"
+
     def kill_postmaster(self) -> ObservedInstance:
         """kill -9 the primary's postmaster and wait until the instance is well again."""
         before = self.wait_well()

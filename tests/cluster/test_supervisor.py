@@ -7,7 +7,7 @@ import shutil
 import signal
 
 import psycopg
-from harness import Instance, MakeInstance, eventually
+from harness import PASSWORD, Instance, MakeInstance, eventually
 from ledger import Ledger
 
 from multiaz.files import lock_holder, write_atomically
@@ -26,24 +26,24 @@ def kill_supervisor(instance: Instance) -> int:
     return pid
 
 
-def test_connection_survives_the_supervisor_and_failover_works_without_it(make_instance: MakeInstance) -> None:
+def test_connection_survives_the_supervisor_and_failover_works_without_it(multi_az: Instance) -> None:
     """The relay starts a new supervisor, without the cloud. How soon is a figure, and no test."""
-    instance = make_instance("one")
-    before = instance.wait("well, with its relay", lambda seen: seen.redundant and seen.relay_ready)
+    instance = multi_az
+    before = instance.wait_well()
+    assert before.primary is not None
     with instance.connect() as connection:
         old = kill_supervisor(instance)
         assert connection.execute("SELECT 1").fetchone() == (1,)
-        pid = instance.server("a").pid()
+        pid = instance.server(before.primary).pid()
         assert pid is not None
         os.kill(pid, signal.SIGKILL)
         instance.wait("taken over", lambda seen: seen.epoch > before.epoch and seen.writable and seen.pid != old)
-    assert instance.wait_well().primary == "b"
+    assert {before.primary, instance.wait_well().primary} == {"a", "b"}
 
 
-def test_everything_killed_at_once_comes_back_with_every_acknowledged_row(make_instance: MakeInstance) -> None:
+def test_everything_killed_at_once_comes_back_with_every_acknowledged_row(multi_az: Instance) -> None:
     """A reboot: no process is left and the run folder is gone."""
-    instance = make_instance("one")
-    instance.wait("well, with its relay", lambda seen: seen.redundant and seen.relay_ready)
+    instance = multi_az
     with Ledger(instance) as ledger:
         ledger.wait_for(50)
         instance.kill_everything()
@@ -54,9 +54,8 @@ def test_everything_killed_at_once_comes_back_with_every_acknowledged_row(make_i
     ledger.check()
 
 
-def test_sigterm_stops_the_servers_and_keeps_everything(make_instance: MakeInstance) -> None:
-    instance = make_instance("one")
-    instance.wait_well()
+def test_sigterm_stops_the_servers_and_keeps_everything(multi_az: Instance) -> None:
+    instance = multi_az
     with instance.connect() as connection:
         connection.execute("CREATE TABLE kept AS SELECT 1 AS x")
     pid = lock_holder(instance.home.lock)
@@ -74,18 +73,16 @@ def test_sigterm_stops_the_servers_and_keeps_everything(make_instance: MakeInsta
         assert connection.execute("SELECT x FROM kept").fetchone() == (1,)
 
 
-def test_second_supervisor_leaves_at_once(make_instance: MakeInstance) -> None:
-    instance = make_instance("one", multi_az=False)
-    instance.wait_well()
+def test_second_supervisor_leaves_at_once(multi_az: Instance) -> None:
+    instance = multi_az
     first = lock_holder(instance.home.lock)
     instance.start()
     assert instance.processes[-1].wait(20) == 0
     assert lock_holder(instance.home.lock) == first
 
 
-def test_stop_keeps_data_and_start_serves_it(make_instance: MakeInstance) -> None:
-    instance = make_instance("one")
-    instance.wait_well()
+def test_stop_keeps_data_and_start_serves_it(multi_az: Instance) -> None:
+    instance = multi_az
     with instance.connect() as connection:
         connection.execute("CREATE TABLE kept AS SELECT 1 AS x")
     instance.write(run=RunState.STOPPED)
@@ -106,46 +103,48 @@ def test_final_snapshot_is_the_data_directory(make_instance: MakeInstance) -> No
     assert not instance.home.data("a").exists()
 
 
-def test_static_parameter_waits_for_a_reboot_and_then_holds_on_both_members(make_instance: MakeInstance) -> None:
-    instance = make_instance("one")
-    instance.wait_well()
-    instance.write(parameters={**instance.desired.parameters, "max_connections": "80", "work_mem": "8MB"})
+def test_static_parameter_waits_for_a_reboot_and_then_holds_on_both_members(multi_az: Instance) -> None:
+    instance = multi_az
+    before = instance.desired.parameters["max_connections"]
+    more = str(int(before) + 20)
+    instance.write(parameters={**instance.desired.parameters, "max_connections": more, "work_mem": "8MB"})
     instance.wait("pending", lambda seen: seen.pending_restart == ("max_connections",))
     with instance.admin() as connection:
         assert connection.execute("SHOW work_mem").fetchone() == ("8MB",)
-        assert connection.execute("SHOW max_connections").fetchone() == ("60",)
+        assert connection.execute("SHOW max_connections").fetchone() == (before,)
     number = instance.request(RequestKind.REBOOT)
     instance.wait("rebooted", lambda seen: any(answer.number == number for answer in seen.answers))
     for member in ("a", "b"):
-        eventually(f"{member} has the new value", lambda member=member: _max_connections(instance, member) == "80")
+        eventually(f"{member} has the new value", lambda member=member: _max_connections(instance, member) == more)
     instance.wait("nothing pending", lambda seen: not seen.pending_restart and seen.redundant)
     instance.kill_postmaster()
 
 
-def test_static_parameter_may_be_lowered_while_stopped_and_the_standby_follows(make_instance: MakeInstance) -> None:
+def test_static_parameter_may_be_lowered_while_stopped_and_the_standby_follows(multi_az: Instance) -> None:
     """A standby below what its primary had would end: "insufficient parameter settings"."""
-    instance = make_instance("one")
-    instance.wait_well()
+    instance = multi_az
+    fewer = str(int(instance.desired.parameters["max_connections"]) - 20)
     instance.write(run=RunState.STOPPED)
     instance.wait("stopped", lambda seen: seen.phase == "stopped")
-    instance.write(run=RunState.RUNNING, parameters={**instance.desired.parameters, "max_connections": "40"})
+    instance.write(run=RunState.RUNNING, parameters={**instance.desired.parameters, "max_connections": fewer})
     instance.wait_well()
     for member in ("a", "b"):
-        eventually(f"{member} has the new value", lambda member=member: _max_connections(instance, member) == "40")
+        eventually(f"{member} has the new value", lambda member=member: _max_connections(instance, member) == fewer)
     instance.wait_well()
 
 
-def test_new_password_does_not_hold_the_loop_while_the_standby_hangs(make_instance: MakeInstance) -> None:
+def test_new_password_does_not_hold_the_loop_while_the_standby_hangs(multi_az: Instance) -> None:
     """Its commit waits for the standby; the loop that strikes the standby off must not wait for the commit."""
-    instance = make_instance("one")
-    instance.wait_well()
-    hung = processes_in(instance.home.data("b"))
+    instance = multi_az
+    hung = processes_in(instance.home.data(instance.standby()))
     for pid in hung:
         os.kill(pid, signal.SIGSTOP)
     try:
         assert instance.desired.master is not None
-        instance.write(master={**instance.desired.master.model_dump(), "verifier": verifier("another-1"), "number": 2})
-        instance.wait("set", lambda seen: seen.master_number == 2)
+        number = instance.desired.master.number + 1
+        changed = {"verifier": verifier(PASSWORD), "number": number}  # new to the server; the next test logs in too
+        instance.write(master={**instance.desired.master.model_dump(), **changed})
+        instance.wait("set", lambda seen: seen.master_number == number)
         assert not instance.wait("struck off", lambda seen: not seen.in_sync).in_sync
     finally:
         for pid in hung:

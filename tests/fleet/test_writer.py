@@ -37,10 +37,11 @@ class LocalSocket(Databases):
 TARGET = Credentials("rdsadmin", "", "postgres", "unused", 5432, "arn")
 
 
-@pytest.fixture
-def server(home_folder: Path) -> Iterator[Server]:
-    installation = find_installation(home_folder / "postgres", 17)
-    server = Server("one", installation.bin_folder, home_folder / "a", home_folder / "s", server_user())
+@pytest.fixture(scope="module")
+def initialised(module_home_folder: Path) -> Server:
+    home = module_home_folder
+    installation = find_installation(home / "postgres", 17)
+    server = Server("one", installation.bin_folder, home / "a", home / "s", server_user())
     server.make_folders()
     server.initialise()
     server.configure(
@@ -51,10 +52,16 @@ def server(home_folder: Path) -> Iterator[Server]:
             parameters={"shared_buffers": "16MB"},
         )
     )
-    process = server.start()
-    server.wait_until_ready(process)
-    yield server
-    server.stop(immediate=True)
+    return server
+
+
+@pytest.fixture
+def server(initialised: Server) -> Iterator[Server]:
+    """The module's server, started for the test."""
+    process = initialised.start()
+    initialised.wait_until_ready(process)
+    yield initialised
+    initialised.stop(immediate=True)
     process.wait()
 
 

@@ -225,7 +225,7 @@ def test_the_servers_user_replicates_through_a_wire(relay: RunningRelay, databas
     """Behind the wire the server sees the relay's user; peer authentication maps that one too."""
     relay.follow(wires=[wire(wire_folder, database)])
     receive = [
-        database.server.bin_folder / "pg_basebackup", "-D", "-", "-Ft", "-X", "none", "--no-password",
+        database.server.bin_folder / "pg_basebackup", "-D", "-", "-Ft", "-X", "none", "-c", "fast", "--no-password",
         "-d", f"host={wire_folder} port=5432 user={REPLICATION_USER}",
     ]  # fmt: skip
     done = subprocess.run(receive, cwd="/", capture_output=True, **database.server.user.switch)

@@ -6,11 +6,12 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import boto3
+import psycopg
 import pytest
 
 from multiaz.errors import ExitCode
@@ -23,6 +24,7 @@ class Person:
     home: Path
     port: int
     _variables: dict[str, Any] | None = None
+    _sessions: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -56,9 +58,28 @@ class Person:
         return self.run("psql", instance, "--", "-X", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-c", text, *more)
 
     def value(self, instance: str, text: str) -> str:
-        done = self.sql(instance, text)
-        assert done.returncode == 0, done.stderr
-        return done.stdout.strip()
+        """The first value of a statement of the master user, as text; "" if it gives no row.
+
+        A connection made here: `multiaz psql` is two processes and several requests each time. It has tests of its own.
+        """
+        with psycopg.connect(**self.session(instance)) as connection:
+            result = connection.execute(text).pgresult
+            assert result is not None
+            first = result.get_value(0, 0) if result.ntuples else None
+            return "" if first is None else first.decode()
+
+    def session(self, instance: str) -> dict[str, Any]:
+        """How psycopg connects to an instance as the master user; asked once, as endpoint and secret stay."""
+        if instance not in self._sessions:
+            told = self.ask("psql", instance)
+            kept = self.client("secretsmanager").get_secret_value(SecretId=told["secret_arn"])
+            self._sessions[instance] = {
+                **{name: told[name] for name in ("host", "port", "dbname", "user", "sslmode", "sslrootcert")},
+                "password": json.loads(kept["SecretString"])["password"],
+                "autocommit": True,
+                "connect_timeout": 20,
+            }
+        return self._sessions[instance]
 
     def instances(self) -> dict[str, dict[str, Any]]:
         return {told["name"]: told for told in self.ask("status")["instances"]}

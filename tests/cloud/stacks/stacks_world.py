@@ -152,6 +152,8 @@ class World:
         """The stack once nothing is under way."""
         deadline = time.monotonic() + within_s
         while True:
+            for service in self.services:  # asking CloudFormation all the while would cost more than its work
+                service.engine.wait_idle(max(0.0, deadline - time.monotonic()))
             found: dict[str, Any] = self.cfn.describe_stacks(StackName=stack)["Stacks"][0]
             if not found["StackStatus"].endswith("_IN_PROGRESS"):
                 return found

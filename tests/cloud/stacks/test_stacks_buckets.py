@@ -116,12 +116,14 @@ def test_two_buckets_are_emptied_by_one_function_and_both_go(world: World) -> No
     assert rules["parts"]["AbortIncompleteMultipartUpload"] == {"DaysAfterInitiation": 3}
     assert rules["tagged"]["Filter"] == {"Tag": {"Key": "k", "Value": "v"}}
 
-    # More than the thousand that one list or one deletion holds: of one key, and of many. Put into moto itself, as
-    # each call through the front door is saved before its reply.
+    # More than the thousand that one list or one deletion holds, which ends within the versions of one key, after
+    # many others. Put into moto itself, as each call through the front door is saved before its reply.
     backend = world.tail.backend("s3")
-    for number in range(1100):
+    for number in range(550):
+        backend.put_object(made["Backups"], f"export/{number}", b"x")
         backend.put_object(made["Backups"], "same", b"x")
-        backend.put_object(made["Logs"], f"backups/{number}", b"x")
+    for name in ("same", "backups/0"):
+        backend.put_object(made["Logs"], name, b"x")
     for name in ("same", "backups/0"):
         for bucket in (made["Backups"], made["Logs"]):
             s3.delete_object(Bucket=bucket, Key=name)

@@ -23,6 +23,8 @@ LARGE = json.dumps(
         "Resources": TOPICS,
     }
 )
+OFTEN = {"Delay": 0.1, "MaxAttempts": 300}
+"""Half a minute."""
 
 
 @pytest.fixture(scope="module")
@@ -76,9 +78,9 @@ def test_every_action_takes_a_large_template_by_its_url(
     assert {change["ResourceChange"]["LogicalResourceId"] for change in changes} == set(TOPICS)
     cfn.delete_stack(StackName=name)
     stack = cfn.create_stack(StackName=f"{name}-2", **where)["StackId"]
-    cfn.get_waiter("stack_create_complete").wait(StackName=stack, WaiterConfig={"Delay": 1})
+    cfn.get_waiter("stack_create_complete").wait(StackName=stack, WaiterConfig=OFTEN)
     cfn.delete_stack(StackName=stack)
-    cfn.get_waiter("stack_delete_complete").wait(StackName=stack, WaiterConfig={"Delay": 1})
+    cfn.get_waiter("stack_delete_complete").wait(StackName=stack, WaiterConfig=OFTEN)
 
 
 def test_a_url_that_leads_elsewhere_or_nowhere_is_refused(client: Callable[[str], Any], urls: dict[str, str]) -> None:
