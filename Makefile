@@ -8,9 +8,9 @@ BIN := .venv/bin
 # Arguments of the command itself: make up ARGS="--port 5000"
 ARGS ?=
 # Three workers on the two cores of a small CI machine: tests against servers wait as much as they work.
-# The tests of one file share servers, so a file stays on one worker.
+# The tests of one file share servers, so a file stays on one worker; tests/conftest.py says which files come first.
 WORKERS ?= 3
-PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{ printf "%-18s %s\n", $$1, $$2 }'

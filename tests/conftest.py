@@ -22,6 +22,27 @@ PORTS = range(20000, 32000)
 WORKERS_AT_MOST = 16
 
 
+LONGEST = (
+    "cli/test_end_to_end.py", "cloud/stacks/test_stacks_update_resume.py", "cloud/rds/test_rds_instances.py",
+    "cli/test_runbook_runs.py", "cloud/stacks/test_stacks_update_random.py", "cloud/rds/test_rds_rotation.py",
+    "cloud/front/test_front_aws_cli.py", "cli/test_bootstrap.py", "cloud/rds/test_rds_refusals.py",
+    "cluster/test_supervisor.py", "cloud/rds/test_rds_modify.py", "cluster/test_failover.py",
+    "cloud/stacks/test_stacks_resume.py", "cloud/front/test_front_persistence.py", "cloud/rds/test_rds_groups.py",
+)  # fmt: skip
+"""Files that take longest, those that wait for servers and those that compute in turn: workers begin with these, so
+that none is left for the end, when the other workers have nothing more to do. `make test` turns off xdist's own order,
+which begins with the files of most tests: all that compute at first, and all that wait at last."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first, the others as they were found: those of tests/unit, which are short, at the end."""
+    here = Path(__file__).parent
+    places = {here / name: place for place, name in enumerate(LONGEST)}
+    if missing := [str(path) for path in places if not path.exists()]:
+        raise pytest.UsageError(f"LONGEST in tests/conftest.py names what is not there: {', '.join(missing)}")
+    items.sort(key=lambda item: places.get(item.path, len(places)))
+
+
 def patience() -> float:
     """The factor on every deadline of the tests: MULTIAZ_TEST_PATIENCE, 1 by default."""
     return float(os.environ.get("MULTIAZ_TEST_PATIENCE", "1"))

@@ -45,14 +45,14 @@ def test_a_forced_failover_swaps_the_zones(any_cloud: Cloud) -> None:
     any_cloud.until(lambda: "Multi-AZ instance failover completed" in any_cloud.events("shop"))
 
 
-def test_a_failover_asked_for_right_after_another_waits_for_the_standby(any_cloud: Cloud) -> None:
-    before = make(any_cloud, MultiAZ=True)
+def test_a_failover_asked_for_right_after_another_waits_for_the_standby(either_cloud: Cloud) -> None:
+    before = make(either_cloud, MultiAZ=True)
     for _ in range(2):
-        any_cloud.call("RebootDBInstance", DBInstanceIdentifier="shop", ForceFailover=True)
-        any_cloud.until_status("shop", "available")
-    assert any_cloud.instance("shop")["AvailabilityZone"] == before["AvailabilityZone"]
+        either_cloud.call("RebootDBInstance", DBInstanceIdentifier="shop", ForceFailover=True)
+        either_cloud.until_status("shop", "available")
+    assert either_cloud.instance("shop")["AvailabilityZone"] == before["AvailabilityZone"]
     done = "Multi-AZ instance failover completed"
-    any_cloud.until(lambda: any_cloud.events("shop").count(done) == 2)
+    either_cloud.until(lambda: either_cloud.events("shop").count(done) == 2)
 
 
 def test_a_read_replica_streams_and_inherits_and_can_be_promoted(any_cloud: Cloud) -> None:
@@ -105,32 +105,32 @@ def test_deleting_a_source_promotes_its_replicas_first(any_cloud: Cloud) -> None
     assert "ReadReplicaSourceDBInstanceIdentifier" not in reader
 
 
-def test_multi_az_can_be_turned_on_and_off(any_cloud: Cloud) -> None:
-    make(any_cloud)
-    any_cloud.call("ModifyDBInstance", DBInstanceIdentifier="shop", MultiAZ=True, ApplyImmediately=True)
-    assert any_cloud.instance("shop")["DBInstanceStatus"] == "modifying"
-    assert any_cloud.until_status("shop", "available")["SecondaryAvailabilityZone"] == "us-east-1b"
-    any_cloud.call("ModifyDBInstance", DBInstanceIdentifier="shop", MultiAZ=False, ApplyImmediately=True)
-    there = any_cloud.until_status("shop", "available")
+def test_multi_az_can_be_turned_on_and_off(either_cloud: Cloud) -> None:
+    make(either_cloud)
+    either_cloud.call("ModifyDBInstance", DBInstanceIdentifier="shop", MultiAZ=True, ApplyImmediately=True)
+    assert either_cloud.instance("shop")["DBInstanceStatus"] == "modifying"
+    assert either_cloud.until_status("shop", "available")["SecondaryAvailabilityZone"] == "us-east-1b"
+    either_cloud.call("ModifyDBInstance", DBInstanceIdentifier="shop", MultiAZ=False, ApplyImmediately=True)
+    there = either_cloud.until_status("shop", "available")
     assert there["MultiAZ"] is False
     assert "SecondaryAvailabilityZone" not in there
 
 
-def test_a_new_class_brings_its_parameters_with_a_reboot(any_cloud: Cloud) -> None:
-    make(any_cloud)
-    any_cloud.call(
+def test_a_new_class_brings_its_parameters_with_a_reboot(either_cloud: Cloud) -> None:
+    make(either_cloud)
+    either_cloud.call(
         "ModifyDBInstance", DBInstanceIdentifier="shop", DBInstanceClass="db.t3.small", ApplyImmediately=True
     )
-    there = any_cloud.until_status("shop", "available")
+    there = either_cloud.until_status("shop", "available")
     assert there["DBInstanceClass"] == "db.t3.small"
     assert there["DBParameterGroups"][0]["ParameterApplyStatus"] == "in-sync"
 
 
-def test_a_new_master_password_is_set(any_cloud: Cloud) -> None:
-    make(any_cloud)
-    any_cloud.call("ModifyDBInstance", DBInstanceIdentifier="shop", MasterUserPassword="another-password")
-    any_cloud.until_status("shop", "available")
-    any_cloud.until(lambda: "Reset master credentials" in any_cloud.events("shop"))
+def test_a_new_master_password_is_set(either_cloud: Cloud) -> None:
+    make(either_cloud)
+    either_cloud.call("ModifyDBInstance", DBInstanceIdentifier="shop", MasterUserPassword="another-password")
+    either_cloud.until_status("shop", "available")
+    either_cloud.until(lambda: "Reset master credentials" in either_cloud.events("shop"))
 
 
 def test_a_stopped_instance_keeps_its_endpoint_and_starts_again(any_cloud: Cloud) -> None:
@@ -194,27 +194,27 @@ def test_an_instance_whose_supervisor_was_given_up_can_be_deleted_at_once(cloud:
 
 
 @pytest.mark.parametrize("action", ["create", "delete"])
-def test_a_new_cloud_process_carries_on_with_what_was_acknowledged(any_cloud: Cloud, action: str) -> None:
+def test_a_new_cloud_process_carries_on_with_what_was_acknowledged(either_cloud: Cloud, action: str) -> None:
     if action == "create":
-        any_cloud.call("CreateDBInstance", DBInstanceIdentifier="shop", **any_cloud.prepare())
-        before = any_cloud.instance("shop")["DbiResourceId"]
-        any_cloud.restart()
-        assert any_cloud.until_status("shop", "available")["DbiResourceId"] == before
+        either_cloud.call("CreateDBInstance", DBInstanceIdentifier="shop", **either_cloud.prepare())
+        before = either_cloud.instance("shop")["DbiResourceId"]
+        either_cloud.restart()
+        assert either_cloud.until_status("shop", "available")["DbiResourceId"] == before
         return
-    make(any_cloud)
-    any_cloud.call("DeleteDBInstance", DBInstanceIdentifier="shop", FinalDBSnapshotIdentifier="last")
-    any_cloud.restart()
-    any_cloud.until_gone("shop")
-    assert any_cloud.call("DescribeDBSnapshots")["DBSnapshots"][0]["Status"] == "available"
+    make(either_cloud)
+    either_cloud.call("DeleteDBInstance", DBInstanceIdentifier="shop", FinalDBSnapshotIdentifier="last")
+    either_cloud.restart()
+    either_cloud.until_gone("shop")
+    assert either_cloud.call("DescribeDBSnapshots")["DBSnapshots"][0]["Status"] == "available"
 
 
-def test_a_new_cloud_process_finds_the_same_endpoint_and_no_event_twice(any_cloud: Cloud) -> None:
-    before = make(any_cloud, MultiAZ=True)
-    any_cloud.call("RebootDBInstance", DBInstanceIdentifier="shop", ForceFailover=True)
-    any_cloud.until_status("shop", "available")
-    any_cloud.until(lambda: "Multi-AZ instance failover completed" in any_cloud.events("shop"))
-    told = any_cloud.events("shop")
-    any_cloud.restart()
-    after = any_cloud.until_status("shop", "available")
+def test_a_new_cloud_process_finds_the_same_endpoint_and_no_event_twice(either_cloud: Cloud) -> None:
+    before = make(either_cloud, MultiAZ=True)
+    either_cloud.call("RebootDBInstance", DBInstanceIdentifier="shop", ForceFailover=True)
+    either_cloud.until_status("shop", "available")
+    either_cloud.until(lambda: "Multi-AZ instance failover completed" in either_cloud.events("shop"))
+    told = either_cloud.events("shop")
+    either_cloud.restart()
+    after = either_cloud.until_status("shop", "available")
     assert after["Endpoint"] == before["Endpoint"]
-    assert any_cloud.events("shop") == told
+    assert either_cloud.events("shop") == told

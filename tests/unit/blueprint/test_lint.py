@@ -21,6 +21,7 @@ def test_cfn_lint_is_silent(preset: str) -> None:
     assert [finding.as_text() for finding in found] == []
 
 
+@pytest.mark.long
 def test_json_is_clean_too() -> None:
     assert lint(to_json(settings_from({}))) == []
 
