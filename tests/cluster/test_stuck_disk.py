@@ -41,6 +41,12 @@ class Disk:
         self.place.mkdir()
         run("mount", "-o", "loop", self.image, self.place)
 
+    def mount_at(self, folder: Path) -> None:
+        """Be there instead."""
+        run("umount", self.place)
+        self.place = folder
+        run("mount", "-o", "loop", self.image, self.place)
+
     @contextlib.contextmanager
     def frozen(self) -> Iterator[None]:
         """Frozen within the block; thawed whatever happens there, because nothing could be cleaned up otherwise."""
@@ -63,32 +69,35 @@ def disk(home_folder: Path) -> Iterator[Disk]:
     made.remove()
 
 
-def put_wal_on(disk: Disk, instance: Instance, member: MemberName) -> None:
-    """Move the member's WAL to the disk while the instance is stopped."""
+def put_on(disk: Disk, instance: Instance, member: MemberName, what: str) -> None:
+    """Move the member's WAL, or all of it, to the disk while the instance is stopped."""
     instance.write(run=RunState.STOPPED)
     instance.wait("stopped", lambda seen: seen.phase == "stopped", within_s=60)
-    server = instance.server(member)
-    wal, there = server.data / "pg_wal", disk.place / "pg_wal"
-    shutil.copytree(wal, there)
-    for path in (disk.place, there, *there.rglob("*")):
-        server.user.own(path)
-    there.chmod(0o700)
-    shutil.rmtree(wal)
-    wal.symlink_to(there)
+    folder = instance.home.member(member)
+    if what == "WAL":
+        wal, there = folder / "data" / "pg_wal", disk.place / "pg_wal"
+        disk.place.chmod(0o755)
+        run("cp", "-a", wal, there)
+        shutil.rmtree(wal)
+        wal.symlink_to(there)
+    else:
+        run("cp", "-a", f"{folder}/.", disk.place)
+        disk.mount_at(folder)
     instance.write(run=RunState.RUNNING)
 
 
 pytestmark = [pytest.mark.long, pytest.mark.skipif(not may_freeze(), reason="no file system can be frozen here")]
 
 
+@pytest.mark.parametrize("what", ["WAL", "everything"])
 def test_primary_whose_disk_is_stuck_is_replaced_and_comes_back_when_the_disk_does(
-    disk: Disk, make_instance: MakeInstance
+    what: str, disk: Disk, make_instance: MakeInstance
 ) -> None:
     """Its processes survive SIGKILL until the disk answers: they acknowledge nothing, and nobody waits for them."""
     instance = make_instance("stuck")
     first = instance.wait_well().primary
     assert first is not None
-    put_wal_on(disk, instance, first)
+    put_on(disk, instance, first, what)
     before = instance.wait_well()
     assert before.primary == first
     with Ledger(instance, instance.connect_by_endpoint) as ledger:
@@ -104,13 +113,44 @@ def test_primary_whose_disk_is_stuck_is_replaced_and_comes_back_when_the_disk_do
         ledger.check()
 
 
+def test_instance_with_a_stuck_member_is_stopped_and_started_and_its_supervisor_too(
+    disk: Disk, make_instance: MakeInstance
+) -> None:
+    """Nothing is waited for but the healthy member, and nothing is done to the other one."""
+    instance = make_instance("rests")
+    first = instance.wait_well().primary
+    assert first is not None
+    put_on(disk, instance, first, "WAL")
+    before = instance.wait_well()
+    assert before.primary == first
+    with Ledger(instance, instance.connect_by_endpoint) as ledger, disk.frozen():
+        ledger.wait_for(0)
+        after = instance.wait("taken over", lambda seen: seen.epoch > before.epoch and seen.writable, within_s=60)
+        ledger.wait_for(20, within_s=60)
+        ledger.stop()
+        instance.write(run=RunState.STOPPED)
+        instance.wait("stopped", lambda seen: seen.phase == "stopped", within_s=60)
+        instance.write(run=RunState.RUNNING)
+        instance.wait("started", lambda seen: seen.writable and seen.phase == "running", within_s=60)
+        supervisor = instance.processes[-1]
+        supervisor.terminate()
+        assert supervisor.wait(60) == 0, instance.log()
+        instance.start()
+        again = instance.wait("started", lambda seen: seen.writable and seen.phase == "running", within_s=60)
+        assert (again.primary, again.epoch) == (after.primary, after.epoch)
+        instance.wait("says what it waits for", lambda seen: "its storage does not answer" in seen.reason)
+        assert doomed_in(instance.home.data(first)), "the disk holds nobody"
+    instance.wait_well()
+    ledger.check()
+
+
 def test_standby_whose_disk_is_stuck_is_struck_off_and_joins_again_when_the_disk_answers(
     disk: Disk, make_instance: MakeInstance
 ) -> None:
     instance = make_instance("behind")
     before = instance.wait_well()
     standby: MemberName = "b" if before.primary == "a" else "a"
-    put_wal_on(disk, instance, standby)
+    put_on(disk, instance, standby, "WAL")
     assert instance.wait_well().epoch == before.epoch
     with Ledger(instance) as ledger:
         ledger.wait_for(20)
@@ -128,7 +168,7 @@ def test_lone_primary_whose_disk_is_stuck_is_ended_and_started_again_when_the_di
 ) -> None:
     instance = make_instance("lone", multi_az=False)
     instance.wait_well()
-    put_wal_on(disk, instance, "a")
+    put_on(disk, instance, "a", "WAL")
     instance.wait_well()
     with Ledger(instance, instance.connect_by_endpoint) as ledger:
         ledger.wait_for(20)

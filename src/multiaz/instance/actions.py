@@ -36,7 +36,7 @@ class Record:
 
 @dataclass(frozen=True)
 class Fence:
-    """Kill every process of the member, and see that none is left."""
+    """Kill every process of the member, and see that none is left that can still run."""
 
     member: MemberName
 

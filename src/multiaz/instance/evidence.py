@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from multiaz.files import write_atomically
 from multiaz.instance.records import MemberName, RoleRecord
+from multiaz.postgres.processes import BROKEN_STORAGE
 
 log = logging.getLogger("multiaz.instance")
 
@@ -48,6 +49,11 @@ def noted_revision(folder: Path) -> int:
     try:
         return int((folder / "revision").read_text())
     except (FileNotFoundError, ValueError):
+        return 0
+    except OSError as error:
+        if error.errno not in BROKEN_STORAGE:
+            raise
+        log.error("the revision %s acted on cannot be read: %s", folder, error)
         return 0
 
 

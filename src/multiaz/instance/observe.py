@@ -21,7 +21,7 @@ from multiaz.instance.progress import ANSWERS, Attention, Confirmed, Setbacks, V
 from multiaz.instance.records import MemberName, RoleRecord
 from multiaz.instance.servers import MEMBERS, JobEnded, Servers, application_name, other_member
 from multiaz.instance.view import LEAVE_AFTER_S, NOT_STREAMING, STRAY_AFTER_S, Seen, SeenMember
-from multiaz.postgres.processes import doomed_in, is_doomed
+from multiaz.postgres.processes import is_doomed
 
 log = logging.getLogger("multiaz.instance")
 
@@ -342,7 +342,8 @@ class Observer:
         self._judge(name, kept, sights, pid, memory, word)
         followed = self.servers.upstream_of(name, memory)
         kept.found = kept.following.look(sight, followed)
-        if pid is None and kept.job is None and server.exists() and name not in self._rejoined:
+        stuck = self.servers.stuck(name)
+        if pid is None and kept.job is None and server.exists() and name not in self._rejoined and not stuck:
             kept.found = kept.following.look_down(followed)
         if kept.follower and pid is not None and sight is None:  # it lacks even the database it is looked at in
             kept.found = Finding(diverged=self.servers.foreign(name) or "")
@@ -368,16 +369,9 @@ class Observer:
             failed=kept.failed,
             wait_s=max(0.0, kept.next_attempt - time.monotonic()),
             unsteady_s=max(0.0, kept.setbacks.until - now),
-            held=self.servers.faults.held(name) or self._misfit(name, kept, pid),
+            held=self.servers.faults.held(name) or stuck or (self.servers.misplaced(name) if pid is not None else None),
+            stuck=stuck,
         )
-
-    def _misfit(self, name: MemberName, kept: _Member, pid: int | None) -> str | None:
-        """Why it must not run where it is."""
-        if pid is not None:
-            return self.servers.misplaced(name)
-        if kept.job is None and (stuck := doomed_in(self.servers[name].data)):
-            return f"its processes {stuck} were killed and are stuck in the kernel: its storage does not answer"
-        return None
 
     def _judge(
         self, name: MemberName, kept: _Member, sights: dict[MemberName, Sight | None], pid: int | None,

@@ -21,6 +21,7 @@ from multiaz.instance.records import DesiredInstance, MemberName, RoleRecord
 from multiaz.instance.storage import is_on, settle
 from multiaz.postgres.config import ServerSettings
 from multiaz.postgres.os_user import server_user
+from multiaz.postgres.processes import doomed_in, still_in
 from multiaz.postgres.server import Server, ServerFailed
 
 log = logging.getLogger("multiaz.instance")
@@ -73,6 +74,8 @@ class Servers:
         """Held while that member's configuration is written: a join and a restart may want to at once."""
         self._ended = {name: threading.Event() for name in MEMBERS}
         """Members whose job is to end."""
+        self._stuck: dict[MemberName, list[int]] = {name: [] for name in MEMBERS}
+        """Processes of each member that were killed and could not leave."""
         user = server_user()
         self._servers = {
             name: Server(
@@ -151,6 +154,15 @@ class Servers:
                 if least.isdigit() and asked.isdigit() and int(asked) < int(least):
                     parameters[name] = least
         return parameters
+
+    def note_stuck(self, member: MemberName) -> None:
+        """Keep which processes of the member are doomed: they were killed, and wait for its storage."""
+        self._stuck[member] = doomed_in(self[member].data)
+
+    def stuck(self, member: MemberName) -> str:
+        """Why nothing may be done to the member's files: what was noted is still there; empty: it is not."""
+        left = self._stuck[member] = still_in(self[member].data, self._stuck[member])
+        return f"its processes {left} were killed and are stuck: its storage does not answer" if left else ""
 
     def foreign(self, member: MemberName) -> str | None:
         """Why the member is no copy of the other one; None if it is, or if that cannot be told."""

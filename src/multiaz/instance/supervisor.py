@@ -118,6 +118,8 @@ class Supervisor:
         self.storage = StorageWatch()
         self.faults = FaultFile(self.home.faults)
         self.servers.faults = self.faults.read()
+        for member in MEMBERS:
+            self.servers.note_stuck(member)
         self._write_relay()
         self.observer = Observer(self.home, self.servers, self.wake)
         self.publisher = Publisher(self.home, self.servers, self.observer)
@@ -216,7 +218,7 @@ class Supervisor:
         poll.register(self._wake_read, select.POLLIN)
         handles = []
         pause = self._backoff_s or (0.0 if self.observer.acted else min(CALM_S, self.observer.next_look_s()))
-        if not self._backoff_s and not self.observer.acted:
+        if pause:
             for pid in self.observer.pids():
                 handle = open_pidfd(pid)
                 if handle is None:
@@ -319,8 +321,18 @@ class Supervisor:
 
     def _fence(self, member: MemberName) -> None:
         count = fence(self.servers[member].data, patience_s=FENCE_PATIENCE_S, doomed_will_do=True)
-        self.servers[member].remove_stale_pid()
+        self._note_stuck(member)
+        try:
+            self.servers[member].remove_stale_pid()
+        except OSError as error:  # storage that is broken must not hold a failover back
+            log.error("the lock file of %s stays: %s", member, error)
         log.info("fenced %s: %d processes killed", member, count)
+
+    def _note_stuck(self, member: MemberName) -> None:
+        self.servers.note_stuck(member)
+        if why := self.servers.stuck(member):
+            self.observer.stopped(member)
+            log.warning("%s: %s", member, why)
 
     def _promote(self, member: MemberName) -> None:
         """A server whose promotion stands still is ended; as the recorded primary it is started, and promoted again."""
@@ -359,10 +371,9 @@ class Supervisor:
 
     def _start(self, member: MemberName, *, standby: bool) -> None:
         server = self.servers[member]
-        if server.pid() is None:
-            fence(
-                server.data, patience_s=FENCE_PATIENCE_S
-            )  # a backend that outlived its postmaster would hold the shared memory
+        if server.pid() is not None:
+            raise NoProgress(f"Cannot start {member}", "it runs already", "it is looked at again")
+        self._clear(member)
         server.make_folders()
         self.servers.settle(member)
         if standby:
@@ -370,29 +381,42 @@ class Supervisor:
         self.servers.configure(member, self.memory, synchronous=self._synchronous(member))
         self.observer.started(member, server.start())
 
+    def _clear(self, member: MemberName) -> None:
+        """End what is left of the member's server: backends that outlive their postmaster hold its shared memory."""
+        try:
+            fence(self.servers[member].data, patience_s=FENCE_PATIENCE_S)
+        except NoProgress:
+            self._note_stuck(member)
+            raise
+
     def _synchronous(self, member: MemberName) -> bool:
         return member == self.memory.primary and self.memory.in_sync
 
     def _stop_all(self) -> None:
         """The primary first: a clean shutdown sends the standby its last WAL. The record stays as it is.
 
-        It waits for a standby that streams and confirms nothing; that one is ended after a while.
+        It waits for a standby that streams and confirms nothing; that one is ended after a while. What is stuck in the
+        kernel is left there: it does nothing any more.
         """
         first = self.memory.primary or "a"
         standby = self.servers[other_member(first)]
         impatient = threading.Timer(LAST_WAL_PATIENCE_S, self._end_silent, (standby,))
         impatient.daemon = True
         impatient.start()
-        for member in (first, other_member(first)):
-            if self.servers[member].exists():
-                self.servers[member].stop()
-                self.observer.stopped(member)
+        try:
+            for member in (first, other_member(first)):
+                if self.servers[member].exists():
+                    self.servers[member].stop(doomed_will_do=True)
+                    self.observer.stopped(member)
+                    self._note_stuck(member)
+                impatient.cancel()
+        finally:
             impatient.cancel()
 
     @staticmethod
     def _end_silent(standby: Server) -> None:
         try:
-            fence(standby.data)
+            fence(standby.data, doomed_will_do=True)
         except MultiazError as error:
             log.warning("%s", error)
 
@@ -421,6 +445,7 @@ class Supervisor:
             try:
                 do()
             except (MultiazError, OSError, psycopg.Error):
+                servers.note_stuck(member)
                 servers.go_on(member)  # what failed because it was ended did not fail
                 raise
 

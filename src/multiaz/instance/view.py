@@ -59,7 +59,9 @@ class SeenMember:
     unsteady_s: float = 0.0
     """Standby: how long to wait before it joins again, because it fell out although it ran (`progress.Setbacks`)."""
     held: str | None = None
-    """Why it must not run: an injected fault, or processes of it that are stuck; None: nothing holds it down."""
+    """Why it must not run: an injected fault, or `stuck`; None: nothing holds it down."""
+    stuck: str = ""
+    """Processes of it were killed and wait for its storage: nothing may be done to its files; empty: none do."""
 
 
 @dataclass(frozen=True)

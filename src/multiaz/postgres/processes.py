@@ -7,15 +7,23 @@ needs /proc and pidfds.
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import signal
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 from multiaz.errors import NoProgress
 
 _PROC = Path("/proc")
+_ENDING = 0x4
+"""PF_EXITING."""
+BROKEN_STORAGE = frozenset({errno.EIO, errno.ESTALE, errno.ENXIO, errno.ENODEV, errno.EUCLEAN, errno.ESHUTDOWN})
+"""What a read says of storage that is broken or gone, not of us."""
+DOOMED_PATIENCE_S = 1.0
+"""How long is waited for doomed processes to be gone: longer, and they wait for a disk that may never answer."""
 
 
 def processes_in(data: Path) -> list[int]:
@@ -31,12 +39,17 @@ def processes_in(data: Path) -> list[int]:
 def postmaster_pid(data: Path) -> int | None:
     """Pid of the live postmaster of `data`, or None.
 
-    The pid in postmaster.pid counts only if that process works in this data directory, and is not doomed.
+    The pid in postmaster.pid counts only if that process works in this data directory, and is not doomed. Storage
+    that gives errors has no live server.
     """
     try:
         pid = int((data / "postmaster.pid").read_text().split("\n", 1)[0])
     except (FileNotFoundError, ValueError, NotADirectoryError):
         return None
+    except OSError as error:
+        if error.errno in BROKEN_STORAGE:
+            return None
+        raise
     return pid if _working_directory(pid) == os.path.realpath(data) and not is_doomed(pid) else None
 
 
@@ -45,48 +58,59 @@ def fence(data: Path, *, patience_s: float = 30.0, doomed_will_do: bool = False)
 
     The postmaster is stopped first so that it starts no more, then all are killed by pidfd, again
     and again until none but zombies remain. With `doomed_will_do` those may remain that are stuck in
-    the kernel (`is_doomed`): they do nothing any more, and leave when their disk answers. Raises NoProgress
-    if others survive SIGKILL for `patience_s`: then nothing may be promoted.
+    the kernel (`is_doomed`): enough for others to take over, not for anything to be done to this server's files.
+    Raises NoProgress if processes survive SIGKILL for `patience_s`, or `DOOMED_PATIENCE_S` if all that do are doomed.
     """
     postmaster = postmaster_pid(data)
     if postmaster is not None:
         _signal(postmaster, data, signal.SIGSTOP)
     killed: set[int] = set()
-    deadline = time.monotonic() + patience_s
+    began = time.monotonic()
     while pids := processes_in(data):
         handles = [fd for pid in pids if (fd := _signal(pid, data, signal.SIGKILL, keep=True)) is not None]
         killed.update(pids)
         _wait_for_exit(handles, 0.2)
-        if doomed_will_do and all(is_doomed(pid) for pid in processes_in(data)):
+        left = processes_in(data)
+        all_doomed = all(is_doomed(pid) for pid in left)
+        if all_doomed and doomed_will_do:
             break
-        if time.monotonic() > deadline:
+        if left and time.monotonic() - began > (min(patience_s, DOOMED_PATIENCE_S) if all_doomed else patience_s):
             raise NoProgress(
                 f"Cannot fence the server in {data}",
-                f"processes {pids} survive SIGKILL; they are stuck in the kernel",
-                "look at the storage below that folder; nothing is started there until they are gone",
+                f"processes {left} survive SIGKILL; they are stuck in the kernel",
+                "look at the storage below that folder; nothing is done there until they are gone",
             )
     return len(killed)
 
 
 def is_doomed(pid: int) -> bool:
-    """The process was killed while it waited in the kernel, mostly for a disk, and still does.
+    """The process never runs its program again, and is not gone yet.
 
-    It never runs its program again: what waits uninterruptibly (state D) takes SIGKILL before it returns from the
-    kernel. So it answers no client and begins no write; the one request it is in may yet be carried out.
-    Source: signal(7) and proc(5), `State`, `SigPnd` and `ShdPnd` of /proc/pid/status.
+    It is ending (the kernel says so), or was killed while it waits in the kernel, mostly for a disk: what waits
+    uninterruptibly (state D) takes SIGKILL before it returns from there. So it composes no answer and begins no write;
+    the one request it is in may yet be carried out. Source: signal(7), proc(5) (`State`, `SigPnd`, `ShdPnd`, `flags`),
+    and PF_EXITING in Linux's include/linux/sched.h.
     """
     try:
+        flags = int((_PROC / str(pid) / "stat").read_text(errors="replace").rpartition(")")[2].split()[6])
         lines = (_PROC / str(pid) / "status").read_text(errors="replace").splitlines()
-    except OSError:
+    except (OSError, IndexError, ValueError):
         return False
     told = dict(line.split(":", 1) for line in lines if ":" in line)
     pending = int(told.get("SigPnd", "0"), 16) | int(told.get("ShdPnd", "0"), 16)
-    return told.get("State", "").strip()[:1] == "D" and bool(pending >> (signal.SIGKILL - 1) & 1)
+    killed = bool(pending >> (signal.SIGKILL - 1) & 1)
+    return bool(flags & _ENDING) or (killed and told.get("State", "").strip()[:1] == "D")
 
 
 def doomed_in(data: Path) -> list[int]:
     """Pids of doomed processes of the server in `data`."""
     return [pid for pid in processes_in(data) if is_doomed(pid)]
+
+
+def still_in(data: Path, pids: Iterable[int]) -> list[int]:
+    """Those of `pids` that still work in `data`."""
+    wanted = os.path.realpath(data)
+    return [pid for pid in pids if _works_in(pid, wanted)]
 
 
 def resume(data: Path) -> None:

@@ -35,7 +35,14 @@ from multiaz.postgres.config import (
     postgresql_conf,
 )
 from multiaz.postgres.os_user import ServerUser
-from multiaz.postgres.processes import end_programs, fence, postmaster_pid, processes_in
+from multiaz.postgres.processes import (
+    BROKEN_STORAGE,
+    end_programs,
+    fence,
+    is_doomed,
+    postmaster_pid,
+    processes_in,
+)
 from multiaz.postgres.timelines import History, parse_history
 
 CONNECT_PATIENCE_S = 30
@@ -82,8 +89,16 @@ class Server:
             self.user.own(folder)
 
     def exists(self) -> bool:
-        """A whole data directory is there (an unfinished one is built under another name)."""
-        return (self.data / "PG_VERSION").exists()
+        """A whole data directory is there (an unfinished one is built under another name).
+
+        Storage that gives errors is no proof that it is gone.
+        """
+        try:
+            return (self.data / "PG_VERSION").exists()
+        except OSError as error:
+            if error.errno in BROKEN_STORAGE:
+                return True
+            raise
 
     def configure(self, settings: ServerSettings) -> bool:
         """Write the configuration files; True if any changed."""
@@ -218,6 +233,10 @@ class Server:
             lines = (self.data / "postmaster.pid").read_text().split("\n")
         except (FileNotFoundError, NotADirectoryError):
             return None
+        except OSError as error:
+            if error.errno in BROKEN_STORAGE:
+                return None
+            raise
         return lines[7].strip() if len(lines) > 7 else "starting"
 
     def wait_until_ready(
@@ -232,15 +251,18 @@ class Server:
             go_on()
             if self.status_word() == "ready" and self.pid() is not None:
                 return
-            ended = process.poll() is not None if process is not None else self.pid() is None
+            ended = process is None or process.poll() is not None or is_doomed(process.pid)
             if ended and self.pid() is None:
                 raise ServerFailed(
                     f"PostgreSQL did not start ({self.name})", self.last_words(), f"read the log in {self.log_folder}"
                 )
             time.sleep(0.005)
 
-    def stop(self, *, immediate: bool = False, patience_s: float = 60.0) -> None:
-        """Stop the server: fast shutdown, then the fence if it does not end within `patience_s`."""
+    def stop(self, *, immediate: bool = False, patience_s: float = 60.0, doomed_will_do: bool = False) -> None:
+        """Stop the server: fast shutdown, then the fence if it does not end within `patience_s`.
+
+        Raises NoProgress as `fence` does.
+        """
         pid = self.pid()
         if pid is not None:
             with contextlib.suppress(ProcessLookupError):
@@ -248,7 +270,7 @@ class Server:
             deadline = time.monotonic() + patience_s
             while self.pid() is not None and time.monotonic() < deadline:
                 time.sleep(0.01)
-        fence(self.data)
+        fence(self.data, doomed_will_do=doomed_will_do)
         self.remove_stale_pid()
 
     def reload(self) -> None:

@@ -295,6 +295,8 @@ class World:
         """One step of each job."""
         for name, (kind, work) in list(self.jobs.items()):
             try:
+                if self._stuck(name):
+                    raise JobFailed(self._stuck(name))
                 next(work)
             except StopIteration:
                 del self.jobs[name]
@@ -353,13 +355,17 @@ class World:
             not_streaming_s=0.0 if streaming else LONG_S, stalled_s=LONG_S if stalled else 0.0,
             silent=server.hung, hung=server.hung, failures=failures,
             diverged="it has rows of its own" if diverged else "", held=self._held(name),
+            stuck=self._stuck(name),
             job=self.jobs[name][0] if name in self.jobs else None, failed=self.failed.get(name),
         )  # fmt: skip
 
     def _held(self, name: MemberName) -> str | None:
         if name in self.held:
             return "a fault"
-        return "its processes are stuck" if name in self.stuck and not self.servers[name].alive else None
+        return self._stuck(name) or None
+
+    def _stuck(self, name: MemberName) -> str:
+        return "its processes are stuck" if name in self.stuck and not self.servers[name].alive else ""
 
     def _perform(self, action: Action) -> None:
         match action:
@@ -384,6 +390,8 @@ class World:
             case Configure(name, synchronous):
                 self._configure(name, synchronous=synchronous)
                 self.stale.discard(name)
+            case Begin(_, name) if self._stuck(name):
+                raise Broken(f"{action} although processes of {name} are stuck")
             case Begin(kind, name):
                 if name not in self.jobs:
                     self.jobs[name] = (kind, self._work(kind, name))

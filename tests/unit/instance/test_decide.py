@@ -457,6 +457,14 @@ def test_deletion_stops_then_keeps_the_snapshot_then_ends() -> None:
     assert decide(going, seen(a=DEAD, b=DEAD, snapshot_taken=True), WELL).phase is Phase.DELETED
 
 
+def test_deletion_waits_for_processes_that_are_stuck() -> None:
+    """The folder would be removed under them."""
+    stuck = SeenMember(exists=True, stuck="stuck", held="stuck")
+    waiting = decide(desired(run=RunState.DELETED), seen(a=stuck, b=DEAD), WELL)
+    assert (waiting.phase, waiting.actions) == (Phase.STOPPING, ())
+    assert "waits: stuck" in waiting.reason
+
+
 def test_replica_without_its_source_waits_and_is_not_copied_again() -> None:
     stray = member(STANDBY, streaming=False, stalled_s=STRAY_AFTER_S * 10)
     told = FOLLOWING.model_copy(update={"replication_broken": True})

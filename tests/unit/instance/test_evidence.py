@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,16 @@ def test_note_only_rises(tmp_path: Path) -> None:
 def test_full_disk_holds_no_failover_back(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     note_revision(tmp_path / "gone", 7)
     assert "cannot be noted" in caplog.text
+
+
+def test_member_whose_storage_is_broken_tells_no_revision_and_ends_no_supervisor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(_: Path) -> str:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(Path, "read_text", fails)
+    assert noted_revision(tmp_path) == 0
 
 
 def test_revision_rises_though_the_clock_is_set_back() -> None:

@@ -106,6 +106,9 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stage:
         def foreign(self, _: str) -> None:
             return None
 
+        def stuck(self, _: str) -> str:
+            return ""
+
         def upstream_of(self, *_: object) -> None:
             return None
 

@@ -47,7 +47,7 @@ def fenced_alive(view: View) -> Step:
 
 
 def held_alive(view: View) -> Step | None:
-    """A fault holds a member down and it runs (it was being started when the fault came): kill it."""
+    """A member runs that must not: it was being started when a fault came, or came to be stuck. Kill it."""
     for name, member in view.seen.members.items():
         if member.held and member.alive:
             return step(Phase.RECOVERING if name == view.primary else Phase.RUNNING, member.held, Fence(name))
@@ -58,6 +58,9 @@ def deleted(view: View) -> Step:
     """The instance is to go: stop, keep the final snapshot if asked, and say so."""
     if view.busy or view.anything_alive:
         return step(Phase.STOPPING, "the instance is being deleted", *_stop_all(view))
+    stuck = next((member.stuck for member in view.seen.members.values() if member.stuck), "")
+    if stuck:
+        return step(Phase.STOPPING, f"the instance is being deleted, and waits: {stuck}")
     if view.desired.final_snapshot and not view.seen.snapshot_taken and view.memory.primary is not None:
         return step(Phase.STOPPING, "the final snapshot is being taken", TakeSnapshot())
     return step(Phase.DELETED, "the instance is deleted")
