@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import signal
 import sys
-import threading
 import time
 from pathlib import Path
 
@@ -35,30 +34,26 @@ class Fake:
     def __init__(self, home: Home, folder: Path) -> None:
         self.place = home.instance(folder.name)
         self.lock = ProcessLock(self.place.lock)
-        self.bell = threading.Event()
-        self.ending = False
 
     def run(self) -> None:
         if not self.lock.acquire():
             return
-        signal.signal(signal.SIGHUP, lambda *_: self.bell.set())
-        signal.signal(signal.SIGTERM, self.end)
+        # Waited for, not handled: a handler that sets an Event waits for ever if it interrupts that Event's wait.
+        bells = {signal.SIGHUP, signal.SIGTERM}
+        signal.pthread_sigmask(signal.SIG_BLOCK, bells)
         self.events = EventLog(self.place.events)
         self.role = RoleRecord()
         if self.place.role.exists():
             self.role = RoleRecord.model_validate_json(self.place.role.read_bytes())
-        while not self.ending:
+        while True:
             desired = DesiredInstance.model_validate_json(self.place.desired.read_bytes())
             phase = self.step(desired)
             self.publish(desired, phase)
             if phase is Phase.DELETED:
                 return
-            self.bell.wait(0.05)
-            self.bell.clear()
-
-    def end(self, *_: object) -> None:
-        self.ending = True
-        self.bell.set()
+            rung = signal.sigtimedwait(bells, 0.05)
+            if rung is not None and rung.si_signo == signal.SIGTERM:
+                return
 
     def remember(self, **changes: object) -> None:
         self.role = self.role.model_copy(update=changes)
