@@ -380,16 +380,28 @@ def test_replicas_need_not_be_led_in_a_failover_because_they_stream_from_the_sta
 # -- rejoining -------------------------------------------------------------------------------------------
 
 
-def diverged(hand: ByHand) -> None:
-    """ "b" is primary, and "a" has WAL that "b" never had."""
+def diverged(hand: ByHand, segments: int = 0) -> None:
+    """ "b" is primary, and "a" has WAL that "b" never had; before that both had so many segments more."""
     hand.join()
     hand.record_in_sync()
+    with hand.servers["a"].connect() as connection:
+        for _ in range(segments):
+            connection.execute("SELECT pg_logical_emit_message(false, 'test', 'x')")
+            connection.execute("SELECT pg_switch_wal()")
+        has_all = "SELECT bool_and(flush_lsn = pg_current_wal_flush_lsn()) FROM pg_stat_replication"
+        eventually("b has it all", lambda: connection.execute(has_all).fetchone() == (True,))
     with hand.stopped("b", "walreceiver"):
         Insert(hand, 1)
         eventually("the commit waits", hand.waits_for_standby)
         hand.lose_primary()
     control = hand.servers["a"].data / "global" / "pg_control"
     control.with_name("pg_control.gone").rename(control)
+
+
+def written(hand: ByHand, member: MemberName) -> dict[str, int]:
+    """The member's WAL segments, and when each was last written (ns)."""
+    folder = hand.servers[member].data / "pg_wal"
+    return {path.name: path.stat().st_mtime_ns for path in folder.iterdir() if len(path.name) == 24}
 
 
 @pytest.mark.long
@@ -412,6 +424,28 @@ def test_rewind_needs_no_checkpoint_first_because_it_reads_the_timeline_of_the_e
     hand.until("a streams", lambda _, seen: seen.members["a"].streaming)
     assert hand.rows("a") == set()
     os.kill(stopped[0], signal.SIGCONT)
+
+
+@pytest.mark.long
+def test_rewound_server_streams_its_wal_because_to_copy_all_there_is_took_the_longer_the_more_was_written(
+    hand: ByHand,
+) -> None:
+    """It is brought the segment in which the histories part, keeps of its own what it needs, and asks for the rest."""
+    diverged(hand, segments=12)
+    its_own = written(hand, "a")
+    hand.left_out = lambda action: action == Begin(JobKind.REJOIN, "a")
+    hand.until("b serves", lambda memory, seen: memory.epoch == 2 and seen.primary_link == "b")
+    assert hand.servers.rejoin("a", "b") == "rewound"
+    parting = min(name for name in written(hand, "b") if name.startswith("00000002"))
+    assert len(written(hand, "b")) > 12
+    after = written(hand, "a")
+    before_it = {name: at for name, at in after.items() if name[8:] < parting[8:]}
+    assert parting in after
+    assert before_it.items() <= its_own.items(), "more was copied"
+    hand.observer._finished(JobKind.REJOIN, "a", 2)
+    hand.left_out = lambda action: action == Begin(JobKind.JOIN, "a")
+    hand.until("a streams", lambda _, seen: seen.members["a"].streaming)
+    assert hand.rows("a") == hand.rows("b")
 
 
 @pytest.mark.long

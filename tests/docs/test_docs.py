@@ -91,3 +91,9 @@ def test_requirements_hold_the_versions_of_the_lock() -> None:
         text = (ROOT / "requirements" / name).read_text()
         for package, version in re.findall(r"^([a-z0-9._-]+)(?:\[[^]]*\])?==([^ ;\\]+)", text, flags=re.MULTILINE):
             assert (package, version) in versions, f"{package} {version}: run `make lock`"
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("*.md")), ids=lambda page: page.name)
+def test_every_test_that_is_named_exists(page: Path) -> None:
+    named = set(re.findall(r"`(tests/[\w/]+(?:\.py)?)/?`", page.read_text()))
+    assert [name for name in sorted(named) if not (ROOT / name).exists()] == []

@@ -43,6 +43,7 @@ from multiaz.postgres.processes import (
     postmaster_pid,
     processes_in,
 )
+from multiaz.postgres.rewinding import PORT, source_without_wal
 from multiaz.postgres.timelines import History, parse_history
 
 CONNECT_PATIENCE_S = 30
@@ -175,12 +176,14 @@ class Server:
         Raises ServerFailed if that cannot be done: clone instead. The configuration is the
         source's afterwards and must be written again before a start.
         """
-        source = f"host={conninfo_value(str(upstream))} port={SOCKET_PORT} user={SUPERUSER} dbname={OWN_DATABASE}"
-        source += f" connect_timeout={CONNECT_PATIENCE_S}"
+        place = conninfo_value(str(self.socket_folder))
+        source = f"host={place} port={PORT} user={SUPERUSER} dbname={OWN_DATABASE} connect_timeout={CONNECT_PATIENCE_S}"
         self.end_programs()
         self.remove_stale_pid()
         self.mark_standby(False)  # single-user recovery refuses to run as a standby
-        self._run("pg_rewind", "-D", str(self.data), f"--source-server={source}", *self._sync_method())
+        timeline = int(self.control()["Latest checkpoint's TimeLineID"])
+        with source_without_wal(upstream / f".s.PGSQL.{SOCKET_PORT}", self.socket_folder, self.user, timeline):
+            self._run("pg_rewind", "-D", str(self.data), f"--source-server={source}", *self._sync_method())
 
     def remove_data(self) -> None:
         """Delete the data directory of this stopped server."""

@@ -12,8 +12,9 @@ from multiaz.relay import locks
 from multiaz.relay.config import RelayConfig
 
 FIRST_WAIT_S = 1.0
-LONGEST_WAIT_S = 30.0
-"""Between two starts; doubled each time, until one has held the lock for `HEALTHY_AFTER_S`."""
+LONGEST_WAIT_S = 5.0
+"""Between two starts; doubled each time, until one has held the lock for `HEALTHY_AFTER_S`. Nobody fails the instance
+over meanwhile, so that it must not be long; a start takes half a second of a core."""
 HEALTHY_AFTER_S = 10.0
 
 log = logging.getLogger("multiaz.relay")
