@@ -200,3 +200,16 @@ def test_server_whose_data_directory_is_moved_away_answers_nobody_once_another_i
         with pytest.raises(psycopg.OperationalError):
             held.execute("SELECT 1")
     instance.wait_well()
+
+
+@pytest.mark.long
+def test_former_primary_comes_back_after_many_timelines_within_one_segment(make_instance: MakeInstance) -> None:
+    """What it begins with lies on timelines that came and went: its primary does not send that by their names."""
+    instance = make_instance("lines")
+    for _ in range(3):
+        instance.kill_postmaster()
+    with instance.admin() as connection:
+        connection.execute("SELECT pg_logical_emit_message(false, 'test', 'x')")
+        connection.execute("SELECT pg_switch_wal()")
+    for _ in range(2):
+        instance.kill_postmaster()

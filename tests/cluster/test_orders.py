@@ -427,10 +427,10 @@ def test_rewind_needs_no_checkpoint_first_because_it_reads_the_timeline_of_the_e
 
 
 @pytest.mark.long
-def test_rewound_server_streams_its_wal_because_to_copy_all_there_is_took_the_longer_the_more_was_written(
+def test_rewound_server_is_brought_little_wal_because_to_copy_all_took_the_longer_the_more_was_written(
     hand: ByHand,
 ) -> None:
-    """It is brought the segment in which the histories part, keeps of its own what it needs, and asks for the rest."""
+    """It is brought what recovery begins with, keeps of its own what it needs, and asks for the rest."""
     diverged(hand, segments=12)
     its_own = written(hand, "a")
     hand.left_out = lambda action: action == Begin(JobKind.REJOIN, "a")

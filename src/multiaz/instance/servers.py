@@ -355,6 +355,7 @@ class Servers:
         except BaseException:
             self.configure(primary, memory, synchronous=False)
             raise
+        threading.Thread(target=_make_restartpoint, args=(self[standby],), daemon=True).start()
 
     def _check_history(self, standby: MemberName, primary: MemberName) -> None:
         with self[standby].connect() as connection:
@@ -440,3 +441,12 @@ def _cut_replicas(server: Server, tried: threading.Event, cut: threading.Event) 
         log.warning("%s does not end the streams of its replicas: %s", server.name, error)
     finally:
         tried.set()
+
+
+def _make_restartpoint(standby: Server) -> None:
+    """Once it is promoted, whoever is rewound to it replays from its latest one: that should not be an old one."""
+    try:
+        with standby.connect() as connection:
+            connection.execute("CHECKPOINT")
+    except psycopg.Error as error:
+        log.info("%s makes no restartpoint now: %s", standby.name, error)

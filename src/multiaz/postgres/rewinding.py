@@ -1,14 +1,14 @@
-"""What pg_rewind sees of its source: all but most of the WAL, which the rewound server streams instead.
+"""What pg_rewind sees of its source: of the WAL no more than recovery begins with; the rest is streamed.
 
 Up to PostgreSQL 18 pg_rewind copies each WAL segment of the source in full, also those both have and those that are
 kept ready for later. A primary keeps `wal_keep_size` of them: at least half a gigabyte here and two on RDS, so that
-redundancy would take the longer the more was ever written. Whatever a rewound server lacks it asks its primary for, as
-any standby does.
+redundancy would take the longer the more was ever written.
 
-What it must have beforehand is the first segment of each timeline that was begun since: it holds the point at which the
-histories part, and recovery would else read that segment of its own, beyond that point.
-Source: pg_rewind's manual page, "How It Works"; its filemap.c and libpq_source.c (the list of files it asks for);
-PostgreSQL's xlogrecovery.c, XLogFileReadAnyTLI.
+A rewound server begins at the source's latest checkpoint (that of a promoted standby is its latest restartpoint) and
+must have the WAL from there by itself: it lies on timelines that came and went, of which a primary sends a segment only
+by the name of the one that is asked for. Of each segment number the newest timeline's holds all that recovery reads.
+Source: pg_rewind's manual page, "How It Works"; its pg_rewind.c (perform_rewind), filemap.c and libpq_source.c (the
+list of files it asks for); PostgreSQL's xlogrecovery.c, XLogFileReadAnyTLI, and walsender.c, WalSndSegmentOpen.
 """
 
 from __future__ import annotations
@@ -24,26 +24,25 @@ from multiaz.postgres.os_user import ServerUser
 
 PORT = 5433
 """The socket beside the server's own, which does not run meanwhile."""
-_SEGMENT = re.compile(rb"pg_wal/([0-9A-F]{8})[0-9A-F]{16}")
-_ABOVE_ALL = b"~"
+_SEGMENT = re.compile(rb"pg_wal/([0-9A-F]{8})([0-9A-F]{16})")
 _COLUMNS = (b"size", b"isdir", b"link_target")
 """The last three columns of the list of files; the first has no name of its own."""
 _CHUNK_BYTES = 1 << 20
 
 
 class WalFilter:
-    """What a server sends, less the rows of a list of files that name WAL segments. Pure.
+    """What a server sends, less the rows of a list of files that name WAL segments which are not needed. Pure.
 
-    The first segment of each timeline above `timeline` is left in.
+    Left in is, of each segment number from `first` to `last`, the one of the newest timeline.
     Source: PostgreSQL manual, "Message Formats" (RowDescription, DataRow, CommandComplete).
     """
 
-    def __init__(self, timeline: int) -> None:
-        self._timeline = timeline
+    def __init__(self, first: int, last: int) -> None:
+        self._numbers = range(first, last + 1)
         self._pending = b""
         self._listing = False
-        self._firsts: dict[bytes, tuple[bytes, bytes]] = {}
-        """Timeline to the name of its lowest segment so far, and the row."""
+        self._newest: dict[int, tuple[int, bytes]] = {}
+        """Segment number to its newest timeline so far, and the row."""
 
     def feed(self, data: bytes) -> bytes:
         """What is to be passed on of what came."""
@@ -61,15 +60,20 @@ class WalFilter:
         if kind == b"T":
             self._listing = _columns(message[5:])[1:] == _COLUMNS
         elif kind == b"C" and self._listing:
-            firsts = b"".join(row for _, row in self._firsts.values())
-            self._listing, self._firsts = False, {}
-            return firsts + message
+            needed = b"".join(row for _, row in self._newest.values())
+            self._listing, self._newest = False, {}
+            return needed + message
         elif kind == b"D" and self._listing and (segment := _SEGMENT.fullmatch(_first_value(message[5:]))):
-            timeline, name = segment[1], segment[0]
-            if int(timeline, 16) > self._timeline and name < self._firsts.get(timeline, (_ABOVE_ALL, b""))[0]:
-                self._firsts[timeline] = (name, message)
+            timeline, number = int(segment[1], 16), segment_number(segment[2])
+            if number in self._numbers and timeline > self._newest.get(number, (0, b""))[0]:
+                self._newest[number] = (timeline, message)
             return b""
         return message
+
+
+def segment_number(name: bytes | str) -> int:
+    """The number in the last 16 digits of a segment's name, as far as it orders segments of one size."""
+    return int(name[-16:], 16)
 
 
 def _columns(description: bytes) -> tuple[bytes, ...]:
@@ -89,14 +93,13 @@ def _first_value(row: bytes) -> bytes:
 
 
 @contextlib.contextmanager
-def source_without_wal(source: Path, folder: Path, user: ServerUser, timeline: int) -> Iterator[None]:
-    """Have `user` find the server whose socket is `source` in `folder`, at `PORT`, with hardly any WAL: `WalFilter`.
+def source_with_little_wal(source: Path, folder: Path, user: ServerUser, kept: WalFilter) -> Iterator[None]:
+    """Have `user` find the server whose socket is `source` in `folder`, at `PORT`, as `kept` lets it be seen.
 
     For one connection. The source takes it for one of ours, whose user it lets in as it does the server's.
     """
     place = folder / f".s.PGSQL.{PORT}"
     place.unlink(missing_ok=True)
-    kept = WalFilter(timeline)
     with socket.socket(socket.AF_UNIX) as listener, socket.socket(socket.AF_UNIX) as upstream:
         listener.bind(str(place))
         try:

@@ -43,7 +43,7 @@ from multiaz.postgres.processes import (
     postmaster_pid,
     processes_in,
 )
-from multiaz.postgres.rewinding import PORT, source_without_wal
+from multiaz.postgres.rewinding import PORT, WalFilter, segment_number, source_with_little_wal
 from multiaz.postgres.timelines import History, parse_history
 
 CONNECT_PATIENCE_S = 30
@@ -181,9 +181,24 @@ class Server:
         self.end_programs()
         self.remove_stale_pid()
         self.mark_standby(False)  # single-user recovery refuses to run as a standby
-        timeline = int(self.control()["Latest checkpoint's TimeLineID"])
-        with source_without_wal(upstream / f".s.PGSQL.{SOCKET_PORT}", self.socket_folder, self.user, timeline):
+        socket, kept = upstream / f".s.PGSQL.{SOCKET_PORT}", WalFilter(*self._needed_segments(upstream))
+        with source_with_little_wal(socket, self.socket_folder, self.user, kept):
             self._run("pg_rewind", "-D", str(self.data), f"--source-server={source}", *self._sync_method())
+
+    def _needed_segments(self, upstream: Path) -> tuple[int, int]:
+        """Numbers of the first and the last WAL segment of the primary in `upstream` that recovery would read now."""
+        try:
+            with psycopg.connect(
+                host=str(upstream), port=SOCKET_PORT, user=SUPERUSER, dbname=OWN_DATABASE,
+                connect_timeout=CONNECT_PATIENCE_S,
+            ) as connection:  # fmt: skip
+                row = connection.execute(
+                    "SELECT redo_wal_file, pg_walfile_name(pg_current_wal_insert_lsn()) FROM pg_control_checkpoint()"
+                ).fetchone()
+        except psycopg.Error as error:
+            raise ServerFailed(f"{self.name} cannot be rewound", str(error), "it is cloned") from error
+        assert row is not None
+        return segment_number(str(row[0])), segment_number(str(row[1]))
 
     def remove_data(self) -> None:
         """Delete the data directory of this stopped server."""

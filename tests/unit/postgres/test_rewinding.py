@@ -35,21 +35,21 @@ PARTIAL = row("pg_wal/000000020000000000000007.partial", "16777216", "f", None)
 STATUS = row("pg_wal/archive_status", "4096", "t", None)
 
 
-def test_segments_are_left_out_and_nothing_else_is() -> None:
-    listed = FILES + BASE + segment(2, 5) + HISTORY + segment(2, 6) + PARTIAL + STATUS + DONE
-    assert WalFilter(2).feed(listed) == FILES + BASE + HISTORY + PARTIAL + STATUS + DONE
+def test_segments_before_and_after_those_needed_are_left_out_and_nothing_else_is() -> None:
+    listed = FILES + BASE + segment(2, 4) + HISTORY + segment(2, 5) + segment(2, 8) + PARTIAL + STATUS + DONE
+    assert WalFilter(5, 7).feed(listed) == FILES + BASE + HISTORY + PARTIAL + STATUS + segment(2, 5) + DONE
 
 
-def test_first_segment_of_each_later_timeline_stays() -> None:
-    """Recovery would read its own diverged one beyond the point where the histories part."""
-    listed = FILES + segment(4, 9) + segment(2, 5) + segment(3, 8) + segment(4, 8) + segment(3, 7) + BASE + DONE
-    assert WalFilter(2).feed(listed) == FILES + BASE + segment(4, 8) + segment(3, 7) + DONE
+def test_of_each_number_the_newest_timeline_s_stays() -> None:
+    """Recovery reads no other; an older one of its own it would read beyond the point where the histories part."""
+    listed = FILES + segment(4, 9) + segment(2, 8) + segment(3, 9) + segment(3, 8) + segment(10, 9) + BASE + DONE
+    assert WalFilter(8, 9).feed(listed) == FILES + BASE + segment(10, 9) + segment(3, 8) + DONE
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 64])
 def test_messages_may_come_in_any_pieces(size: int) -> None:
     listed = FILES + segment(3, 1) + BASE + segment(2, 1) + DONE
-    kept = WalFilter(2)
+    kept = WalFilter(1, 9)
     assert b"".join(kept.feed(listed[at : at + size]) for at in range(0, len(listed), size)) == (
         FILES + BASE + segment(3, 1) + DONE
     )
@@ -59,5 +59,6 @@ def test_other_results_pass_whatever_they_hold() -> None:
     """The content of a file that is fetched may look like anything."""
     chunk = description("path", "begin", "chunk") + segment(2, 5) + DONE
     nothing = message(b"D", struct.pack("!h", 0)) + DONE
-    kept = WalFilter(2)
-    assert kept.feed(FILES + segment(2, 5) + DONE + chunk + nothing) == FILES + DONE + chunk + nothing
+    kept = WalFilter(1, 9)
+    listed = FILES + segment(2, 50) + DONE
+    assert kept.feed(listed + chunk + nothing) == FILES + DONE + chunk + nothing
