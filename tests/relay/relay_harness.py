@@ -9,6 +9,8 @@ import json
 import os
 import random
 import signal
+import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -234,6 +236,19 @@ class RunningRelay:
                  "sslnegotiation": "PGSSLNEGOTIATION"}  # fmt: skip
         chosen = {names[name]: str(value) for name, value in self.dsn(**options).items()}
         return {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8", **chosen}
+
+
+def dial(relay: RunningRelay) -> socket.socket:
+    """A bare connection to the endpoint."""
+    return socket.create_connection((relay.config["address"], relay.config["port"]), timeout=10)
+
+
+def tls(relay: RunningRelay, client: socket.socket, *, alpn: bool = True) -> ssl.SSLSocket:
+    """The client's side of a handshake that verifies the endpoint."""
+    context = ssl.create_default_context(cafile=str(relay.ca))
+    if alpn:
+        context.set_alpn_protocols(["postgresql"])
+    return context.wrap_socket(client, server_hostname=relay.address)
 
 
 def resident_kb(pid: int) -> int:

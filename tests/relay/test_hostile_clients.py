@@ -11,22 +11,11 @@ from collections.abc import Callable
 
 import psycopg
 import pytest
-from relay_harness import Database, RunningRelay, wait_for
+from relay_harness import Database, RunningRelay, dial, tls, wait_for
 
 from multiaz.relay import startup
 
 SSL_REQUEST = struct.pack("!II", 8, startup.SSL_CODE)
-
-
-def dial(relay: RunningRelay) -> socket.socket:
-    return socket.create_connection((relay.config["address"], relay.config["port"]), timeout=10)
-
-
-def tls(relay: RunningRelay, client: socket.socket, *, alpn: bool = True) -> ssl.SSLSocket:
-    context = ssl.create_default_context(cafile=str(relay.ca))
-    if alpn:
-        context.set_alpn_protocols(["postgresql"])
-    return context.wrap_socket(client, server_hostname=relay.address)
 
 
 def everything(client: socket.socket) -> bytes:
