@@ -18,6 +18,7 @@ from ha.results import ROOT, load_all
 PAGE = ROOT / "docs" / "benchmarks.md"
 PLOT = ROOT / "docs" / "benchmarks-outages.svg"
 NOT_MEASURED = "not measured"
+NO_FAILOVER = "the supervisor recorded no failover"
 Results = Mapping[str, Mapping[str, Any]]
 
 
@@ -142,7 +143,8 @@ def steps_part(found: Results) -> str:
             split for trial in values["trials"] for split in [trial["faults"][-1]["split"]] if split
         ]  # fmt: skip
         if not splits:
-            body.append((kind.name, "0", NOT_MEASURED, *([""] * (len(STEPS) - 1))))
+            none = NOT_MEASURED if values is None or not values["trials"] else NO_FAILOVER
+            body.append((kind.name, "0", none, *([""] * (len(STEPS) - 1))))
             continue
         medians = []
         for step in STEPS:

@@ -19,6 +19,7 @@ from multiaz.instance.hangs import HangWatch
 from multiaz.instance.probe import Probe, Sight
 from multiaz.instance.progress import ANSWERS, Attention, Confirmed, Setbacks, Verdict
 from multiaz.instance.records import MemberName, RoleRecord
+from multiaz.instance.recovering import RecoveryWatch
 from multiaz.instance.servers import MEMBERS, JobEnded, Servers, application_name, other_member
 from multiaz.instance.view import LEAVE_AFTER_S, NOT_STREAMING, STRAY_AFTER_S, Seen, SeenMember
 from multiaz.postgres.processes import is_doomed
@@ -48,6 +49,7 @@ class _Member:
     probe: Probe
     hangs: HangWatch
     following: Following
+    recovery: RecoveryWatch
     found: Finding = NOTHING
     receiver: int | None = None
     """Its WAL receiver when it was last seen streaming."""
@@ -100,7 +102,12 @@ class Observer:
         self._attention = Attention()
         probes = {name: Probe(servers[name], wake) for name in MEMBERS}
         self._members = {
-            name: _Member(probes[name], HangWatch(servers[name], probes[name]), Following(servers[name], wake))
+            name: _Member(
+                probes[name],
+                HangWatch(servers[name], probes[name]),
+                Following(servers[name], wake),
+                RecoveryWatch(servers[name]),
+            )
             for name in MEMBERS
         }
         self._joined_epoch: int | None = None
@@ -243,7 +250,6 @@ class Observer:
         self._attention.tick(time.monotonic())
         sights = {name: self.sight(name) for name in MEMBERS}
         members = {name: self._member(name, sights, memory) for name in MEMBERS}
-        source = self.servers.desired.source
         joined = self._joined(members, memory)
         primary = sights[memory.primary] if memory.primary is not None else None
         seen = Seen(
@@ -257,7 +263,7 @@ class Observer:
             master_wait=time.monotonic() < self._master_wait_until,
             primary_link=_link(self.home.primary_link),
             upstream_link=_link(self.home.upstream_link),
-            source_alive=source is not None and (Path(source.upstream) / ".s.PGSQL.5432").exists(),
+            source_alive=self._source_alive(),
             rejoined=self._rejoined,
             outdated=self._outdated(members, memory, joined),
             created=self._created,
@@ -342,6 +348,10 @@ class Observer:
         self._judge(name, kept, sights, pid, memory, word)
         followed = self.servers.upstream_of(name, memory)
         kept.found = kept.following.look(sight, followed)
+        mute = pid is not None and sight is None and kept.job is None and followed is not None
+        idle_s = kept.recovery.idle_s(
+            now, pid if mute else None, upstream_answers=self._upstream_answers(name, sights, memory)
+        )
         stuck = self.servers.stuck(name)
         if pid is None and kept.job is None and server.exists() and name not in self._rejoined and not stuck:
             kept.found = kept.following.look_down(followed)
@@ -359,6 +369,7 @@ class Observer:
             diverged=kept.found.diverged,
             paused=kept.found.paused,
             stalled_s=0.0 if sight is None else now - kept.progress_at,
+            idle_s=idle_s,
             silent=pid is not None and now - kept.heard_at > SILENT_AFTER_S,
             hung=kept.verdict.hung,
             hung_why=kept.verdict.why if kept.verdict.hung else "",
@@ -372,6 +383,20 @@ class Observer:
             held=self.servers.faults.held(name) or stuck or (self.servers.misplaced(name) if pid is not None else None),
             stuck=stuck,
         )
+
+    def _source_alive(self) -> bool:
+        """Something listens where a read replica's source is reached."""
+        source = self.servers.desired.source
+        return source is not None and (Path(source.upstream) / ".s.PGSQL.5432").exists()
+
+    def _upstream_answers(
+        self, name: MemberName, sights: dict[MemberName, Sight | None], memory: RoleRecord
+    ) -> bool:  # fmt: skip
+        """The one that `name` follows is there to be streamed from, and does not stream to it already."""
+        if memory.primary in (None, name):
+            return self._source_alive()
+        primary = sights[other_member(name)]
+        return primary is not None and application_name(name) not in primary.followers
 
     def _judge(
         self, name: MemberName, kept: _Member, sights: dict[MemberName, Sight | None], pid: int | None,

@@ -29,6 +29,9 @@ SETBACK_S, LONGEST_SETBACK_S = 1.0, 60.0
 disk or wire that is too slow gets slower by it."""
 STEADY_AFTER_S = 60.0
 """In sync for so long, a standby's earlier setbacks are forgotten."""
+RECOVERS_FROM, STARVED_FROM = 0.01, 0.5
+"""Share of the time from which on a startup process is at work: on a CPU, or ready and given none. One that asks in
+vain ten times a second is on it for a thousandth, and waits as often for its turn."""
 HEARD_WITHIN_S = 0.5
 """The thread that asks must have run so recently, else the answer may lie unread. (It wakes every 0.1 s.)"""
 STOPPED = "Tt"
@@ -210,6 +213,48 @@ def judge_start(watch: Watch, needed: Collection[int], now: float) -> Verdict:
             why = f"it has been in one request to the kernel for {STUCK_IO_AFTER_S:g} s while the server starts"
             return Verdict(True, why, pid)
     return Verdict(False, "it starts")
+
+
+@dataclass(frozen=True)
+class RecoveryLook:
+    """The processes of a server that answers nobody, at one moment."""
+
+    startup: Pulse | None
+    """Of its startup process; None: it has none."""
+    segment: str = ""
+    """Number of the WAL segment that one names, 16 hex digits; empty: it names none."""
+    receiver: int | None = None
+    """Pid of the WAL receiver that says it streams."""
+
+
+@dataclass(frozen=True)
+class Recovery:
+    """How far the recovery of a server has come that answers nobody; attended seconds."""
+
+    looked: RecoveryLook
+    looked_at: float
+    moved_at: float
+    """When it last came further, or its upstream was not there to bring it further."""
+    furthest: str = ""
+    """The greatest segment named so far: one that fails names the same few again and again."""
+
+    def after(self, now: float, look: RecoveryLook, *, upstream_answers: bool) -> Recovery:
+        """One more look."""
+        moved = not upstream_answers or look.segment > self.furthest or self._works(now, look) or self._streams(look)
+        return Recovery(look, now, now if moved else self.moved_at, max(self.furthest, look.segment))
+
+    def _works(self, now: float, look: RecoveryLook) -> bool:
+        """A startup process that wants a CPU or a disk may read one segment for long. None at all is no evidence."""
+        before, startup = self.looked.startup, look.startup
+        if before is None or startup is None or before.began_s != startup.began_s or startup.state == IN_KERNEL:
+            return True
+        passed_ns = (now - self.looked_at) * 1e9
+        starved = startup.waited_ns - before.waited_ns > STARVED_FROM * passed_ns
+        return starved or startup.ran_ns - before.ran_ns > RECOVERS_FROM * passed_ns
+
+    def _streams(self, look: RecoveryLook) -> bool:
+        """One and the same WAL receiver twice: one that is refused streams for an instant."""
+        return look.receiver is not None and look.receiver == self.looked.receiver
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,8 @@ LEAVE_AFTER_S = 1.0
 """How long commits wait for a standby that is up but not streaming before it is struck off. RDS too goes on."""
 STRAY_AFTER_S = 5.0
 """How long a standby or replica may be up, with its upstream up, and not stream before it is rebuilt."""
+IDLE_AFTER_S = 30.0
+"""How long a standby or replica may answer nobody and recover nothing, with its upstream up, before it is rebuilt."""
 
 NOT_STREAMING = "the replica is not streaming from its source"
 
@@ -35,6 +37,8 @@ class SeenMember:
     """For how long it has not been streaming, up or not: how long commits have waited for it."""
     stalled_s: float = 0.0
     """For how long it has been answering without streaming and without replaying anything."""
+    idle_s: float = 0.0
+    """For how long it has answered nobody and recovered nothing although its upstream was there to be streamed from."""
     diverged: str = ""
     """Why it can never follow its upstream as it is: its WAL has a history of its own."""
     paused: str = ""

@@ -33,7 +33,7 @@ from multiaz.instance.records import (
     Source,
 )
 from multiaz.instance.rules.standby import clone
-from multiaz.instance.view import LEAVE_AFTER_S, STRAY_AFTER_S, Seen, SeenMember
+from multiaz.instance.view import IDLE_AFTER_S, LEAVE_AFTER_S, STRAY_AFTER_S, Seen, SeenMember
 
 DESIRED = DesiredInstance(
     resource_id="db-X",
@@ -280,6 +280,16 @@ def test_standby_that_cannot_stream_is_rebuilt() -> None:
     stray = member(STANDBY, streaming=False, stalled_s=STRAY_AFTER_S + 1)
     step = decide(DESIRED, seen(b=stray, upstream_link="a"), memory(in_sync=False))
     assert step.actions == (Begin(JobKind.CLONE, "b"),)
+
+
+def test_standby_that_answers_nobody_and_recovers_nothing_is_rebuilt_in_the_end() -> None:
+    mute = member(DEAD, alive=True, silent=True, not_streaming_s=IDLE_AFTER_S, idle_s=IDLE_AFTER_S - 1)
+    assert decide(DESIRED, seen(b=mute, upstream_link="a"), memory(in_sync=False)).rule == "rest"
+    idle = member(mute, idle_s=IDLE_AFTER_S + 1)
+    step = decide(DESIRED, seen(b=idle, upstream_link="a"), memory(in_sync=False))
+    assert step.actions == (Begin(JobKind.CLONE, "b"),)
+    waiting = DESIRED.model_copy(update={"standby_loss": "wait"})
+    assert decide(waiting, seen(b=idle, upstream_link="a"), WELL).actions == (Fence("b"), Begin(JobKind.CLONE, "b"))
 
 
 def test_standby_that_never_starts_is_cloned_again() -> None:

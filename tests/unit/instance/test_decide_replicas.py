@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from test_decide import DESIRED, FOLLOWING, REPLICA, STANDBY, member, memory, request, seen
+from test_decide import DESIRED, FOLLOWING, REPLICA, STANDBY, WELL, member, memory, request, seen
 
 from multiaz.instance.actions import Announce, Begin, JobKind, Record
 from multiaz.instance.decide import decide
 from multiaz.instance.records import RequestKind
-from multiaz.instance.view import NOT_STREAMING, STRAY_AFTER_S, SeenMember
+from multiaz.instance.view import IDLE_AFTER_S, NOT_STREAMING, STRAY_AFTER_S, SeenMember
 
 BROKEN = FOLLOWING.model_copy(update={"replication_broken": True})
 STRAY = member(STANDBY, streaming=False, stalled_s=STRAY_AFTER_S + 0.1)
@@ -52,6 +52,14 @@ def test_diverged_replica_is_copied_again_at_once_and_only_from_a_source_that_is
     assert decide(REPLICA, alone(diverged, source_alive=False), BROKEN).rule == "rest"
     copying = member(diverged, job=JobKind.REJOIN)
     assert decide(REPLICA, alone(copying, source_alive=True), BROKEN).rule == "rest"
+
+
+def test_replica_that_answers_nobody_and_recovers_nothing_is_copied_again() -> None:
+    mute = member(STANDBY, answering=False, in_recovery=None, streaming=False, idle_s=IDLE_AFTER_S + 1)
+    assert decide(REPLICA, alone(mute, source_alive=True), FOLLOWING).actions == (Begin(JobKind.REJOIN, "a"),)
+    assert decide(REPLICA, alone(mute, source_alive=False), FOLLOWING).rule == "awaken"
+    assert decide(REPLICA, alone(member(mute, idle_s=1.0), source_alive=True), FOLLOWING).rule == "awaken"
+    assert decide(DESIRED, seen(a=mute, source_alive=True), WELL).rule != "stray_replica"
 
 
 def test_replica_that_was_a_primary_is_not_shown_again_but_copied_once_its_source_is_there() -> None:

@@ -11,14 +11,15 @@ import pytest
 from test_decide import DESIRED, WELL
 
 from multiaz.home import InstanceHome
-from multiaz.instance import observe
+from multiaz.instance import observe, recovering
 from multiaz.instance.actions import Begin, Configure, Fence, JobKind
 from multiaz.instance.decide import decide
 from multiaz.instance.following import NOTHING
 from multiaz.instance.probe import Sender, Sight
-from multiaz.instance.progress import ANSWERS, LONGEST_GAP_S, Verdict
+from multiaz.instance.progress import ANSWERS, LONGEST_GAP_S, RecoveryLook, Verdict
 from multiaz.instance.records import RoleRecord
-from multiaz.instance.view import LEAVE_AFTER_S, STRAY_AFTER_S, Seen
+from multiaz.instance.view import IDLE_AFTER_S, LEAVE_AFTER_S, STRAY_AFTER_S, Seen
+from multiaz.postgres.pulse import Pulse
 
 APART = WELL.model_copy(update={"in_sync": False})
 
@@ -186,6 +187,26 @@ def test_time_in_which_the_primary_does_not_answer_does_not_count_against_its_st
     stage.mute = frozenset()
     assert decide(DESIRED, stage.look(), WELL).rule == "rest"
     assert decide(DESIRED, stage.looks(2 * LEAVE_AFTER_S)[-1], WELL).rule == "leave"
+
+
+def test_standby_that_answers_nobody_is_idle_from_when_the_primary_answers_and_does_not_stream_to_it(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits = RecoveryLook(Pulse("S", 1000, 0, 1.0), "0" * 15 + "5")
+    monkeypatch.setattr(recovering, "look_at", lambda *_: waits)
+    stage.servers.upstream_of = lambda name, memory: None if name == memory.primary else Path("upstream")
+    stage.remember(APART)
+    stage.servers.waits["a"] = False
+    stage.mute, senders = frozenset({"b"}), stage.senders
+    stage.looks(IDLE_AFTER_S)
+    assert stage.look().members["b"].idle_s <= 2 * recovering.LOOK_EVERY_S, "it is listed as streaming"
+    stage.senders, stage.mute = (), frozenset({"a", "b"})
+    stage.looks(IDLE_AFTER_S)
+    assert stage.look().members["b"].idle_s <= 2 * recovering.LOOK_EVERY_S, "nobody is there to be streamed from"
+    stage.mute = frozenset({"b"})
+    assert decide(DESIRED, stage.looks(IDLE_AFTER_S + 2)[-1], APART).actions == (Begin(JobKind.CLONE, "b"),)
+    stage.mute, stage.senders = frozenset(), senders
+    assert stage.look().members["b"].idle_s == 0.0
 
 
 def begins_join(seen: Seen) -> bool:

@@ -20,6 +20,8 @@ from multiaz.instance.progress import (
     Attention,
     Confirmed,
     Question,
+    Recovery,
+    RecoveryLook,
     Setbacks,
     Verdict,
     Watch,
@@ -188,6 +190,54 @@ def test_standby_that_moves_is_never_stuck_however_far_behind(steps: list[int]) 
         confirmed += step
         kept = kept.after(number * 0.2, flushed, confirmed)
         assert kept.stuck_s == 0.0
+
+
+WAITS = RecoveryLook(Pulse("S", 1000, 0, 1.0), "0" * 15 + "5")
+"""A startup process that asks in vain: it wakes ten times a second for an instant."""
+
+
+def recovered(*looks: RecoveryLook, upstream_answers: bool = True) -> float:
+    """When it last came further, after these looks, one a second."""
+    kept = Recovery(looks[0], 0.0, 0.0, looks[0].segment)
+    for at, look in enumerate(looks[1:], 1):
+        kept = kept.after(float(at), look, upstream_answers=upstream_answers)
+    return kept.moved_at
+
+
+def test_recovery_that_wakes_to_ask_in_vain_comes_no_further_on_a_busy_machine_either() -> None:
+    looks = [RecoveryLook(Pulse("S", at * 2_000_000, at * 200_000_000, 1.0), WAITS.segment) for at in range(5)]
+    assert recovered(*looks) == 0.0
+
+
+def test_recovery_that_names_the_same_segments_again_and_again_comes_no_further() -> None:
+    earlier = RecoveryLook(WAITS.startup, "0" * 15 + "4")
+    assert recovered(WAITS, earlier, WAITS, RecoveryLook(WAITS.startup), WAITS) == 0.0
+
+
+@pytest.mark.parametrize(
+    "moved",
+    [
+        RecoveryLook(WAITS.startup, "0" * 15 + "6"),
+        RecoveryLook(Pulse("S", 100_000_000, 0, 1.0), WAITS.segment),
+        RecoveryLook(Pulse("S", 1000, 600_000_000, 1.0), WAITS.segment),
+        RecoveryLook(Pulse("D", 1000, 0, 1.0), WAITS.segment),
+        RecoveryLook(Pulse("S", 1000, 0, 2.0), WAITS.segment),
+        RecoveryLook(None, ""),
+    ],
+    ids=["another segment", "uses a CPU", "waits for a CPU", "waits for a disk", "another process", "no process"],
+)
+def test_recovery_that_does_anything_is_given_time(moved: RecoveryLook) -> None:
+    assert recovered(WAITS, WAITS, moved) == 2.0
+
+
+def test_wal_receiver_counts_if_it_stays_because_one_that_is_refused_streams_for_an_instant() -> None:
+    refused = [RecoveryLook(WAITS.startup, WAITS.segment, receiver) for receiver in (20, 21, 22)]
+    assert recovered(*refused) == 0.0
+    assert recovered(refused[0], refused[0]) == 1.0
+
+
+def test_recovery_is_not_blamed_while_there_is_nobody_to_stream_from() -> None:
+    assert recovered(WAITS, WAITS, WAITS, upstream_answers=False) == 2.0
 
 
 def test_pause_before_a_standby_joins_again_doubles_until_it_has_been_steady() -> None:

@@ -43,7 +43,7 @@ from multiaz.instance.actions import (
 from multiaz.instance.decide import TRANSITIONS, decide, view_of
 from multiaz.instance.records import DesiredInstance, MasterUser, RequestKind, RoleRecord, RunState
 from multiaz.instance.states import HAPPENINGS, RESTING, State, state_of
-from multiaz.instance.view import STRAY_AFTER_S, Seen, SeenMember
+from multiaz.instance.view import IDLE_AFTER_S, STRAY_AFTER_S, Seen, SeenMember
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,8 @@ def asking(kind: RequestKind, *, epoch: int = 3) -> Change:
 
 def as_replica(case: Case) -> Case:
     """A replica that still has a second member has been made a replica again by hand: it is no less a replica."""
-    return case.remembering(following=True) if case.state() is State.STANDBY_UNWANTED else case
+    following = case.state() in (State.STANDBY_UNWANTED, State.PRIMARY_STARTING)
+    return case.remembering(following=True) if following else case
 
 
 def idle(case: Case) -> Case:
@@ -191,7 +192,10 @@ SPEAKS: dict[str, tuple[Change, list[type[Action]]]] = {
     "replication_events": (lambda case: case.with_a(paused="replay is paused"), [Announce, Record]),
     "stray_replica": (
         lambda case: (
-            case.with_a(stalled_s=STRAY_AFTER_S + 1).seeing(source_alive=True).remembering(replication_broken=True)
+            out_of_sync(as_replica(case))
+            .with_a(stalled_s=STRAY_AFTER_S + 1, idle_s=IDLE_AFTER_S + 1)
+            .seeing(source_alive=True)
+            .remembering(replication_broken=True)
         ),
         [Begin],
     ),

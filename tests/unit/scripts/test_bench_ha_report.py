@@ -66,6 +66,14 @@ def test_outages_are_shown_with_their_number() -> None:
     assert row(text, kinds.ours("hang").says)[2] == "not measured"
 
 
+def test_trials_without_a_failover_are_not_called_unmeasured() -> None:
+    text = page({"second-early": section("second-early", trial(0.2, split=None)), "kill": section("kill", trial(0.2))})
+    steps = text[text.index("## Where the time goes") :]
+    assert row(steps, "second-early")[1:3] == ["0", "the supervisor recorded no failover"]
+    assert row(steps, "kill")[1:3] == ["1", "0.010"]
+    assert row(steps, "zone")[1:3] == ["0", "not measured"]
+
+
 def test_what_was_measured_where_is_said_once_for_all_alike() -> None:
     found = {name: section(name, trial(0.2)) for name in ("kill", "hang")}
     text = page(found)

@@ -5,14 +5,17 @@ from __future__ import annotations
 from multiaz.instance.actions import Announce, Begin, JobKind, PointUpstream, Record, Step
 from multiaz.instance.records import Phase
 from multiaz.instance.rules.steps import step
-from multiaz.instance.view import STRAY_AFTER_S, View
+from multiaz.instance.view import IDLE_AFTER_S, STRAY_AFTER_S, View
 
 
 def stray_replica(view: View) -> Step | None:
-    """A read replica cannot stream although its source is up, or has a history of its own: copy the source again."""
-    if view.p.job is not None or view.p.wait_s > 0 or not view.seen.source_alive:
+    """A read replica cannot stream although its source is up, or has a history of its own: copy the source again.
+
+    Also one that answers nobody and will not, because it gets nothing to recover.
+    """
+    if not view.memory.following or view.p.job is not None or view.p.wait_s > 0 or not view.seen.source_alive:
         return None
-    if view.p.stalled_s <= STRAY_AFTER_S and not view.p.diverged:
+    if view.p.stalled_s <= STRAY_AFTER_S and view.p.idle_s <= IDLE_AFTER_S and not view.p.diverged:
         return None
     why = view.p.diverged or "the replica cannot follow its source"
     return step(Phase.RUNNING, f"{why}: it is copied again", Begin(JobKind.REJOIN, view.primary))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from multiaz.instance.actions import Announce, Begin, Configure, Fence, JobKind, PointUpstream, Record, Start, Step
 from multiaz.instance.records import Phase
 from multiaz.instance.rules.steps import step
-from multiaz.instance.view import STRAY_AFTER_S, View
+from multiaz.instance.view import IDLE_AFTER_S, STRAY_AFTER_S, View
 
 CLONE_AFTER_FAILURES = 3
 TOLD_AFTER_S = 10.0
@@ -87,6 +87,8 @@ def clone(view: View) -> Step | None:
         why = f"{view.other} does not start and is cloned again"
     elif o.alive and not o.streaming and o.stalled_s > STRAY_AFTER_S and not _restart_due(view):
         why = "the standby cannot stream and is cloned again"
+    elif o.alive and o.idle_s > IDLE_AFTER_S:
+        why = f"the standby has answered nobody and recovered nothing for {IDLE_AFTER_S:g} s and is cloned again"
     elif o.alive and o.diverged:
         why = f"the standby is cloned again: {o.diverged}"
     else:
