@@ -1,4 +1,4 @@
-"""A disk that answers nobody any more, a real one: a file system is frozen under the primary's WAL."""
+"""A disk that answers nobody any more, or has no room left: a real file system of its own under a member's WAL."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from harness import Instance, MakeInstance, eventually
 from ledger import Ledger
 
-from multiaz.instance.records import MemberName, RunState
+from multiaz.instance.records import MemberName, RequestKind, RunState
 from multiaz.postgres.processes import doomed_in
 
 
@@ -177,3 +177,25 @@ def test_lone_primary_whose_disk_is_stuck_is_ended_and_started_again_when_the_di
         instance.wait_well()
         ledger.wait_for(20)
         ledger.check()
+
+
+def test_requested_failover_to_a_standby_whose_storage_is_full_is_refused_because_nobody_could_write(
+    disk: Disk, make_instance: MakeInstance
+) -> None:
+    """Nothing is lost by waiting: the primary is well."""
+    instance = make_instance("full")
+    standby = instance.standby()
+    put_on(disk, instance, standby, "WAL")
+    before = instance.wait_well()
+    filler = disk.place / "filler"
+    room = os.statvfs(disk.place)
+    with filler.open("wb") as stream:
+        os.posix_fallocate(stream.fileno(), 0, room.f_bavail * room.f_frsize - (8 << 20))
+    number = instance.request(RequestKind.FAILOVER)
+    seen = instance.wait("answered", lambda seen: any(one.number == number for one in seen.answers))
+    answer = next(one for one in seen.answers if one.number == number)
+    assert (answer.outcome, answer.reason) == ("refused", "the standby's storage is full: it could not take writes")
+    assert (seen.epoch, seen.primary) == (before.epoch, before.primary)
+    filler.unlink()
+    instance.wait_well()
+    assert instance.fail_over().primary == standby

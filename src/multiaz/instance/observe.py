@@ -18,9 +18,10 @@ from multiaz.instance.following import NOTHING, Finding, Following
 from multiaz.instance.hangs import HangWatch
 from multiaz.instance.probe import Probe, Sight
 from multiaz.instance.progress import ANSWERS, Attention, Confirmed, Setbacks, Verdict
-from multiaz.instance.records import MemberName, RoleRecord
+from multiaz.instance.records import MemberName, RequestKind, RoleRecord
 from multiaz.instance.recovering import RecoveryWatch
 from multiaz.instance.servers import MEMBERS, JobEnded, Servers, application_name, other_member
+from multiaz.instance.storage import is_full
 from multiaz.instance.view import LEAVE_AFTER_S, NOT_STREAMING, STRAY_AFTER_S, Seen, SeenMember
 from multiaz.postgres.processes import is_doomed
 
@@ -380,9 +381,14 @@ class Observer:
             failed=kept.failed,
             wait_s=max(0.0, kept.next_attempt - time.monotonic()),
             unsteady_s=max(0.0, kept.setbacks.until - now),
+            full=kept.follower and self._asked_to_fail_over(memory) and is_full(server.data),
             held=self.servers.faults.held(name) or stuck or (self.servers.misplaced(name) if pid is not None else None),
             stuck=stuck,
         )
+
+    def _asked_to_fail_over(self, memory: RoleRecord) -> bool:
+        request = self.servers.desired.request
+        return request is not None and request.kind is RequestKind.FAILOVER and request.number > memory.answered
 
     def _source_alive(self) -> bool:
         """Something listens where a read replica's source is reached."""

@@ -64,6 +64,8 @@ class SeenMember:
     """Standby: how long to wait before it joins again, because it fell out although it ran (`progress.Setbacks`)."""
     held: str | None = None
     """Why it must not run: an injected fault, or `stuck`; None: nothing holds it down."""
+    full: bool = False
+    """There is no room for another segment of its WAL. Looked at only of a standby that is asked to take over."""
     stuck: str = ""
     """Processes of it were killed and wait for its storage: nothing may be done to its files; empty: none do."""
 

@@ -385,6 +385,11 @@ def test_failover_is_refused_without_a_standby() -> None:
     assert step.actions[0].memory.answers[-1].outcome == "refused"
 
 
+def test_standby_with_full_storage_takes_over_from_a_primary_that_is_dead() -> None:
+    """It may be freed; nobody else has every commit."""
+    assert decide(DESIRED, seen(a=DEAD, b=member(STANDBY, full=True)), WELL).rule == "take_over"
+
+
 @pytest.mark.parametrize("a", [PRIMARY, member(PRIMARY, answering=False, in_recovery=None)])
 def test_failover_waits_for_an_in_sync_standby_that_does_not_answer_at_this_moment(a: SeenMember) -> None:
     """Whoever was stopped for a while has heard nobody, and knows nothing against the standby."""
@@ -402,6 +407,7 @@ def test_failover_waits_for_an_in_sync_standby_that_does_not_answer_at_this_mome
         (member(STANDBY, answering=False, stuck_s=LEAVE_AFTER_S), "the standby confirms nothing more"),
         (member(STANDBY, answering=False, job=JobKind.RESTART), "the standby is gone"),
         (DEAD, "the standby is gone"),
+        (member(STANDBY, full=True), "the standby's storage is full: it could not take writes"),
     ],
 )
 def test_failover_to_a_standby_that_cannot_take_over_is_refused_at_once_with_why(b: SeenMember, why: str) -> None:

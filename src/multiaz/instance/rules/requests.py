@@ -30,13 +30,13 @@ def stale_request(view: View) -> Step | None:
 def answer_failover(view: View) -> Step | None:
     """A failover is requested and possible: it takes the same path as a death."""
     request = _asked(view, RequestKind.FAILOVER)
-    if request is None or not view.takeover_possible or not view.o.answering:
+    if request is None or not view.takeover_possible or not view.o.answering or view.o.full:
         return None
     return failover(view, "a failover was requested", view.answer(request, "done", f"{view.other} is primary"))
 
 
 def refuse_failover(view: View) -> Step | None:
-    """A failover is requested and would lose commits, or the standby is lost or hangs.
+    """A failover is requested and would lose commits, or the standby is lost, hangs, or could not write.
 
     A standby that has every commit and does not answer at this moment (the supervisor was stopped, or the standby has
     just started) is no reason: it answers soon, or is said to hang (`silent`), or leaves.
@@ -47,6 +47,7 @@ def refuse_failover(view: View) -> Step | None:
     why = "there is no standby that has every commit"
     if view.memory.in_sync:
         why = view.lost or ("the standby does not answer" if view.o.silent else "")
+        why = why or ("the standby's storage is full: it could not take writes" if view.o.full else "")
         if not why and view.takeover_possible and not view.o.answering:
             return None
     answers = view.answer(request, "refused", why or "the standby cannot take over now")
