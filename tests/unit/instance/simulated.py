@@ -36,6 +36,8 @@ from multiaz.instance.view import Seen, SeenMember
 
 OTHER: dict[MemberName, MemberName] = {"a": "b", "b": "a"}
 LONG_S = 60.0
+MOST_ACTIONS = 6
+"""The longest step there is: a failover."""
 
 
 class Broken(AssertionError):
@@ -106,6 +108,10 @@ class World:
         self.replica: list[int] = []
         self.replica_from: MemberName | None = None
         self.last_step: Step | None = None
+        self.requests: list[Request] = []
+        """Every request that was made, to be replayed."""
+        self.interrupted: set[tuple[int, int]] = set()
+        """After how many actions of a step of how many the supervisor died."""
         self._forget()
         self.stale: set[MemberName] = set()
 
@@ -220,10 +226,13 @@ class World:
     def request(self, kind: RequestKind) -> None:
         number = max([self.desired.request.number if self.desired.request else 0, self.memory.answered]) + 1
         request = Request(number=number, kind=kind, epoch=self.memory.epoch)
-        self.desired = self.desired.model_copy(update={"request": request})
+        self.requests.append(request)
+        self.want(request=request)
 
-    def replay_request(self, request: Request) -> None:
-        self.desired = self.desired.model_copy(update={"request": request})
+    def replay_request(self, which: int) -> None:
+        """One of those made so far, with the same number, made for the epoch it was made for."""
+        if self.requests:
+            self.want(request=self.requests[which % len(self.requests)])
 
     # -- the supervisor ------------------------------------------------------------------------------------
 
@@ -268,15 +277,34 @@ class World:
         if self.doubt or self.memory.primary is None:
             self._load()
         step = self.last_step = decide(self.desired, self.see(), self.memory)
-        for action in self._changed(step.actions)[:at_most]:
+        actions, done = self._changed(step.actions), 0
+        for action in actions[:at_most]:
             try:
                 self._perform(action)
             except JobFailed:
                 break
             self.check()
+            done += 1
         if at_most is not None:
+            if done == min(at_most, len(actions)):
+                self.interrupted.add((done, len(actions)))
             self.supervisor_dies()
         self.check()
+
+    def primary_fails_and_supervisor_dies(self, how: str, after: int) -> None:
+        """The primary dies, hangs, or is to be replaced, and the round that answers it ends after so many actions."""
+        if self.memory.primary is None:
+            return
+        match how:
+            case "dies":
+                self.die(self.memory.primary)
+            case "hangs":
+                self.hang(self.memory.primary)
+            case "is to be replaced":
+                self.request(RequestKind.FAILOVER)
+            case _:
+                raise AssertionError(f"a primary that {how}")
+        self.round(after)
 
     def _remember(self, memory: RoleRecord) -> None:
         self.memory = self.disk = memory.model_copy(update={"revision": len(self.files) + 1})

@@ -473,6 +473,13 @@ def test_deletion_stops_then_keeps_the_snapshot_then_ends() -> None:
     assert decide(going, seen(a=DEAD, b=DEAD, snapshot_taken=True), WELL).phase is Phase.DELETED
 
 
+def test_standby_that_is_not_wanted_any_more_is_not_removed_while_its_processes_are_stuck() -> None:
+    for stuck in (SeenMember(exists=True, stuck="stuck", held="stuck"), SeenMember(stuck="stuck", held="stuck")):
+        waiting = decide(desired(multi_az=False), seen(b=stuck, upstream_link="a"), memory(in_sync=False, fenced="b"))
+        assert (waiting.rule, waiting.actions) == ("single", ())
+        assert "waits: stuck" in waiting.reason
+
+
 def test_deletion_waits_for_processes_that_are_stuck() -> None:
     """The folder would be removed under them."""
     stuck = SeenMember(exists=True, stuck="stuck", held="stuck")

@@ -33,6 +33,8 @@ def single(view: View) -> Step | None:
     """Multi-AZ is off (or this is a replica) and the other member is still there: remove it."""
     if view.o.job is not None:
         return None
+    if view.o.stuck:
+        return step(Phase.RUNNING, f"the standby is to be removed, and waits: {view.o.stuck}")
     if view.o.exists or view.o.alive:
         begin = () if view.o.wait_s > 0 else (Begin(JobKind.REMOVE, view.other),)
         return step(Phase.RUNNING, "the standby is being removed", *begin)
