@@ -40,3 +40,16 @@ def shop(shared: Instance, home: Home) -> Iterator[Instance]:
         connection.execute("DROP TABLE IF EXISTS ledger")
     yield shared
     faults.heal(home)
+
+
+@pytest.fixture(scope="module")
+def replica(shared: Instance, home: Home, free_port: Callable[[], int]) -> Iterator[Instance]:
+    """A read replica of the shared instance."""
+    shared.wait("well, with its relay", lambda seen: seen.redundant and seen.relay_ready)
+    instance = Instance(home, "reader", free_port(), multi_az=False, source=shared)
+    instance.start()
+    try:
+        instance.wait_well()
+        yield instance
+    finally:
+        instance.end()

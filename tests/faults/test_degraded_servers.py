@@ -2,42 +2,15 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
-
-import psycopg
 import pytest
-from harness import PASSWORD, Instance, eventually
+from endpoint_client import by_the_endpoint, seconds_of
+from harness import Instance, eventually
 from ledger import Ledger
 
 from multiaz.home import Home
+from multiaz.instance.publishing import BROKEN_LAG_S
+from multiaz.instance.records import ObservedInstance, Phase
 from multiaz.local import faults
-
-
-@pytest.fixture(scope="module")
-def replica(shared: Instance, home: Home, free_port: Callable[[], int]) -> Iterator[Instance]:
-    """A read replica of the shared instance."""
-    shared.wait("well, with its relay", lambda seen: seen.redundant and seen.relay_ready)
-    instance = Instance(home, "reader", free_port(), multi_az=False, source=shared)
-    instance.start()
-    try:
-        instance.wait_well()
-        yield instance
-    finally:
-        instance.end()
-
-
-def by_the_endpoint(instance: Instance) -> psycopg.Connection[tuple[object, ...]]:
-    return psycopg.connect(
-        host="127.0.0.1", port=instance.desired.endpoint.port, user="dbadmin", password=PASSWORD, dbname="shop",
-        connect_timeout=30, autocommit=True,
-    )  # fmt: skip
-
-
-def seconds_of(work: Callable[[], object]) -> float:
-    began = time.monotonic()
-    work()
-    return time.monotonic() - began
 
 
 def setting(instance: Instance, name: str) -> str:
@@ -86,6 +59,29 @@ def test_a_lagging_replica_shows_a_commit_only_after_the_stated_time(
             eventually("replays at once", lambda: setting(replica, "recovery_min_apply_delay") == "0")
             eventually("the second row is there", lambda: rows() == 2)
     shop.wait_well()
+
+
+@pytest.mark.long
+def test_the_published_lag_of_a_replica_rises_to_the_stated_time_and_falls_when_healed(
+    shop: Instance, replica: Instance, home: Home
+) -> None:
+    """While its source commits: the lag of an idle one rises by itself, as no commit comes to be replayed."""
+
+    def lag(seen: ObservedInstance) -> float:
+        return BROKEN_LAG_S if seen.replication_lag_s is None else seen.replication_lag_s
+
+    with Ledger(shop) as ledger:
+        ledger.wait_for(20)
+        replica.wait("follows closely", lambda seen: 0 <= lag(seen) < 3)
+        faults.replica_lag(home, 3)
+        late = replica.wait("is as late as stated", lambda seen: lag(seen) >= 3)
+        assert (late.replication_error, late.phase) == (None, Phase.RUNNING), "late is not broken"
+        ledger.wait_for(20)
+        faults.heal(home, kind="replica-lag")
+        replica.wait("follows closely again", lambda seen: 0 <= lag(seen) < 3)
+    shop.wait_well()
+    ledger.check()
+    assert (ledger.unknown, ledger.failed) == ([], []), "the source does not wait for its replica"
 
 
 @pytest.mark.long

@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
+from endpoint_client import seconds_of
 from test_disk_full import may_mount
 
 from multiaz.errors import ExitCode
@@ -121,6 +123,41 @@ def test_the_pace_reaches_instances_that_run(person: Person, eventually: Eventua
     person.ask("local", "start", "--pace", "instant")
     eventually(lambda: '"endpoint_down_s": 0.0' in desired(), "the instance follows")
     wait_well(person, eventually)
+
+
+def test_a_slow_network_takes_clients_the_stated_time_until_it_is_healed(
+    person: Person, eventually: Eventually
+) -> None:
+    """Late, then narrow: what a client asks, sends and gets takes at least what the figures say."""
+    wait_well(person, eventually)
+    with (
+        psycopg.connect(**person.session("primary")) as session,
+        psycopg.connect(**person.session("replica-1")) as elsewhere,
+    ):
+
+        def ask() -> object:
+            return session.execute("SELECT 1").fetchone()
+
+        def log_in() -> None:
+            psycopg.connect(**person.session("primary")).close()
+
+        told = person.ask("fault", "slow-network", "primary", "--delay", "250")
+        assert (told["instances"], told["lasts"]) == ([PRIMARY], True)
+        assert "250 ms late" in person.run("status").stdout
+        assert seconds_of(ask) >= 0.5, "there and back"
+        assert seconds_of(log_in) >= 1.5, "TLS, startup and SCRAM: three round trips at the least"
+        eventually(lambda: seconds_of(lambda: elsewhere.execute("SELECT 1")) < 0.5, "other instances are as fast")
+        person.ask("fault", "slow-network", "primary", "--bandwidth", "256", code=ExitCode.CONFLICT)
+        assert len(person.ask("fault", "heal", "primary", "slow-network")["healed"]) == 1
+        eventually(lambda: seconds_of(ask) < 0.5, "the open session is as fast as before")
+
+        text = "x" * 512 * 1024
+        person.ask("fault", "slow-network", "primary", "--bandwidth", "256")
+        assert seconds_of(lambda: session.execute("SELECT repeat('x', 512 * 1024)")) >= 2, "512 KiB at 256 KiB/s"
+        assert seconds_of(lambda: session.execute("SELECT length(%s)", (text,))) >= 2, "the other direction too"
+        assert len(person.ask("fault", "heal", "slow-network")["healed"]) == 1
+        eventually(lambda: seconds_of(lambda: session.execute("SELECT length(%s)", (text,))) < 2, "as wide as before")
+    assert person.ask("fault", "list")["faults"] == []
 
 
 @pytest.mark.skipif(not may_mount(), reason="file systems cannot be mounted here")

@@ -6,7 +6,8 @@ import time
 
 import psycopg
 import pytest
-from harness import PASSWORD, Instance, eventually
+from endpoint_client import by_the_endpoint
+from harness import Instance, eventually
 from ledger import Ledger
 
 from multiaz.home import Home
@@ -21,13 +22,6 @@ def events(instance: Instance, since: float) -> dict[str, float]:
     lines = instance.home.events.read_text().splitlines()
     told = [InstanceEvent.model_validate_json(line) for line in lines]
     return {event.code[-4:]: event.at for event in told if event.at >= since}
-
-
-def by_the_endpoint(instance: Instance, timeout_s: int) -> psycopg.Connection[tuple[object, ...]]:
-    return psycopg.connect(
-        host="127.0.0.1", port=instance.desired.endpoint.port, user="dbadmin", password=PASSWORD, dbname="shop",
-        connect_timeout=timeout_s,
-    )  # fmt: skip
 
 
 @pytest.mark.long

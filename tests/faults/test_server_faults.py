@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from endpoint_client import by_the_endpoint
 from harness import Instance, eventually
 from ledger import Ledger
 
@@ -174,6 +177,66 @@ def test_a_hanging_standby_is_struck_off_then_ended_and_started_again(shop: Inst
     assert faults.active(home) == ()
     assert (ledger.unknown, ledger.failed) == ([], [])
     assert after.epoch == before.epoch
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("member", ["primary", "standby"])
+def test_a_hang_that_is_healed_before_anybody_acts_lets_the_same_server_go_on(
+    shop: Instance, home: Home, member: str
+) -> None:
+    """Its supervisor stands still as well: one that runs ends what hangs, within a second."""
+    before = shop.wait_well()
+    with Ledger(shop) as ledger:
+        ledger.wait_for(20)
+        faults.break_supervisor(home, freeze=True)
+        hung = faults.hang(home, member=member, all_processes=True)
+        with pytest.raises(AssertionError, match="acknowledged"):
+            ledger.wait_for(2, within_s=3)
+        (healed,) = faults.heal(home, "shop", "hang")
+        assert sorted(healed.thawed) == sorted(hung.processes)
+        ledger.wait_for(50)
+        faults.heal(home, kind="supervisor")
+        since = time.time()
+        shop.wait("has looked at it for a while", lambda seen: seen.written_at > since + 2)
+        after = shop.wait_well()
+        ledger.wait_for(20)
+    ledger.check()
+    assert (ledger.unknown, ledger.failed) == ([], []), "the sessions went on too"
+    assert [one.pid for one in after.members] == [one.pid for one in before.members]
+    assert (after.epoch, after.primary, after.in_sync) == (before.epoch, before.primary, True)
+
+
+@pytest.mark.long
+def test_a_frozen_endpoint_holds_sessions_and_logins_and_healing_lets_them_go_on(shop: Instance, home: Home) -> None:
+    before = shop.wait("well, with its relay", lambda seen: seen.redundant and seen.writable and seen.relay_ready)
+    with by_the_endpoint(shop) as session, ThreadPoolExecutor(2) as pool, Ledger(shop) as ledger:
+        backend = session.info.backend_pid
+        (frozen,) = faults.break_relay(home, freeze=True).processes
+        asked = pool.submit(session.execute, "SELECT pg_backend_pid(), 'arrived'")
+        new = pool.submit(by_the_endpoint, shop)
+        since = time.time()
+        shop.wait("its supervisor leaves it", lambda seen: seen.written_at > since + 1)
+        ledger.wait_for(50)
+        assert lock_holder(shop.home.relay_lock) == frozen
+        assert (asked.done(), new.done()) == (False, False)
+        assert "arrived" not in last_statement(shop, backend), "nothing reached the server"
+        (healed,) = faults.heal(home, "shop", "relay")
+        assert healed.thawed == (frozen,)
+        assert asked.result(30).fetchone() == (backend, "arrived")
+        with new.result(30) as connection:
+            assert connection.execute("SELECT 1").fetchone() == (1,)
+    after = shop.wait_well()
+    ledger.check()
+    assert (ledger.unknown, ledger.failed) == ([], []), "the databases are well all the while"
+    assert (after.epoch, lock_holder(shop.home.relay_lock)) == (before.epoch, frozen)
+
+
+def last_statement(instance: Instance, backend: int) -> str:
+    """What the server last had of a client."""
+    with instance.admin() as admin:
+        row = admin.execute("SELECT query FROM pg_stat_activity WHERE pid = %s", (backend,)).fetchone()
+    assert row is not None, "the session is there"
+    return str(row[0])
 
 
 @pytest.mark.long
