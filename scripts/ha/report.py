@@ -57,8 +57,9 @@ def machine_part(found: Results) -> str:
         where = (f"{machine['cpus']} cpus ({machine['processor']}), {machine['memory_mib'] / 1024:.0f} GiB, "
                  f"Linux {machine['kernel']}, Python {machine['python']}")  # fmt: skip
         what = ", ".join(f"{key} {value}" for key, value in versions.items()) + f", commit {values.get('commit')}"
-        date = (values.get("ended") or values.get("began") or "")[:10]
-        rows.setdefault((where, what), []).append(f"{name} ({date})")
+        ended = values.get("ended")
+        when = ended[:10] if ended else f"not complete, began {values['began'][:10]}"
+        rows.setdefault((where, what), []).append(f"{name} ({when})")
     body = [(where, what, ", ".join(names)) for (where, what), names in rows.items()]
     return "## Machine and versions\n\n" + table(("machine", "versions", "sections (ended)"), body)
 

@@ -51,7 +51,8 @@ LIMITS = """\
 PATRONI = """\
 ## Patroni 4 with etcd, beside it
 
-Two nodes and one etcd on the same machine, the same PostgreSQL binaries, the same clients, in the same run. Clients
+Two nodes and one etcd on the same machine, the same PostgreSQL binaries, the same clients. Sections may have been
+measured at different times and commits: the table of machines and versions says which. Clients
 connect through HAProxy with Patroni's REST check every 100 ms, which cuts sessions of a node that is no longer
 primary: a client alone cannot get away from a server that hangs, so this favours Patroni. They connect without TLS,
 which is cheaper. *Defaults*: ttl 30, loop_wait 10, retry_timeout 10, asynchronous, as Patroni comes. *Fastest*: ttl

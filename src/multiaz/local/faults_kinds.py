@@ -29,8 +29,9 @@ KINDS = (
     Kind("kill", "kill -9 of a postmaster, or of one backend (which ends its server too)",
          "primary: the standby takes over; standby: commits go on, it comes back", BY_ITSELF),
     Kind("hang", "SIGSTOP to a postmaster, or to all processes of its server",
-         "of all processes of the primary: the standby takes over; the old primary is killed and rejoins",
-         SAME_PROCESSES),
+         "it is ended: the standby takes over for a primary, which rejoins; a standby is struck off and comes back; a "
+         "server that has none is started again",
+         f"by itself, once it is ended; before, {SAME_PROCESSES}"),
     Kind("zone-loss", "every server in an Availability Zone dies at once and cannot start there",
          "primaries there fail over, standbys there are struck off; single servers there are down until healed",
          "heal lets them start; they rejoin"),
@@ -38,7 +39,8 @@ KINDS = (
          "commits go on after at most the time a standby is waited for; redundancy is lost and said so",
          "heal lets it start; it rejoins"),
     Kind("replica-lag", "a read replica replays each commit a stated time after it was made (recovery_min_apply_delay)",
-         "reads there are that old, ReplicaLag rises to it; nothing is lost; a promotion does not wait for it",
+         "reads there are that old, replication_lag_s and the lag in `multiaz status` rise to it (CloudWatch has no "
+         "ReplicaLag here); nothing is lost; a promotion does not wait for it",
          "heal takes the delay away; it replays what it has at once"),
     Kind("slow-disk", "each flush of the WAL by a commit takes longer (commit_delay with commit_siblings = 0)",
          "commits are slower by that, reads are not; no failover",

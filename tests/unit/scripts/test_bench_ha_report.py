@@ -37,8 +37,8 @@ def trial(*outages: float, lost: int = 0, **changes: Any) -> dict[str, Any]:
 
 def section(name: str, *trials: dict[str, Any], then: str = "") -> dict[str, Any]:
     settings = {"kind": {"then": then}, "versions": VERSIONS, "machine": MACHINE, "clients": 8, "limit_s": 60.0}
-    return {"section": name, "settings": settings, "began": "2026-11-26T01:00:00", "commit": "abc",
-            "trials": list(trials), "errors": []}  # fmt: skip
+    return {"section": name, "settings": settings, "began": "2026-11-26T01:00:00",
+            "ended": "2026-11-27T02:00:00", "commit": "abc", "trials": list(trials), "errors": []}  # fmt: skip
 
 
 def row(text: str, first: str) -> list[str]:
@@ -78,7 +78,14 @@ def test_what_was_measured_where_is_said_once_for_all_alike() -> None:
     found = {name: section(name, trial(0.2)) for name in ("kill", "hang")}
     text = page(found)
     cells = row(text, "2 cpus (cpu), 24 GiB, Linux 6.1, Python 3.11.7")
-    assert cells[1:] == ["multiaz 0.1.0, commit abc", "kill (2026-11-26), hang (2026-11-26)"]
+    assert cells[1:] == ["multiaz 0.1.0, commit abc", "kill (2026-11-27), hang (2026-11-27)"]
+
+
+def test_a_section_that_was_not_ended_is_not_said_to_be() -> None:
+    found = {name: section(name, trial(0.2)) for name in ("kill", "hang")}
+    del found["hang"]["ended"]
+    cells = row(page(found), "2 cpus")
+    assert cells[2] == "kill (2026-11-27), hang (not complete, began 2026-11-26)"
 
 
 def test_an_aim_that_is_missed_is_said_to_be() -> None:
