@@ -11,7 +11,7 @@ from multiaz.home import InstanceHome
 from multiaz.instance.actions import Step
 from multiaz.instance.observe import Observer
 from multiaz.instance.probe import Sight
-from multiaz.instance.records import MemberName, MemberState, ObservedInstance, ObservedMember, RoleRecord
+from multiaz.instance.records import Answer, MemberName, MemberState, ObservedInstance, ObservedMember, RoleRecord
 from multiaz.instance.servers import MEMBERS, Servers
 
 log = logging.getLogger("multiaz.instance")
@@ -20,6 +20,14 @@ HEARTBEAT_S = 1.0
 """`observed.json` is written at least this often."""
 BROKEN_LAG_S = -1.0
 """ReplicaLag while replication is broken. Source: RDS user guide, "Monitoring read replication"."""
+
+
+def told_answers(memory: RoleRecord) -> tuple[Answer, ...]:
+    """The answers whose events are told.
+
+    By the answer the cloud ends an operation, and tells that it is done: what happened on the way must be told before.
+    """
+    return memory.answers[:-1] if memory.to_announce else memory.answers
 
 
 class Publisher:
@@ -69,7 +77,7 @@ class Publisher:
             writable=writable,
             redundant=not desired.multi_az or (memory.in_sync and not self._observer.awaiting),
             members=tuple(self._observed_member(name, sights[name]) for name in MEMBERS),
-            answers=memory.answers,
+            answers=told_answers(memory),
             master_number=memory.master_number,
             pending_restart=sight.pending_restart if sight else (),
             applied=self._servers.applied.get(primary or "a", {}),

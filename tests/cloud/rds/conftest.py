@@ -16,14 +16,17 @@ from typing import Any, ClassVar
 
 import boto3
 import pytest
+from live_cloud import LiveCloud
 from moto import mock_aws
 from rds_shapes import check_fault, check_output
 
 from multiaz.cloud.rds.service import RdsService
 from multiaz.cloud.service import AwsFault, Caller, Context
 from multiaz.cloud.store import Store
+from multiaz.errors import MultiazError
 from multiaz.files import lock_holder
 from multiaz.home import Home
+from multiaz.local import stop
 
 REGION = "us-east-1"
 FAKE = [sys.executable, str(Path(__file__).with_name("fake_supervisor.py"))]
@@ -228,3 +231,14 @@ def either_cloud(request: pytest.FixtureRequest) -> Iterator[Cloud]:
 def real_cloud() -> Iterator[Cloud]:
     """The RDS API over real servers."""
     yield from make_cloud(None)
+
+
+@pytest.fixture(scope="module")
+def live(module_home_folder: Path, free_port: Callable[[], int]) -> Iterator[LiveCloud]:
+    """The cloud as a process of its own, shared by the tests of a file: each leaves what it found well."""
+    home = Home(module_home_folder / "home")
+    try:
+        yield LiveCloud(home, free_port())
+    finally:
+        with contextlib.suppress(MultiazError):
+            stop(home)
