@@ -243,15 +243,26 @@ class Instance:
             autocommit=True, connect_timeout=5, sslmode="require",
         )  # fmt: skip
 
+    def client_of(self, member: MemberName) -> psycopg.Connection[Any]:
+        """A client's connection to one server, whatever the links say: also to the standby nobody is led to."""
+        return psycopg.connect(
+            host=str(self.home.socket_folder(member)), port=5432, user="dbadmin", password=PASSWORD, dbname="shop",
+            autocommit=True, connect_timeout=5,
+        )  # fmt: skip
+
     def admin(self, member: MemberName | None = None) -> psycopg.Connection[Any]:
         """The superuser's connection to a member (default: the primary)."""
         host = self.home.primary_link if member is None else self.home.socket_folder(member)
         return psycopg.connect(host=str(host), port=5432, user="rdsadmin", dbname="postgres", autocommit=True)
 
     def log(self) -> str:
-        """The supervisor's log, for a failing test."""
+        """The end of the supervisor's log, for a failing test."""
+        return self.whole_log()[-6000:]
+
+    def whole_log(self) -> str:
+        """The supervisor's log from the beginning, for what must not be in it."""
         path = self.home.logs / "instance.log"
-        return path.read_text(errors="replace")[-6000:] if path.exists() else "(no log)"
+        return path.read_text(errors="replace") if path.exists() else "(no log)"
 
     def end(self) -> None:
         """Delete the instance and wait for everything of it to be gone."""

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import select
 import signal
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import psycopg
 import pytest
 from harness import PATIENCE, Instance, MakeInstance, eventually
 from ledger import Ledger
+from test_hangs import let_go, stop_processes
 
 from multiaz.files import lock_holder
 from multiaz.instance.records import RequestKind, RoleRecord
@@ -25,7 +27,7 @@ def test_no_acknowledged_row_is_lost_and_roles_swap_on_request_and_on_death(mult
     instance = multi_az
     first = instance.wait_well()
     told_before = len(instance.home.events.read_text().splitlines()) if instance.home.events.exists() else 0
-    with Ledger(instance) as ledger:
+    with Ledger(instance, instance.connect_by_endpoint) as ledger:
         ledger.wait_for(50)
         second = instance.fail_over()
         ledger.wait_for(50)
@@ -85,6 +87,45 @@ def test_commit_waits_for_the_standby_until_the_record_says_it_left(multi_az: In
     instance.wait_well()
 
 
+def test_commit_that_is_cancelled_while_it_waits_succeeds_with_a_warning_and_is_on_the_primary_only(
+    multi_az: Instance,
+) -> None:
+    """PostgreSQL's hole, as docs/failover.md tells it; the cancel request goes through the endpoint."""
+    instance = multi_az
+    standby = instance.standby()
+    told: list[tuple[str | None, str | None, str | None]] = []
+    with instance.connect_by_endpoint() as connection, instance.admin() as admin, ThreadPoolExecutor() as pool:
+        connection.execute("CREATE TABLE kept (x int)")
+        connection.add_notice_handler(
+            lambda notice: told.append((notice.severity_nonlocalized, notice.sqlstate, notice.message_primary))
+        )
+        with instance.client_of(standby) as reader:
+            eventually("the standby has the table", lambda: reader.execute("SELECT to_regclass('kept')").fetchone()[0])  # type: ignore[index]
+            supervisor = lock_holder(instance.home.lock)
+            assert supervisor is not None
+            os.kill(supervisor, signal.SIGSTOP)  # it would strike the standby off
+            receiver = stop_processes(instance, standby, "walreceiver")
+            try:
+                insert = pool.submit(connection.execute, "INSERT INTO kept VALUES (1)")
+                eventually(
+                    "the commit waits for the standby",
+                    lambda: admin.execute("SELECT 1 FROM pg_stat_activity WHERE wait_event = 'SyncRep'").fetchone(),
+                )
+                assert not told
+                connection.cancel_safe()
+                assert insert.result(timeout=30 * PATIENCE).statusmessage == "INSERT 0 1"
+                why = "canceling wait for synchronous replication due to user request"
+                assert told == [("WARNING", "01000", why)]
+                assert connection.execute("SELECT x FROM kept").fetchall() == [(1,)]
+                assert reader.execute("SELECT x FROM kept").fetchall() == []
+                assert role(instance).in_sync
+            finally:
+                let_go(receiver)
+                os.kill(supervisor, signal.SIGCONT)
+            eventually("the standby has the row", lambda: reader.execute("SELECT x FROM kept").fetchall() == [(1,)])
+    instance.wait_well()
+
+
 def acknowledged(connection: psycopg.Connection[Any], within_s: float) -> bool:
     """The command that was sent has been answered, with success."""
     raw = connection.pgconn
@@ -101,7 +142,7 @@ def acknowledged(connection: psycopg.Connection[Any], within_s: float) -> bool:
 def test_lost_standby_is_struck_off_and_redundancy_returns(multi_az: Instance) -> None:
     instance = multi_az
     standby, before = instance.standby(), instance.wait_well()
-    with Ledger(instance) as ledger:
+    with Ledger(instance, instance.connect_by_endpoint) as ledger:
         ledger.wait_for(10)
         pid = instance.server(standby).pid()
         assert pid is not None
@@ -152,7 +193,7 @@ def test_fenced_server_answers_nobody(multi_az: Instance) -> None:
 def test_single_az_instance_recovers_in_place(make_instance: MakeInstance) -> None:
     instance = make_instance("one", multi_az=False)
     instance.wait_well()
-    with Ledger(instance) as ledger:
+    with Ledger(instance, instance.connect_by_endpoint) as ledger:
         ledger.wait_for(20)
         pid = instance.server("a").pid()
         assert pid is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import signal
@@ -16,12 +17,24 @@ from multiaz.instance.records import RequestKind
 from multiaz.postgres.processes import processes_in
 
 FAULTS = 30
+HANGS = ("primary: all", "primary: postmaster", "standby: all", "standby: postmaster")
+"""What is stopped (SIGSTOP); nobody lets it go."""
+MIX = ("request", "primary", "standby", "process", "supervisor", "both", "primary+supervisor", *HANGS)
 
 
 def kill_postmaster(instance: Instance, member: str) -> None:
     pid = instance.server(member).pid()  # type: ignore[arg-type]
     if pid is not None:
         os.kill(pid, signal.SIGKILL)
+
+
+def stop(instance: Instance, member: str, *, whole: bool) -> None:
+    """Its postmaster, or all of it; the fault before may have ended it already."""
+    postmaster = instance.server(member).pid()  # type: ignore[arg-type]
+    everybody = processes_in(instance.home.data(member)) if whole else []  # type: ignore[arg-type]
+    for pid in {postmaster, *everybody} - {None}:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGSTOP)  # type: ignore[arg-type]
 
 
 def kill_some_process(instance: Instance, member: str) -> None:
@@ -49,20 +62,21 @@ def test_no_acknowledged_row_is_lost_by_any_of_many_faults(make_instance: MakeIn
     source.wait("well, with its relay", lambda seen: seen.redundant and seen.relay_ready)
     replica = make_instance("replica", multi_az=False, source=source)
     replica.wait_well()
-    with Ledger(source) as ledger:
+    with Ledger(source, source.connect_by_endpoint) as ledger:
         for _ in range(FAULTS):
             seen = source.wait_well()
             assert seen.primary is not None
             standby = "b" if seen.primary == "a" else "a"
-            fault = random.choice(
-                ("request", "primary", "standby", "process", "supervisor", "both", "primary+supervisor")
-            )
+            fault = random.choice(MIX)
             if fault == "request":
                 source.request(RequestKind.FAILOVER)
-            if "primary" in fault or fault == "both":
+            if fault in ("primary", "primary+supervisor", "both"):
                 kill_postmaster(source, seen.primary)
             if fault in ("standby", "both"):
                 kill_postmaster(source, standby)
+            if fault in HANGS:
+                which, what = fault.split(": ")
+                stop(source, seen.primary if which == "primary" else standby, whole=what == "all")
             if fault == "process":
                 kill_some_process(source, random.choice((seen.primary, standby)))
             if "supervisor" in fault:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import time
 
 import psycopg
+import pytest
 from harness import PASSWORD, Instance, MakeInstance, eventually
 from ledger import Ledger
 
 from multiaz.files import lock_holder, write_atomically
-from multiaz.instance.records import RequestKind, RoleRecord, RunState
+from multiaz.instance.records import MemberName, ObservedInstance, RequestKind, RoleRecord, RunState
 from multiaz.postgres.processes import processes_in
 from multiaz.postgres.scram import verifier
 
@@ -193,6 +195,78 @@ def test_older_role_record_that_is_put_back_is_refused_by_name_and_clients_stay_
     instance.wait("unreadable", lambda seen: "cannot be read" in seen.reason)
     write_atomically(instance.home.role, kept)
     instance.wait_well()
+
+
+def exchange_record(instance: Instance, record: bytes | None) -> tuple[bytes, ObservedInstance]:
+    """Put another role.json, or none, before a new supervisor; the newest record, and what the new one sees."""
+    old = lock_holder(instance.home.lock)
+    assert old is not None
+    os.kill(old, signal.SIGSTOP)  # so that it writes none in between
+    newest = instance.home.role.read_bytes()
+    if record is None:
+        instance.home.role.unlink()
+    else:
+        write_atomically(instance.home.role, record)
+    kill_supervisor(instance)
+    return newest, instance.wait("failed", lambda seen: seen.phase == "failed" and seen.pid != old)
+
+
+def looks_on(instance: Instance, primary: MemberName, standby: MemberName, pid: int) -> None:
+    """The primary dies, and for many rounds nobody is started, promoted or fenced, and no record is made."""
+    before, standby_pid = instance.home.role.exists(), instance.server(standby).pid()
+    postmaster = instance.server(primary).pid()
+    assert postmaster is not None
+    os.kill(postmaster, signal.SIGKILL)
+    eventually("the primary is dead", lambda: instance.server(primary).pid() is None)
+    dead_at = time.time()
+    seen = instance.wait("it looks on", lambda seen: seen.written_at > dead_at + 2)
+    assert (seen.phase, seen.pid, instance.server(primary).pid()) == ("failed", pid, None)
+    assert instance.home.role.exists() == before
+    assert instance.server(standby).pid() == standby_pid
+    with instance.admin(standby) as connection:
+        assert connection.execute("SELECT pg_is_in_recovery()").fetchone() == (True,)
+
+
+def test_lost_record_of_a_pair_touches_nobody_and_is_taken_up_in_the_next_round_when_it_is_back(
+    multi_az: Instance,
+) -> None:
+    instance = multi_az
+    before, standby = instance.wait_well(), instance.standby()
+    assert before.primary is not None
+    with instance.connect_by_endpoint() as connection:
+        connection.execute("CREATE TABLE kept AS SELECT 1 AS x")
+        newest, seen = exchange_record(instance, None)
+        assert "role.json is missing and there is data" in seen.reason
+        connection.execute("INSERT INTO kept VALUES (2)")  # clients stay where they are
+    looks_on(instance, before.primary, standby, seen.pid)
+    write_atomically(instance.home.role, newest)
+    after = instance.wait("taken over", lambda seen: seen.epoch > before.epoch and seen.writable)
+    assert (after.primary, after.pid) == (standby, seen.pid)
+    instance.wait_well()
+    with instance.connect_by_endpoint() as connection:
+        assert connection.execute("SELECT x FROM kept ORDER BY x").fetchall() == [(1,), (2,)]
+
+
+@pytest.mark.long
+def test_older_record_of_a_pair_that_is_put_back_promotes_starts_and_fences_nobody(multi_az: Instance) -> None:
+    """It names the former primary: believed, it would have the new one fenced, and what was committed since be lost."""
+    instance = multi_az
+    older = instance.home.role.read_bytes()
+    before = instance.kill_postmaster()
+    assert before.primary is not None
+    standby = instance.standby()
+    with instance.connect_by_endpoint() as connection:
+        connection.execute("CREATE TABLE kept AS SELECT 1 AS x")
+        newest, seen = exchange_record(instance, older)
+        assert "has acted on revision" in seen.reason
+        connection.execute("INSERT INTO kept VALUES (2)")
+    looks_on(instance, before.primary, standby, seen.pid)
+    write_atomically(instance.home.role, newest)
+    after = instance.wait("taken over", lambda seen: seen.epoch > before.epoch and seen.writable)
+    assert (after.primary, after.pid) == (standby, seen.pid)
+    instance.wait_well()
+    with instance.connect_by_endpoint() as connection:
+        assert connection.execute("SELECT x FROM kept ORDER BY x").fetchall() == [(1,), (2,)]
 
 
 def test_value_the_server_refuses_is_reported_and_can_be_mended(make_instance: MakeInstance) -> None:
