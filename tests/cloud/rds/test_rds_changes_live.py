@@ -1,4 +1,4 @@
-"""Storage and parameters of an instance that serves: a real server, a cloud of its own process, asked with boto3."""
+"""Storage and parameters of an instance that serves: real servers, a cloud of its own process, asked with boto3."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
-from live_cloud import Watch, in_order, shown, started
+from live_cloud import Watch, Writer, in_order, shown, started
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -128,3 +128,31 @@ def test_a_static_parameter_is_pending_until_a_reboot_and_then_in_force(
 def refusal_of_immediate(cloud: LiveCloud) -> tuple[str, str]:
     change = {"ParameterName": "max_connections", "ParameterValue": "123", "ApplyMethod": "immediate"}
     return cloud.refusal("ModifyDBParameterGroup", **GROUP, Parameters=[change])
+
+
+def test_a_static_parameter_is_in_force_on_the_standby_too_so_failovers_keep_it(shop: LiveCloud) -> None:
+    """Raised: a standby with less of it would replay nothing. Lowered: a standby keeps its primary's value at first."""
+    cloud = shop
+    cloud.modify("shop", MultiAZ=True, ApplyImmediately=True)
+    zones = [cloud.until_status("shop", "available")["AvailabilityZone"]]
+    with Writer(lambda: cloud.connect("shop")) as writer:
+        for value, by_failover in (("150", False), ("90", True)):
+            writer.goes_on(cloud)
+            cloud.until_redundant("shop")
+            set_parameter(cloud, "max_connections", value, "pending-reboot")
+            cloud.until(lambda: apply_status(cloud) == "pending-reboot", what="pending")
+            cloud.call("RebootDBInstance", DBInstanceIdentifier="shop", ForceFailover=by_failover)
+            zones.append(cloud.until_status("shop", "available")["AvailabilityZone"])
+            assert apply_status(cloud) == "in-sync"
+            writer.goes_on(cloud)
+            cloud.until_redundant("shop")
+            cloud.call("RebootDBInstance", DBInstanceIdentifier="shop", ForceFailover=True)
+            zones.append(cloud.until_status("shop", "available")["AvailabilityZone"])
+            assert apply_status(cloud) == "in-sync"
+            with cloud.connect("shop") as session:
+                assert shown(session, "max_connections") == [value]
+        writer.goes_on(cloud)
+    here, there = zones[0], zones[2]
+    assert here != there
+    assert zones == [here, here, there, here, there]
+    assert writer.lost() == set()
