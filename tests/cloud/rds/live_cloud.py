@@ -152,7 +152,8 @@ class LiveCloud:
 class Watch:
     """What DescribeDBInstances shows of an instance meanwhile: (status, pending values), each while it stays the same.
 
-    A thread asks again and again; what lasts shorter than two answers are apart may be missed.
+    A thread asks again and again, and there is an answer from the beginning and from the end; what lasts shorter than
+    two answers are apart may be missed.
     """
 
     def __init__(self, cloud: LiveCloud, *names: str) -> None:
@@ -162,12 +163,14 @@ class Watch:
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def __enter__(self) -> Watch:
+        self._look()
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._stop.set()
         self._thread.join(60)
+        self._look()
 
     def statuses(self) -> list[str]:
         """The statuses in their order, also while pending values changed."""
@@ -176,10 +179,13 @@ class Watch:
 
     def _run(self) -> None:
         while not self._stop.wait(0.005):
-            for one in self._cloud.call("DescribeDBInstances")["DBInstances"]:
-                told = (one["DBInstanceStatus"], one["PendingModifiedValues"])
-                if one["DBInstanceIdentifier"] in self._names and (not self.shown or self.shown[-1] != told):
-                    self.shown.append(told)
+            self._look()
+
+    def _look(self) -> None:
+        for one in self._cloud.call("DescribeDBInstances")["DBInstances"]:
+            told = (one["DBInstanceStatus"], one["PendingModifiedValues"])
+            if one["DBInstanceIdentifier"] in self._names and (not self.shown or self.shown[-1] != told):
+                self.shown.append(told)
 
 
 class Writer:
@@ -264,7 +270,7 @@ def next_minute(*, at_least_s: float) -> datetime:
     return earliest.replace(second=0, microsecond=0)
 
 
-def in_order(found: Sequence[object], wanted: Sequence[object]) -> bool:
-    """All of `found` is in `wanted`, in the order of `wanted`."""
+def goes_through(found: Sequence[str], wanted: Sequence[str]) -> bool:
+    """`found` begins and ends as `wanted`, and has nothing but what `wanted` has, in its order."""
     rest = iter(wanted)
-    return all(one in rest for one in found)
+    return (found[0], found[-1]) == (wanted[0], wanted[-1]) and all(one in rest for one in found)

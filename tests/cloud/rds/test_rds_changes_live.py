@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
-from live_cloud import Watch, Writer, in_order, shown, started
+from live_cloud import Watch, Writer, goes_through, shown, started
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,7 +56,7 @@ def test_storage_grows_at_once_without_a_restart_and_rests_for_six_hours(
         assert begun["PendingModifiedValues"] == {"AllocatedStorage": 30}
         after = cloud.until_status("shop", "available")
     assert (after["AllocatedStorage"], after["PendingModifiedValues"]) == (30, {})
-    assert in_order(watch.statuses(), ["available", "modifying", "storage-optimization", "available"])
+    assert goes_through(watch.statuses(), ["available", "modifying", "storage-optimization", "available"])
     assert cloud.events("shop")[kept:] == [
         ("0018", "Applying modification to allocated storage"),
         ("0017", "Finished applying modification to allocated storage"),
@@ -115,7 +115,7 @@ def test_a_static_parameter_is_pending_until_a_reboot_and_then_in_force(
         begun = cloud.call("RebootDBInstance", DBInstanceIdentifier="shop")["DBInstance"]
         assert begun["DBInstanceStatus"] == "rebooting"
         cloud.until_status("shop", "available")
-    assert in_order(watch.statuses(), ["available", "rebooting", "available"])
+    assert goes_through(watch.statuses(), ["available", "rebooting", "available"])
     assert apply_status(cloud) == "in-sync"
     assert cloud.events("shop")[kept:] == [("0004", "DB instance shutdown"), ("0006", "DB instance restarted")]
     with pytest.raises(psycopg.OperationalError):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
-from live_cloud import PASSWORD, Watch, Writer, in_order, rows_of
+from live_cloud import PASSWORD, Watch, Writer, goes_through, rows_of
 
 from multiaz.fleet.databases import Databases
 from multiaz.fleet.replication import ReplicaSeen
@@ -182,7 +182,7 @@ def test_under_load_a_renamed_source_keeps_its_replica_and_a_failover_after_it_l
         failed_over = cloud.until_status("store", "available")
         writer.goes_on(cloud)
     assert failed_over["AvailabilityZone"] == after["SecondaryAvailabilityZone"]
-    assert in_order(watch.statuses(), ["available", "renaming", "available", "rebooting", "available"])
+    assert goes_through(watch.statuses(), ["available", "renaming", "available", "rebooting", "available"])
     assert writer.lost() == set()
     cloud.until(lambda: set(writer.acknowledged) <= rows_of(reader), what="every acknowledged row on the replica")
     assert cloud.instance("reader")["StatusInfos"] == REPLICATING
@@ -214,7 +214,7 @@ def test_a_promoted_replica_takes_writes_is_an_instance_of_its_own_and_its_sourc
             session.execute("CREATE TABLE own (x int)")
             copied = rows_of(session)
         writer.goes_on(cloud)
-    assert in_order(watch.statuses(), ["available", "modifying", "available"])
+    assert goes_through(watch.statuses(), ["available", "modifying", "available"])
     assert there["BackupRetentionPeriod"] == 3
     assert "ReadReplicaSourceDBInstanceIdentifier" not in there
     assert "StatusInfos" not in there

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
-from live_cloud import PASSWORD, Watch, Writer, in_order, next_minute, rows_of, shown, started, window_from
+from live_cloud import PASSWORD, Watch, Writer, goes_through, next_minute, rows_of, shown, started, window_from
 
 if TYPE_CHECKING:
     from live_cloud import LiveCloud
@@ -22,7 +22,7 @@ OTHER_PASSWORD = "another-password"
 @pytest.fixture(scope="module")
 def shop(live: LiveCloud) -> LiveCloud:
     """The cloud, with a single-AZ instance `shop`."""
-    live.make("shop")
+    live.make("shop", **window_from(datetime.now(UTC) + timedelta(days=3)))
     return live
 
 
@@ -68,7 +68,7 @@ def test_what_waits_survives_touches_nothing_and_is_made_in_its_window_on_the_se
             cloud.until(lambda: "modifying" in watch.statuses(), what="the window's changes begin")
             assert datetime.now(UTC) >= opens
             cloud.until(lambda: watch.shown[-1] == ("available", {}), what="and are made")
-    assert in_order(watch.statuses(), ["available", "modifying", "storage-optimization", "available"])
+    assert goes_through(watch.statuses(), ["available", "modifying", "storage-optimization", "available"])
     assert watch.shown[:2] == [("available", waiting), ("modifying", waiting)]
     assert all(not pending for status, pending in watch.shown[2:] if status != "modifying")
 
@@ -105,13 +105,14 @@ def test_in_an_open_window_a_multi_az_instance_gets_its_class_by_a_failover_and_
     with cloud.connect("shop", OTHER_PASSWORD) as session:
         usual = shown(session, *MEMORY)
     cloud.modify("shop", **window_from(datetime.now(UTC)))
-    waits = cloud.modify("shop", DBInstanceClass=other)
-    assert (waits["DBInstanceStatus"], waits["PendingModifiedValues"]) == ("available", {"DBInstanceClass": other})
     with Watch(cloud, "shop") as watch, Writer(lambda: cloud.connect("shop", OTHER_PASSWORD)) as writer:
+        writer.goes_on(cloud)
+        waits = cloud.modify("shop", DBInstanceClass=other)
+        assert (waits["DBInstanceStatus"], waits["PendingModifiedValues"]) == ("available", {"DBInstanceClass": other})
         cloud.until(lambda: cloud.instance("shop")["DBInstanceClass"] == other, what=f"class {other}")
         after = cloud.until_status("shop", "available")
         writer.goes_on(cloud)
-    assert in_order(watch.statuses(), ["available", "modifying", "available"])
+    assert goes_through(watch.statuses(), ["available", "modifying", "available"])
     assert {str(pending) for status, pending in watch.shown if status == "modifying"} == {
         str({"DBInstanceClass": other})
     }
@@ -135,7 +136,7 @@ def test_a_stopped_multi_az_instance_serves_nobody_keeps_all_and_comes_back_redu
         begun = cloud.call("StopDBInstance", DBInstanceIdentifier="shop")["DBInstance"]
         assert begun["DBInstanceStatus"] == "stopping"
         there = cloud.until_status("shop", "stopped")
-    assert in_order(watch.statuses(), ["available", "stopping", "stopped"])
+    assert goes_through(watch.statuses(), ["available", "stopping", "stopped"])
     assert there["Endpoint"] == before["Endpoint"]
     assert there["AutomaticRestartTime"] > datetime.now(UTC)
     stopped = [("0004", "DB instance shutdown"), ("0087", "DB instance stopped")]
@@ -150,7 +151,7 @@ def test_a_stopped_multi_az_instance_serves_nobody_keeps_all_and_comes_back_redu
         begun = cloud.call("StartDBInstance", DBInstanceIdentifier="shop")["DBInstance"]
         assert begun["DBInstanceStatus"] == "starting"
         there = cloud.until_status("shop", "available")
-    assert in_order(watch.statuses(), ["stopped", "starting", "available"])
+    assert goes_through(watch.statuses(), ["stopped", "starting", "available"])
     assert there["Endpoint"] == before["Endpoint"]
     assert "AutomaticRestartTime" not in there
     assert cloud.events("shop")[kept:] == [*stopped, ("0088", "DB instance started")]
