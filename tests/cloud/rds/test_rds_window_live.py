@@ -9,6 +9,8 @@ import psycopg
 import pytest
 from live_cloud import PASSWORD, Watch, Writer, goes_through, next_minute, rows_of, shown, started, window_from
 
+from multiaz.instance.records import ObservedInstance
+
 if TYPE_CHECKING:
     from live_cloud import LiveCloud
 
@@ -125,6 +127,35 @@ def test_in_an_open_window_a_multi_az_instance_gets_its_class_by_a_failover_and_
     numbers = [number for number, _ in cloud.events("shop")[kept:]]
     assert (numbers[:2], numbers[-1]) == (["0012", "0013"], "0014")
     assert numbers.count("0049") == 1
+
+
+def test_a_class_change_is_carried_on_by_another_process_of_the_cloud_each_step_once(shop: LiveCloud) -> None:
+    cloud = shop
+    before = make_multi_az(cloud)
+    kept, epoch = len(cloud.events("shop")), cloud.observed("shop").epoch
+    place, endpoint = cloud.place("shop"), before["Endpoint"]
+    other = "db.t3.micro" if before["DBInstanceClass"] == "db.t3.small" else "db.t3.small"
+
+    def observed() -> ObservedInstance:
+        return ObservedInstance.model_validate_json(place.observed.read_bytes())
+
+    with Writer(lambda: cloud.connect_to(endpoint["Address"], endpoint["Port"], OTHER_PASSWORD)) as writer:
+        writer.goes_on(cloud)
+        begun = cloud.modify("shop", DBInstanceClass=other, ApplyImmediately=True)
+        assert begun["DBInstanceStatus"] == "modifying"
+        cloud.until(lambda: not observed().in_sync, what="the standby is restarted")
+        cloud.kill_and_restart()
+        cloud.until(lambda: observed().epoch > epoch, what="the failover")
+        cloud.kill_and_restart()
+        after = cloud.until_status("shop", "available")
+        writer.goes_on(cloud)
+    assert (after["DBInstanceClass"], after["PendingModifiedValues"]) == (other, {})
+    assert after["AvailabilityZone"] == before["SecondaryAvailabilityZone"]
+    cloud.until_redundant("shop")
+    numbers = [number for number, _ in cloud.events("shop")[kept:]]
+    assert (numbers[0], numbers[-1]) == ("0012", "0014")
+    assert [numbers.count(number) for number in ("0012", "0013", "0049", "0014")] == [1, 1, 1, 1]
+    assert writer.lost() == set()
 
 
 def test_a_stopped_multi_az_instance_serves_nobody_keeps_all_and_comes_back_redundant(shop: LiveCloud) -> None:
