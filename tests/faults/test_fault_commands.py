@@ -31,6 +31,14 @@ def person(module_home_folder: Path, free_port: Callable[[], int]) -> Iterator[P
         somebody.run("down", "--all", "--yes")
 
 
+@pytest.fixture(autouse=True)
+def healed_after(person: Person) -> Iterator[None]:
+    """A test that fails leaves no fault to the next."""
+    yield
+    if (person.home / "instances").exists():
+        person.run("fault", "heal", "--all")
+
+
 def observed(person: Person) -> dict[str, Any]:
     try:
         return person.observed(PRIMARY)
@@ -95,20 +103,54 @@ def test_a_frozen_aws_endpoint_does_not_answer_until_it_is_healed(person: Person
 def test_a_failover_without_a_standby_is_abandoned_and_the_command_says_so(
     person: Person, eventually: Eventually
 ) -> None:
-    wait_well(person, eventually)
-    person.ask("fault", "standby-loss")
-    eventually(lambda: not observed(person)["in_sync"], "the standby is struck off")
-    told = person.ask("failover", code=ExitCode.CONFLICT)
-    assert "the standby is not in sync" in told["why"]
+    one = "commits have one copy, and a failover must wait until they have two."
+    two = "commits have two copies."
 
     def told_of_copies() -> list[str]:
         events = person.aws("rds", "describe-events", "--source-type", "db-instance", "--source-identifier", PRIMARY)
         return [event["Message"].split(": ")[1] for event in events["Events"] if "commits have" in event["Message"]]
 
-    assert told_of_copies() == ["commits have one copy, and a failover must wait until they have two."]
+    wait_well(person, eventually)
+    eventually(lambda: told_of_copies()[-1:] != [one], "what went before is told to its end")
+    before = told_of_copies()
+    person.ask("fault", "standby-loss")
+    eventually(lambda: not observed(person)["in_sync"], "the standby is struck off")
+    told = person.ask("failover", code=ExitCode.CONFLICT)
+    assert "the standby is not in sync" in told["why"]
+    assert told_of_copies() == [*before, one]
     person.ask("fault", "heal", "standby-loss")
     wait_well(person, eventually)
-    eventually(lambda: told_of_copies()[1:] == ["commits have two copies."], "the standby is back, and it is told")
+    eventually(lambda: told_of_copies() == [*before, one, two], "the standby is back, and it is told")
+
+
+def test_a_failover_asked_for_without_a_standby_happens_once_that_is_healed(
+    person: Person, eventually: Eventually
+) -> None:
+    before = wait_well(person, eventually)
+    person.ask("fault", "standby-loss")
+    eventually(lambda: not observed(person)["in_sync"], "the standby is struck off")
+    person.aws("rds", "reboot-db-instance", "--db-instance-identifier", PRIMARY, "--force-failover")
+    assert person.instances()["primary"]["status"] == "rebooting"
+    person.value("primary", "CREATE TABLE served_meanwhile (x int)")
+    assert observed(person)["epoch"] == before["epoch"], "it waits"
+    person.ask("fault", "heal", "standby-loss")
+    eventually(lambda: observed(person)["epoch"] > before["epoch"], "it happens", within_s=60)
+    assert wait_well(person, eventually)["primary"] != before["primary"]
+    assert person.value("primary", "SELECT count(*) FROM served_meanwhile") == "0"
+
+
+def test_a_fault_outlives_local_stop_and_what_is_frozen_ends_with_it(person: Person, eventually: Eventually) -> None:
+    wait_well(person, eventually)
+    why = person.ask("fault", "standby-loss")["why"]
+    person.ask("fault", "supervisor", "replica-1", "--freeze")
+    person.ask("local", "stop")
+    assert [one["kind"] for one in person.ask("fault", "list")["faults"]] == ["standby-loss"]
+    person.ask("local", "start")
+    eventually(lambda: observed(person)["writable"], "it serves", within_s=60)
+    eventually(lambda: observed(person).get("reason") == why, "the standby is still held")
+    assert not observed(person)["in_sync"]
+    assert [one["kind"] for one in person.ask("fault", "heal", "--all")["healed"]] == ["standby-loss"]
+    wait_well(person, eventually)
 
 
 def test_the_pace_reaches_instances_that_run(person: Person, eventually: Eventually) -> None:
