@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Protocol
 
 import boto3
 import psycopg
@@ -188,6 +188,12 @@ class Watch:
                 self.shown.append(told)
 
 
+class Patient(Protocol):
+    """What waits for a condition, and says what was waited for."""
+
+    def until(self, condition: Callable[[], Any], seconds: float = ..., what: str = ...) -> Any: ...
+
+
 class Writer:
     """Writes one row after the other in a thread, and remembers which were acknowledged."""
 
@@ -195,6 +201,7 @@ class Writer:
         self._connect, self._pause_s = connect, pause_s
         self.acknowledged: list[int] = []
         self.cuts = 0
+        self.longest_gap_s = 0.0
         self._stop = threading.Event()
         with connect() as connection:
             connection.execute("DROP TABLE IF EXISTS ledger")
@@ -209,13 +216,13 @@ class Writer:
         self._stop.set()
         self._thread.join(60)
 
-    def goes_on(self, cloud: LiveCloud, more: int = 5) -> None:
+    def goes_on(self, cloud: Patient, more: int = 5) -> None:
         """Wait until more is acknowledged."""
         count = len(self.acknowledged)
         cloud.until(lambda: len(self.acknowledged) >= count + more, what="acknowledged rows")
 
     def _run(self) -> None:
-        connection, number = None, 0
+        connection, number, last = None, 0, time.monotonic()
         while not self._stop.wait(self._pause_s):
             number += 1
             try:
@@ -229,6 +236,8 @@ class Writer:
                 connection = None
                 continue
             self.acknowledged.append(number)
+            now = time.monotonic()
+            self.longest_gap_s, last = max(self.longest_gap_s, now - last), now
         if connection is not None:
             connection.close()
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
+from live_cloud import PASSWORD, Writer
 
 if TYPE_CHECKING:
     from conftest import Cloud
 
-PASSWORD = "correct-horse-battery"
 SHOP = {"DBInstanceIdentifier": "shop"}
 
 
@@ -29,59 +27,6 @@ def connect(cloud: Cloud, name: str = "shop", password: str = PASSWORD, timeout_
     )  # fmt: skip
 
 
-class Writer:
-    """Writes one row after the other in a thread, and remembers which were acknowledged."""
-
-    def __init__(self, cloud: Cloud) -> None:
-        self._cloud = cloud
-        self.acknowledged: list[int] = []
-        self.cuts = 0
-        self.longest_gap_s = 0.0
-        self._stop = threading.Event()
-        with connect(cloud) as connection:
-            connection.execute("CREATE TABLE IF NOT EXISTS ledger (number int)")
-        self._thread = threading.Thread(target=self._run, daemon=True)
-
-    def __enter__(self) -> Writer:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join(60)
-
-    def goes_on(self) -> None:
-        """Wait until something more is acknowledged."""
-        count = len(self.acknowledged)
-        self._cloud.until(lambda: len(self.acknowledged) > count + 5, what="acknowledged rows")
-
-    def _run(self) -> None:
-        connection, number, last = None, 0, time.monotonic()
-        while not self._stop.is_set():
-            number += 1
-            try:
-                if connection is None:
-                    connection = connect(self._cloud)
-                connection.execute("INSERT INTO ledger VALUES (%s)", (number,))
-            except psycopg.OperationalError:
-                self.cuts += 1
-                if connection is not None:
-                    connection.close()
-                connection = None
-                continue
-            self.acknowledged.append(number)
-            now = time.monotonic()
-            self.longest_gap_s, last = max(self.longest_gap_s, now - last), now
-        if connection is not None:
-            connection.close()
-
-    def lost(self) -> set[int]:
-        """Acknowledged rows that are not there."""
-        with connect(self._cloud) as connection:
-            there = {row[0] for row in connection.execute("SELECT number FROM ledger")}
-        return set(self.acknowledged) - there
-
-
 def show(cloud: Cloud, *settings: str) -> list[str]:
     with connect(cloud) as connection:
         return [connection.execute(f"SHOW {one}").fetchone()[0] for one in settings]  # type: ignore[index]
@@ -92,13 +37,13 @@ def test_a_new_class_of_a_multi_az_instance_costs_one_failover_and_no_row(real_c
     cloud = real_cloud
     zones = [make(cloud, MultiAZ=True)["AvailabilityZone"]]
     few = show(cloud, "max_connections")
-    with Writer(cloud) as writer:
+    with Writer(lambda: connect(cloud)) as writer:
         for size in ("small", "micro"):
-            writer.goes_on()
+            writer.goes_on(cloud)
             writer.longest_gap_s = 0.0
             cloud.call("ModifyDBInstance", **SHOP, DBInstanceClass=f"db.t3.{size}", ApplyImmediately=True)
             zones.append(cloud.until_status("shop", "available", 120)["AvailabilityZone"])
-            writer.goes_on()
+            writer.goes_on(cloud)
             print(f"db.t3.{size}: no row was acknowledged for {writer.longest_gap_s:.2f} s at most")  # noqa: T201
             assert (show(cloud, "max_connections") == few) is (size == "micro")
             groups = cloud.instance("shop")["DBParameterGroups"]
@@ -119,16 +64,16 @@ def test_multi_az_is_turned_on_and_off_and_on_while_a_client_writes(real_cloud: 
     cloud = real_cloud
     before = make(cloud)
     folder = cloud.folder("shop")
-    with Writer(cloud) as writer:
+    with Writer(lambda: connect(cloud)) as writer:
         for wanted in (True, False, True):
-            writer.goes_on()
+            writer.goes_on(cloud)
             cloud.call("ModifyDBInstance", **SHOP, MultiAZ=wanted, ApplyImmediately=True)
             after = cloud.until_status("shop", "available", 120)
             assert after["AvailabilityZone"] == before["AvailabilityZone"]
             assert ("SecondaryAvailabilityZone" in after) is wanted
             if not wanted:
                 cloud.until(lambda: not (folder / "b" / "data").exists(), what="the standby's data is removed")
-        writer.goes_on()
+        writer.goes_on(cloud)
     assert writer.cuts == 0
     cloud.call("RebootDBInstance", **SHOP, ForceFailover=True)
     assert cloud.until_status("shop", "available", 120)["AvailabilityZone"] != before["AvailabilityZone"]
@@ -217,18 +162,18 @@ def test_a_multi_az_instance_whose_primary_does_not_start_again_goes_on_with_its
     )
     before = make(cloud, MultiAZ=True, DBParameterGroupName="tuned")
     set_buffers(cloud, TOO_LARGE)
-    with Writer(cloud) as writer:
-        writer.goes_on()
+    with Writer(lambda: connect(cloud)) as writer:
+        writer.goes_on(cloud)
         cloud.call("RebootDBInstance", **SHOP)
         after = cloud.until_status("shop", "available")
-        writer.goes_on()
+        writer.goes_on(cloud)
         # the class change meets the same values on the standby first: then nothing is touched
         cuts = writer.cuts
         cloud.until(lambda: in_sync(cloud), what="redundancy with the old values")
         cloud.call("ModifyDBInstance", **SHOP, DBInstanceClass="db.t3.small", ApplyImmediately=True)
         cloud.until_status("shop", "available", 120)
         cloud.until(lambda: in_sync(cloud), what="redundancy with the old values, again")
-        writer.goes_on()
+        writer.goes_on(cloud)
         assert writer.cuts == cuts
     assert after["AvailabilityZone"] == before["SecondaryAvailabilityZone"]
     there = cloud.instance("shop")
