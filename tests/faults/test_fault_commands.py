@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -98,6 +99,33 @@ def test_a_frozen_aws_endpoint_does_not_answer_until_it_is_healed(person: Person
     healed = person.ask("fault", "heal", "--all")["healed"]
     assert [one["thawed"] for one in healed] == [[holder]]
     wait_well(person, eventually)
+
+
+def test_those_hang_that_the_options_name_and_heal_lets_them_go_on(person: Person, eventually: Eventually) -> None:
+    """While the supervisor is frozen, so that nobody ends them before."""
+    before = wait_well(person, eventually)
+    postmasters = {one["name"]: one["pid"] for one in before["members"]}
+    primary = before["primary"]
+    standby = "b" if primary == "a" else "a"
+    person.ask("fault", "supervisor", "primary", "--freeze")
+    for options, whose, alone in (
+        (("--member", "standby"), standby, True),
+        (("--member", "standby", "--all-processes"), standby, False),
+        ((), primary, True),
+        (("--all-processes",), primary, False),
+    ):
+        stopped = person.ask("fault", "hang", "primary", *options)["processes"]
+        assert postmasters[whose] in stopped
+        assert (len(stopped) == 1) is alone, options
+        (healed,) = person.ask("fault", "heal", "primary", "hang")["healed"]
+        assert sorted(healed["thawed"]) == sorted(stopped)
+        assert person.value("primary", "CREATE TABLE goes_on (x int); DROP TABLE goes_on") == "", "it commits"
+    person.ask("fault", "heal", "primary", "supervisor")
+    since = time.time()
+    eventually(lambda: observed(person)["written_at"] > since + 2, "the supervisor has looked at it for a while")
+    after = wait_well(person, eventually)
+    assert {one["name"]: one["pid"] for one in after["members"]} == postmasters
+    assert (after["epoch"], after["primary"]) == (before["epoch"], primary)
 
 
 def test_a_failover_without_a_standby_is_abandoned_and_the_command_says_so(
