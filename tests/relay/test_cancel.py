@@ -9,9 +9,10 @@ import struct
 import subprocess
 import time
 from collections.abc import Callable
+from typing import Any
 
 import pytest
-from relay_harness import PASSWORD, Database, RunningRelay, wait_for
+from relay_harness import PASSWORD, Database, RunningRelay, dial, tls, wait_for
 
 from multiaz.relay import startup
 
@@ -76,11 +77,15 @@ def log_in(relay: RunningRelay) -> tuple[socket.socket, int, bytes]:
             at = message.end
 
 
+def request(pid: int, key: bytes) -> bytes:
+    return struct.pack("!III", 12 + len(key), startup.CANCEL_CODE, pid) + key
+
+
 def cancel(relay: RunningRelay, pid: int, key: bytes) -> float:
     """Send a cancel request and return the seconds until the endpoint closes the connection."""
     started = time.monotonic()
     with socket.create_connection((relay.address, relay.port), timeout=20) as client:
-        client.sendall(struct.pack("!III", 12 + len(key), startup.CANCEL_CODE, pid) + key)
+        client.sendall(request(pid, key))
         assert client.recv(1) == b"", "like the server, it answers nothing"
     return time.monotonic() - started
 
@@ -143,3 +148,49 @@ def test_a_cancel_request_to_a_hung_primary_ends(new_relay: Callable[..., Runnin
         assert "startup" not in relay.log
     finally:
         os.kill(pid, signal.SIGCONT)
+
+
+@pytest.mark.parametrize("network", [None, {"delay_ms": 1}], ids=["clear", "shaped"])
+@pytest.mark.parametrize("half", [False, True], ids=["closes", "half-closes"])
+@pytest.mark.parametrize("encrypted", [False, True], ids=["plain", "tls"])
+def test_a_client_may_leave_right_after_its_cancel_request(
+    new_relay: Callable[..., RunningRelay],
+    successor: Database,
+    encrypted: bool,
+    half: bool,
+    network: dict[str, Any] | None,
+) -> None:
+    """As drivers do that wait for no answer; PostgreSQL itself carries the request out."""
+    relay = new_relay(successor.socket_folder, network=network)
+    relay.start()
+    client, pid, key = log_in(relay)
+    query = b"SELECT pg_sleep(60)\0"
+    with client:
+        for _ in range(5):
+            client.sendall(b"Q" + struct.pack("!I", len(query) + 4) + query)
+            wait_for("it runs", lambda: state(successor, pid) == "active")
+            ask_and_leave(relay, request(pid, key), encrypted=encrypted, half=half)
+            wait_for("it is cancelled", lambda: state(successor, pid) == "idle")
+
+
+def state(database: Database, pid: int) -> str:
+    """Of one backend, as pg_stat_activity has it."""
+    with database.server.connect("postgres") as admin:
+        row = admin.execute("SELECT state FROM pg_stat_activity WHERE pid = %s", (pid,)).fetchone()
+    assert row is not None
+    return str(row[0])
+
+
+def ask_and_leave(relay: RunningRelay, packet: bytes, *, encrypted: bool, half: bool) -> None:
+    """Send `packet` and the end of the stream at once; who half-closes reads until the endpoint closes."""
+    with dial(relay) as client:
+        sender = client
+        if encrypted:
+            client.sendall(struct.pack("!II", 8, startup.SSL_CODE))
+            assert client.recv(1) == b"S"
+            sender = tls(relay, client)
+        with sender:
+            sender.sendall(packet)
+            if half:
+                socket.socket.shutdown(sender, socket.SHUT_WR)  # TLS is left open: only the stream ends
+                assert until_closed(sender)

@@ -10,6 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 BACKLOG = 4096
+NO_ROOM = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+"""Why nothing can be accepted though somebody waits: to try at once would be to spin."""
+ACCEPT_PAUSE_S = 0.1
+"""How long nothing is accepted after that."""
 _LISTEN = "0A"
 """State of a listening socket in /proc/net/tcp."""
 

@@ -7,6 +7,10 @@ The two are exchanged while the connection lives.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import fcntl
+import termios
+from array import array
 from collections import deque
 from collections.abc import Callable
 from enum import Enum
@@ -15,7 +19,7 @@ from multiaz.relay.pipe import Pipe
 from multiaz.relay.shape import CLEAR, Block, Lane, Shape
 
 LINGER_S = 5.0
-"""How long the last bytes may take to reach the side that is being closed."""
+"""How long the side that is being closed may take none of the last bytes."""
 
 
 class _Mark(Enum):
@@ -197,6 +201,8 @@ class ShapedPipe(asyncio.Protocol):
         self._queue: deque[tuple[float, bytes | _Mark]] = deque()
         self._queued = 0
         self._timer: asyncio.TimerHandle | None = None
+        self._ended = False
+        """`source` has said its last byte: to read on would bring its end again, and again."""
 
     def data_received(self, data: bytes) -> None:
         """Put the bytes on their way."""
@@ -207,8 +213,10 @@ class ShapedPipe(asyncio.Protocol):
         """Put a half-close on its way if asked to; True keeps our side open for the peer's last words."""
         if not self._pass_end:
             return False
-        self._put(_Mark.HALF)
-        self._pump()
+        if not self._ended:
+            self._ended = True
+            self._put(_Mark.HALF)
+            self._pump()
         return True
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -268,7 +276,7 @@ class ShapedPipe(asyncio.Protocol):
                 self._queued -= len(part)
             self._deliver(part)
             held = self.other.choked
-        if self._source.is_closing():
+        if self._ended or self._source.is_closing():
             return
         if self._network.silent or self._queued >= self._lane.shape.window_bytes:
             self._source.pause_reading()
@@ -293,7 +301,25 @@ class ShapedPipe(asyncio.Protocol):
 
 
 def close_soon(transport: asyncio.Transport) -> None:
-    """Close `transport` after its last bytes, or without them if nobody takes them."""
+    """Close `transport` after its last bytes, or without them if for `LINGER_S` nobody takes any."""
     transport.close()
-    if transport.get_write_buffer_size():
-        asyncio.get_running_loop().call_later(LINGER_S, transport.abort)
+    _linger(transport, None)
+
+
+def _linger(transport: asyncio.Transport, before: int | None) -> None:
+    """Look again as long as less is unsent than `before`."""
+    if not transport.get_write_buffer_size():
+        return
+    unsent = _unsent(transport)
+    if before is not None and unsent >= before:
+        transport.abort()
+    else:
+        asyncio.get_running_loop().call_later(LINGER_S, _linger, transport, unsent)
+
+
+def _unsent(transport: asyncio.Transport) -> int:
+    """Bytes the other side has not taken: ours, and the kernel's, as it asks for more only when a good part is gone."""
+    kernels = array("i", [0])
+    with contextlib.suppress(OSError):
+        fcntl.ioctl(transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, kernels)
+    return transport.get_write_buffer_size() + kernels[0]

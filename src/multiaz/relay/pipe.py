@@ -19,10 +19,14 @@ class Gone(Exception):
 class Dialogue(asyncio.Protocol):
     """Collects what one side sends until the login is through.
 
-    An end of stream counts as a closed connection: nobody half-closes before the login.
+    An end of stream counts as a closed connection: nobody half-closes before the login. One that is `held` is not
+    read beyond its first bytes: the end that may follow them is heard by whom it is joined with.
     """
 
-    def __init__(self, collected: bytes = b"", on_gone: Callable[[], object] | None = None) -> None:
+    def __init__(
+        self, collected: bytes = b"", on_gone: Callable[[], object] | None = None, *, held: bool = False
+    ) -> None:
+        self._most = 0 if held else COLLECT_HIGH
         self.buffer = bytearray(collected)
         self.gone = False
         self.on_gone = on_gone
@@ -43,7 +47,7 @@ class Dialogue(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Collect, and stop reading a sender that says more than a login needs."""
         self.buffer += data
-        if len(self.buffer) > COLLECT_HIGH:
+        if len(self.buffer) > self._most:
             self.transport.pause_reading()
         self._wake()
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import json
 import logging
 import os
@@ -17,7 +16,7 @@ from typing import Any
 
 from multiaz.relay import locks
 from multiaz.relay.config import BadConfig, RelayConfig, read_config
-from multiaz.relay.listener import CannotListen, listen
+from multiaz.relay.listener import ACCEPT_PAUSE_S, NO_ROOM, CannotListen, listen
 from multiaz.relay.liveness import SWEEP_S, tune
 from multiaz.relay.pair import Network
 from multiaz.relay.session import Endpoint, Session
@@ -36,8 +35,6 @@ PER_CLIENT = 2
 and counts as two."""
 KEPT_FREE = 64
 """Descriptors for everything else: files, wires, and clients that are only told no."""
-ACCEPT_PAUSE_S = 0.1
-"""How long nothing is accepted after the process ran out of descriptors."""
 
 log = logging.getLogger("multiaz.relay")
 
@@ -209,7 +206,7 @@ class Relay:
             except BlockingIOError:
                 return
             except OSError as error:
-                if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
+                if error.errno in NO_ROOM:
                     self._pause_accepting(error)
                     return
                 continue

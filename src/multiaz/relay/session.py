@@ -155,13 +155,11 @@ class Session:
         try:
             async with asyncio.timeout(self._endpoint.config.startup_timeout_s):
                 client = await greet(self._accepted, self._host, self._endpoint.context)
-                task = asyncio.current_task()
-                assert task is not None
-                client.dialogue.on_gone = task.cancel
                 kind, packet = await _packet(client.dialogue)
             if kind is Kind.CANCEL:
-                await self._cancel(packet)
+                await self._cancel(packet)  # also for a client that is gone: many do not wait for the end
             else:
+                _end_with(client.dialogue)
                 await self._log_in(client, startup.read_startup(packet))
                 client = None
         except Refused as refusal:
@@ -189,7 +187,8 @@ class Session:
         """Send `packet` as soon as the network lets anything pass."""
         if client is not None:
             await self._network.passable()
-            client.dialogue.transport.write(packet)
+            if not client.dialogue.gone:
+                client.dialogue.transport.write(packet)
 
     async def _log_in(self, client: Client, asked: Startup) -> None:
         """Try until the primary has given an answer the client should have, then hand over."""
@@ -364,6 +363,15 @@ class Session:
 
 def _one_line(error: Exception) -> str:
     return "".join(char if char.isprintable() else "?" for char in str(error))
+
+
+def _end_with(client: Dialogue) -> None:
+    """Have the current task end when `client` leaves. Raises Gone if it has."""
+    if client.gone:
+        raise Gone
+    task = asyncio.current_task()
+    assert task is not None
+    client.on_gone = task.cancel
 
 
 async def _packet(client: Dialogue) -> tuple[Kind, bytes]:

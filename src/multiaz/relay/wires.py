@@ -11,6 +11,7 @@ import struct
 from collections.abc import Callable, Iterable
 
 from multiaz.relay.config import WireConfig
+from multiaz.relay.listener import ACCEPT_PAUSE_S, NO_ROOM
 from multiaz.relay.pair import Network, Pair
 from multiaz.relay.pipe import Dialogue
 from multiaz.relay.shape import CLEAR, Block
@@ -66,6 +67,8 @@ class Wire:
         self._connecting: set[asyncio.Task[None]] = set()
         self._listener = _listen(config)
         self._reading = False
+        self._pause: asyncio.TimerHandle | None = None
+        self._starved = False
 
     def moved(self, config: WireConfig) -> bool:
         """The wire listens elsewhere now, or somebody removed its socket."""
@@ -77,18 +80,11 @@ class Wire:
             log.info("wire %s: %s", config.name, config.shape)
         self._config = config
         self._network.change(config.shape)
-        loop = asyncio.get_running_loop()
-        if self._network.silent and self._reading:
-            loop.remove_reader(self._listener)
-            self._reading = False
-        elif not self._network.silent and not self._reading:
-            loop.add_reader(self._listener, self._accept)
-            self._reading = True
+        self._accept_or_not()
 
     def remove(self) -> None:
         """Listen no longer; what is connected goes on without a shape."""
-        if self._reading:
-            asyncio.get_running_loop().remove_reader(self._listener)
+        self._stop_accepting()
         self._listener.close()
         with contextlib.suppress(FileNotFoundError):
             self._config.listen.unlink()
@@ -101,11 +97,43 @@ class Wire:
         for pair in list(self._network.pairs):
             pair.end()
 
+    def _accept_or_not(self) -> None:
+        """Accept unless the network is silent: whoever comes then waits in the backlog, unanswered."""
+        if self._network.silent:
+            self._stop_accepting()
+        elif not self._reading and self._pause is None:
+            asyncio.get_running_loop().add_reader(self._listener, self._accept)
+            self._reading = True
+
+    def _stop_accepting(self) -> None:
+        if self._pause is not None:
+            self._pause.cancel()
+            self._pause = None
+        if self._reading:
+            asyncio.get_running_loop().remove_reader(self._listener)
+            self._reading = False
+
+    def _pause_accepting(self, error: OSError) -> None:
+        if not self._starved:
+            self._starved = True
+            log.warning("wire %s: cannot accept: %s", self._config.name, error.strerror)
+        self._stop_accepting()
+        self._pause = asyncio.get_running_loop().call_later(ACCEPT_PAUSE_S, self._accept_again)
+
+    def _accept_again(self) -> None:
+        self._pause = None
+        self._accept_or_not()
+
     def _accept(self) -> None:
         try:
             accepted, _ = self._listener.accept()
-        except OSError:
+        except OSError as error:
+            if error.errno in NO_ROOM:
+                self._pause_accepting(error)
             return
+        if self._starved:
+            self._starved = False
+            log.info("wire %s: accepts again", self._config.name)
         if self._network.shape.block is Block.CUT:
             accepted.close()
             return
@@ -116,7 +144,7 @@ class Wire:
 
     async def _connect(self, accepted: socket.socket) -> None:
         loop = asyncio.get_running_loop()
-        left, right = Dialogue(), Dialogue()
+        left, right = Dialogue(held=True), Dialogue()
         await loop.connect_accepted_socket(lambda: left, accepted)
         try:
             await loop.create_unix_connection(lambda: right, str(self._config.target))
@@ -189,7 +217,7 @@ async def _through(network: Network, accepted: socket.socket, on_end: Callable[[
     inner.setblocking(False)
     outer.setblocking(False)
     loop = asyncio.get_running_loop()
-    left, right = Dialogue(), Dialogue()
+    left, right = Dialogue(held=True), Dialogue()
     try:
         await loop.connect_accepted_socket(lambda: left, accepted)
         await loop.connect_accepted_socket(lambda: right, outer)
