@@ -599,6 +599,18 @@ def test_what_only_the_primary_can_tell_of_the_standby_is_no_reason_to_leave_whi
     assert decide(DESIRED, seen(a=member(MUTE, accepting=True), b=b), WELL).rule == "awaken"
 
 
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({}, "is starting"),
+        ({"accepting": True}, "is slow to answer"),
+        ({"accepting": True, "silent": True}, "does not answer"),
+    ],
+)
+def test_primary_that_has_taken_clients_and_is_late_is_not_said_to_start(changes: dict[str, bool], why: str) -> None:
+    assert decide(DESIRED, seen(a=member(MUTE, **changes)), WELL).reason == f"the primary {why}"
+
+
 @pytest.mark.parametrize(("now", "told"), [(108.0, False), (112.0, True), (90.0, False)])
 def test_one_copy_only_is_told_once_it_is_no_passing_matter(now: float, told: bool) -> None:
     away = member(DEAD, wait_s=1.0)

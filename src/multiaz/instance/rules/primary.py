@@ -97,7 +97,9 @@ def recover(view: View) -> Step:
 def awaken(view: View) -> Step:
     """The primary is up but does not answer yet."""
     phase = Phase.REBOOTING if view.reboot_in_progress else Phase.RECOVERING
-    return step(phase, "the primary does not answer" if view.p.silent else "the primary is starting")
+    if view.p.silent:
+        return step(phase, "the primary does not answer")
+    return step(phase, "the primary is slow to answer" if view.p.accepting else "the primary is starting")
 
 
 def point(view: View) -> Step | None:
