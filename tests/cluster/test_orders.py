@@ -20,6 +20,7 @@ from multiaz.errors import NoProgress
 from multiaz.files import switch_link
 from multiaz.home import Home
 from multiaz.instance import servers as servers_module
+from multiaz.instance import supervisor as supervisor_module
 from multiaz.instance.actions import (
     Action,
     Begin,
@@ -405,9 +406,12 @@ def written(hand: ByHand, member: MemberName) -> dict[str, int]:
 
 
 @pytest.mark.long
-def test_rewind_needs_no_checkpoint_first_because_it_reads_the_timeline_of_the_end_of_recovery(hand: ByHand) -> None:
+def test_rewind_needs_no_checkpoint_first_because_it_reads_the_timeline_of_the_end_of_recovery(
+    hand: ByHand, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Since PostgreSQL 16; here the promoted server cannot make one, and its control file names the old timeline."""
     diverged(hand)
+    monkeypatch.setattr(supervisor_module, "resume", nothing)  # else what is stopped would go on for the promotion
     stopped: list[int] = []
 
     def stop_checkpointer(action: Action) -> None:
@@ -446,6 +450,24 @@ def test_rewound_server_is_brought_little_wal_because_to_copy_all_took_the_longe
     hand.left_out = lambda action: action == Begin(JobKind.JOIN, "a")
     hand.until("a streams", lambda _, seen: seen.members["a"].streaming)
     assert hand.rows("a") == hand.rows("b")
+
+
+@pytest.mark.long
+def test_member_that_rejoins_late_is_brought_the_segment_in_which_the_histories_part(hand: ByHand) -> None:
+    """The new primary's own recovery begins behind it by then; from its own copy the member would read on alone."""
+    diverged(hand)
+    hand.left_out = lambda action: action == Begin(JobKind.REJOIN, "a")
+    hand.until("b serves", lambda memory, seen: memory.epoch == 2 and seen.primary_link == "b")
+    with hand.client("b") as client:
+        client.execute("INSERT INTO t SELECT generate_series(10, 1000)")
+    with hand.servers["b"].connect() as connection:
+        for command in ("CHECKPOINT", "SELECT pg_switch_wal()", "CHECKPOINT"):
+            connection.execute(command)
+    assert hand.servers.rejoin("a", "b") == "rewound"
+    hand.observer._finished(JobKind.REJOIN, "a", 2)
+    hand.left_out = lambda action: action == Begin(JobKind.JOIN, "a")
+    hand.until("a streams", lambda _, seen: seen.members["a"].streaming)
+    assert hand.rows("a") == hand.rows("b") == set(range(10, 1001))
 
 
 @pytest.mark.long

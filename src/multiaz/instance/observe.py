@@ -349,9 +349,10 @@ class Observer:
         self._judge(name, kept, sights, pid, memory, word)
         followed = self.servers.upstream_of(name, memory)
         kept.found = kept.following.look(sight, followed)
-        mute = pid is not None and sight is None and kept.job is None and followed is not None
         idle_s = kept.recovery.idle_s(
-            now, pid if mute else None, upstream_answers=self._upstream_answers(name, sights, memory)
+            now,
+            pid if sight is None and self._recovers(name, word, sights, memory) else None,
+            upstream_answers=self._source_alive() if memory.primary == name else sights[other_member(name)] is not None,
         )
         stuck = self.servers.stuck(name)
         if pid is None and kept.job is None and server.exists() and name not in self._rejoined and not stuck:
@@ -395,14 +396,15 @@ class Observer:
         source = self.servers.desired.source
         return source is not None and (Path(source.upstream) / ".s.PGSQL.5432").exists()
 
-    def _upstream_answers(
-        self, name: MemberName, sights: dict[MemberName, Sight | None], memory: RoleRecord
+    def _recovers(
+        self, name: MemberName, word: str | None, sights: dict[MemberName, Sight | None], memory: RoleRecord
     ) -> bool:  # fmt: skip
-        """The one that `name` follows is there to be streamed from, and does not stream to it already."""
-        if memory.primary in (None, name):
-            return self._source_alive()
-        primary = sights[other_member(name)]
-        return primary is not None and application_name(name) not in primary.followers
+        """It follows another server, says that it takes nobody yet, and nobody streams to it nor works on it."""
+        if self._members[name].job is not None or self.servers.upstream_of(name, memory) is None:
+            return False
+        primary = None if memory.primary in (None, name) else sights[other_member(name)]
+        listed = primary is not None and application_name(name) in primary.followers
+        return word in ("starting", "standby") and not listed
 
     def _judge(
         self, name: MemberName, kept: _Member, sights: dict[MemberName, Sight | None], pid: int | None,

@@ -239,9 +239,10 @@ class Recovery:
     """The greatest segment named so far: one that fails names the same few again and again."""
 
     def after(self, now: float, look: RecoveryLook, *, upstream_answers: bool) -> Recovery:
-        """One more look."""
-        moved = not upstream_answers or look.segment > self.furthest or self._works(now, look) or self._streams(look)
-        return Recovery(look, now, now if moved else self.moved_at, max(self.furthest, look.segment))
+        """One more look. Time without an upstream counts for nothing: one late answer of it is no news of this one."""
+        before = self.moved_at if upstream_answers else self.moved_at + now - self.looked_at
+        moved = look.segment > self.furthest or self._works(now, look) or self._streams(look)
+        return Recovery(look, now, now if moved else before, max(self.furthest, look.segment))
 
     def _works(self, now: float, look: RecoveryLook) -> bool:
         """A startup process that wants a CPU or a disk may read one segment for long. None at all is no evidence."""

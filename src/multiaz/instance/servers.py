@@ -156,8 +156,11 @@ class Servers:
         return parameters
 
     def note_stuck(self, member: MemberName) -> None:
-        """Keep which processes of the member are doomed: they were killed, and wait for its storage."""
-        self._stuck[member] = doomed_in(self[member].data)
+        """Keep which processes of the member are doomed: they were killed, and wait for its storage.
+
+        While its postmaster lives those are backends about to end, as any does when its client leaves.
+        """
+        self._stuck[member] = [] if self[member].pid() is not None else doomed_in(self[member].data)
 
     def stuck(self, member: MemberName) -> str:
         """Why nothing may be done to the member's files: what was noted is still there; empty: it is not."""

@@ -220,7 +220,10 @@ class Supervisor:
         pause = self._backoff_s or (0.0 if self.observer.acted else min(CALM_S, self.observer.next_look_s()))
         if pause:
             for pid in self.observer.pids():
-                handle = open_pidfd(pid)
+                try:
+                    handle = open_pidfd(pid)
+                except OSError:  # too many open files: the next look tells, a little later
+                    continue
                 if handle is None:
                     pause = 0.0  # it died since it was looked at, and nothing else would tell
                     continue

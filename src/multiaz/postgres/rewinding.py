@@ -17,17 +17,24 @@ import contextlib
 import re
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from multiaz.postgres.os_user import ServerUser
+from multiaz.postgres.timelines import History, parting, position_of
 
 PORT = 5433
 """The socket beside the server's own, which does not run meanwhile."""
 _SEGMENT = re.compile(rb"pg_wal/([0-9A-F]{8})([0-9A-F]{16})")
+_NAME = re.compile(r"[0-9A-F]{24}$")
+_BEGINS = re.compile(r"\(file ([0-9A-F]{24})\)")
+"""In a backup_label's START WAL LOCATION."""
 _COLUMNS = (b"size", b"isdir", b"link_target")
 """The last three columns of the list of files; the first has no name of its own."""
 _CHUNK_BYTES = 1 << 20
+KEEPS_WAL = 17
+"""Major version from which on pg_rewind leaves the target its own segments from the last common checkpoint on.
+Source: pg_rewind's filemap.c, keepwal_add_entry; seen in 17.10. Where it is otherwise, `missing_wal` tells."""
 
 
 class WalFilter:
@@ -69,6 +76,55 @@ class WalFilter:
                 self._newest[number] = (timeline, message)
             return b""
         return message
+
+
+def first_needed(source_redo: str, its: History, own: History | None, control: Mapping[str, str], major: int) -> int:
+    """Number of the first WAL segment a rewound server must be brought.
+
+    `source_redo`: name of the segment the source's latest checkpoint begins with; `its`, `own`: the histories of the
+    source and of the server to be rewound; `control`: what pg_controldata tells of that one before it is. Recovery
+    begins at the last checkpoint both have, or at the source's if that is older. From where the histories part only
+    the source's segments are right. Those before it pg_rewind keeps since version 17; before, they must be brought.
+    """
+    if own is None:
+        return 0
+    parted = parting(own, its)
+    first = segment_number(source_redo)
+    if parted is not None:
+        first = min(first, _segment_at(parted, int(control["Bytes per WAL segment"])))
+    if major >= KEEPS_WAL:
+        return first
+    is_common = parted is None or position_of(control["Latest checkpoint location"]) < parted
+    return min(first, segment_number(control["Latest checkpoint's REDO WAL file"])) if is_common else 0
+
+
+def missing_wal(data: Path, last: int, size: int) -> str | None:
+    """Which WAL segment the rewound server in `data` lacks from where its recovery begins to `last`; None: none.
+
+    `size`: bytes of a segment.
+    """
+    try:
+        label = (data / "backup_label").read_text()
+    except FileNotFoundError:
+        return None  # there was nothing to rewind
+    begins = _BEGINS.search(label)
+    if begins is None:
+        return "its backup_label names no WAL segment"
+    there = {_place(segment_number(path.name), size) for path in (data / "pg_wal").iterdir() if _NAME.match(path.name)}
+    for place in range(_place(segment_number(begins[1]), size), _place(last, size) + 1):
+        if place not in there:
+            return f"it lacks the WAL segment {place * size >> 32:X}/{place * size & 0xFFFFFFFF:08X}"
+    return None
+
+
+def _segment_at(position: int, size: int) -> int:
+    """The number, as in its name, of the segment with this position."""
+    return position >> 32 << 32 | (position & 0xFFFFFFFF) // size
+
+
+def _place(number: int, size: int) -> int:
+    """How many segments come before the one of this number."""
+    return (number >> 32) * ((1 << 32) // size) + (number & 0xFFFFFFFF)
 
 
 def segment_number(name: bytes | str) -> int:
@@ -130,9 +186,11 @@ def _serve(listener: socket.socket, upstream: socket.socket, source: Path, kept:
 
 def _pass(source: socket.socket, target: socket.socket, kept: WalFilter | None = None) -> None:
     """Pass on what comes until an end closes, and tell the other one."""
-    with contextlib.suppress(OSError):
-        while data := source.recv(_CHUNK_BYTES):
-            target.sendall(data if kept is None else kept.feed(data))
-    for end in (source, target):
+    try:
         with contextlib.suppress(OSError):
-            end.shutdown(socket.SHUT_RDWR)
+            while data := source.recv(_CHUNK_BYTES):
+                target.sendall(data if kept is None else kept.feed(data))
+    finally:  # whatever went wrong: pg_rewind would wait for ever
+        for end in (source, target):
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)

@@ -14,7 +14,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,9 +43,18 @@ from multiaz.postgres.processes import (
     postmaster_pid,
     processes_in,
 )
-from multiaz.postgres.rewinding import PORT, WalFilter, segment_number, source_with_little_wal
+from multiaz.postgres.rewinding import (
+    PORT,
+    WalFilter,
+    first_needed,
+    missing_wal,
+    segment_number,
+    source_with_little_wal,
+)
 from multiaz.postgres.timelines import History, parse_history
 
+TIMELINES = ("Latest checkpoint's TimeLineID", "Min recovery ending loc's timeline")
+"""In pg_controldata; the second is the later one of a server that was promoted and has made no checkpoint since."""
 CONNECT_PATIENCE_S = 30
 """How long a copy waits for its source to answer at all; then it fails and is tried anew."""
 
@@ -181,12 +190,17 @@ class Server:
         self.end_programs()
         self.remove_stale_pid()
         self.mark_standby(False)  # single-user recovery refuses to run as a standby
-        socket, kept = upstream / f".s.PGSQL.{SOCKET_PORT}", WalFilter(*self._needed_segments(upstream))
-        with source_with_little_wal(socket, self.socket_folder, self.user, kept):
+        control = self.control()
+        first, last = self._needed_segments(upstream, control)
+        socket = upstream / f".s.PGSQL.{SOCKET_PORT}"
+        with source_with_little_wal(socket, self.socket_folder, self.user, WalFilter(first, last)):
             self._run("pg_rewind", "-D", str(self.data), f"--source-server={source}", *self._sync_method())
+        lacking = missing_wal(self.data, last, int(control["Bytes per WAL segment"]))
+        if lacking:
+            raise ServerFailed(f"{self.name} was rewound and could not recover", lacking, "it is cloned")
 
-    def _needed_segments(self, upstream: Path) -> tuple[int, int]:
-        """Numbers of the first and the last WAL segment of the primary in `upstream` that recovery would read now."""
+    def _needed_segments(self, upstream: Path, control: Mapping[str, str]) -> tuple[int, int]:
+        """Numbers of the first and the last WAL segment this server must be brought from the primary in `upstream`."""
         try:
             with psycopg.connect(
                 host=str(upstream), port=SOCKET_PORT, user=SUPERUSER, dbname=OWN_DATABASE,
@@ -198,7 +212,10 @@ class Server:
         except psycopg.Error as error:
             raise ServerFailed(f"{self.name} cannot be rewound", str(error), "it is cloned") from error
         assert row is not None
-        return segment_number(str(row[0])), segment_number(str(row[1]))
+        its = self.history_of(upstream)
+        own = self.history(max(int(control[label]) for label in TIMELINES))
+        major = int((self.data / "PG_VERSION").read_text())
+        return first_needed(str(row[0]), its, own, control, major), segment_number(str(row[1]))
 
     def remove_data(self) -> None:
         """Delete the data directory of this stopped server."""

@@ -58,5 +58,23 @@ def fork(follower: History, replayed: int | None, upstream: History) -> str | No
     return None
 
 
+def parting(one: History, other: History) -> int | None:
+    """Position (bytes) up to which the two have the same WAL; None if both are on one and the same timeline."""
+    same = 0
+    for (a, a_end), (b, b_end) in zip(_stretches(one), _stretches(other), strict=False):
+        if a != b:
+            return same
+        if a_end is None or b_end is None or a_end != b_end:
+            ends = [end for end in (a_end, b_end) if end is not None]
+            return min(ends) if ends else None
+        same = a_end
+    return same
+
+
+def _stretches(history: History) -> list[tuple[int, int | None]]:
+    """Each timeline of a history and where it was left; None: it goes on."""
+    return [*history.left, (history.timeline, None)]
+
+
 def _apart(position: int, timeline: int) -> str:
     return f"it went its own way after {position >> 32:X}/{position & 0xFFFFFFFF:X} on timeline {timeline}"

@@ -198,6 +198,9 @@ def test_standby_that_answers_nobody_is_idle_from_when_the_primary_answers_and_d
     stage.remember(APART)
     stage.servers.waits["a"] = False
     stage.mute, senders = frozenset({"b"}), stage.senders
+    stage.senders = ()
+    assert stage.looks(IDLE_AFTER_S)[-1].members["b"].idle_s == 0.0, "it says that it takes clients"
+    stage.words, stage.senders = {"b": "standby"}, senders
     stage.looks(IDLE_AFTER_S)
     assert stage.look().members["b"].idle_s <= 2 * recovering.LOOK_EVERY_S, "it is listed as streaming"
     stage.senders, stage.mute = (), frozenset({"a", "b"})

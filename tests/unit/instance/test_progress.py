@@ -240,6 +240,13 @@ def test_recovery_is_not_blamed_while_there_is_nobody_to_stream_from() -> None:
     assert recovered(WAITS, WAITS, WAITS, upstream_answers=False) == 2.0
 
 
+def test_late_answer_of_the_upstream_takes_a_moment_off_and_does_not_begin_anew() -> None:
+    kept = Recovery(WAITS, 0.0, 0.0, WAITS.segment)
+    for at in range(1, 101):
+        kept = kept.after(float(at), WAITS, upstream_answers=at % 20 != 0)
+    assert 100.0 - kept.moved_at == 95.0
+
+
 def test_pause_before_a_standby_joins_again_doubles_until_it_has_been_steady() -> None:
     kept, pauses, now = Setbacks(), [], 0.0
     for _ in range(9):

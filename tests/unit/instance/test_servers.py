@@ -71,3 +71,16 @@ def test_leading_replicas_away_waits_no_longer_than_the_server_they_leave(
     else:
         servers.point_upstream("b")
     assert servers.home.upstream_link.readlink().name == "b"
+
+
+@pytest.mark.parametrize(("postmaster", "stuck"), [(7, False), (None, True)], ids=["its postmaster lives", "it died"])
+def test_backends_that_end_beside_a_live_postmaster_are_not_taken_for_stuck_ones(
+    postmaster: int | None, stuck: bool, tmp_path: Path, monkeypatch: Any
+) -> None:
+    """Each backend is on its way out for an instant when its client leaves; the server would be fenced for it."""
+    servers = Servers(Home(tmp_path).instance("db-X"), DESIRED)
+    monkeypatch.setattr(Server, "pid", lambda _: postmaster)
+    monkeypatch.setattr(module, "doomed_in", lambda _: [70])
+    monkeypatch.setattr(module, "still_in", lambda _, noted: noted)
+    servers.note_stuck("a")
+    assert bool(servers.stuck("a")) is stuck

@@ -6,6 +6,7 @@ import errno
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -180,5 +181,25 @@ def test_a_server_that_died_since_it_was_looked_at_ends_the_wait_at_once(monkeyp
     waiting.observer = SimpleNamespace(acted=False, pids=lambda: (gone.pid,), next_look_s=lambda: 3600.0)
     monkeypatch.setattr(module, "CALM_S", 3600.0)
     waiting._wait()  # an hour, if it waits
+    os.close(waiting._wake_read)
+    os.close(waiting._wake_write)
+
+
+def test_supervisor_without_a_free_descriptor_waits_for_its_next_look(monkeypatch: Any) -> None:
+    """It ended, and its servers had nobody to fail them over."""
+
+    def none_left(_: int) -> int:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    waiting: Any = Supervisor.__new__(Supervisor)
+    waiting._wake_read, waiting._wake_write = os.pipe2(os.O_NONBLOCK)
+    waiting._backoff_s = 0.0
+    waiting.observer = SimpleNamespace(acted=False, pids=lambda: (os.getpid(),), next_look_s=lambda: 3600.0)
+    monkeypatch.setattr(module, "CALM_S", 3600.0)
+    monkeypatch.setattr(module, "open_pidfd", none_left)
+    threading.Timer(0.05, waiting.wake).start()
+    waiting._wait()
+    with pytest.raises(BlockingIOError):  # it was woken, and took notice
+        os.read(waiting._wake_read, 1)
     os.close(waiting._wake_read)
     os.close(waiting._wake_write)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import struct
+from pathlib import Path
 
 import pytest
 
-from multiaz.postgres.rewinding import WalFilter
+from multiaz.postgres.rewinding import WalFilter, first_needed, missing_wal
+from multiaz.postgres.timelines import History
 
 
 def message(kind: bytes, body: bytes) -> bytes:
@@ -62,3 +64,67 @@ def test_other_results_pass_whatever_they_hold() -> None:
     kept = WalFilter(1, 9)
     listed = FILES + segment(2, 50) + DONE
     assert kept.feed(listed + chunk + nothing) == FILES + DONE + chunk + nothing
+
+
+MIB = 1 << 20
+PARTED = 5 * 16 * MIB + 100
+SOURCE, FORMER = History(2, ((1, PARTED),)), History(1)
+
+
+def control(checkpoint: int) -> dict[str, str]:
+    """pg_controldata of a server whose latest checkpoint is there."""
+    return {
+        "Bytes per WAL segment": str(16 * MIB), "Latest checkpoint location": f"0/{checkpoint:X}",
+        "Latest checkpoint's REDO WAL file": f"{1:08X}{checkpoint // (16 * MIB):016X}",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("redo", "checkpoint", "major", "first"),
+    [
+        (3, 2, 17, 3),  # recovery begins at the source's restartpoint
+        (8, 2, 17, 5),  # what the source wrote on its timeline in the segment in which they part
+        (8, 2, 16, 2),  # pg_rewind would take the target's own away
+        (8, 6, 16, 0),  # a checkpoint only the former primary has: where the last common one is nobody knows
+        (8, 6, 17, 5),
+    ],
+)
+def test_rewound_server_is_brought_all_from_where_the_histories_part(
+    redo: int, checkpoint: int, major: int, first: int
+) -> None:
+    """However late: a source that completed a checkpoint since begins its own recovery far behind that."""
+    told = first_needed(f"{2:08X}{redo:016X}", SOURCE, FORMER, control(checkpoint * 16 * MIB), major)
+    assert told == first
+
+
+def test_segment_in_which_histories_part_is_counted_as_its_name_counts() -> None:
+    far = History(2, ((1, (3 << 32) + 7 * 16 * MIB),))
+    assert first_needed(f"{2:08X}{9:08X}{1:08X}", far, FORMER, control(0), 17) == (3 << 32) + 7
+
+
+def test_server_whose_history_is_unknown_is_brought_all_there_is() -> None:
+    assert first_needed(f"{2:08X}{8:016X}", SOURCE, None, control(0), 17) == 0
+
+
+def rewound(folder: Path, *numbers: int, label: str = f"START WAL LOCATION: 0/0 (file {1:08X}{254:016X})") -> Path:
+    (folder / "pg_wal").mkdir()
+    (folder / "pg_wal" / "00000002.history").touch()
+    for number in numbers:
+        (folder / "pg_wal" / f"{2:08X}{number:016X}").touch()
+    (folder / "backup_label").write_text(label)
+    return folder
+
+
+def test_rewound_server_with_a_gap_is_found_because_it_would_ask_for_it_in_vain(tmp_path: Path) -> None:
+    next_file = 1 << 32
+    data = rewound(tmp_path, 253, 254, next_file, next_file + 1)
+    assert missing_wal(data, next_file + 1, 16 * MIB) == "it lacks the WAL segment 0/FF000000"
+    (data / "pg_wal" / f"{1:08X}{255:016X}").touch()
+    assert missing_wal(data, next_file + 1, 16 * MIB) is None
+    assert missing_wal(data, next_file + 2, 16 * MIB) == "it lacks the WAL segment 1/02000000"
+    (data / "backup_label").unlink()
+    assert missing_wal(data, next_file + 2, 16 * MIB) is None, "it was not rewound"
+
+
+def test_label_that_says_nothing_is_no_reason_to_start(tmp_path: Path) -> None:
+    assert missing_wal(rewound(tmp_path, label="?"), 9, 16 * MIB) == "its backup_label names no WAL segment"

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from multiaz.postgres.timelines import History, fork, parse_history, position_of
+from multiaz.postgres.timelines import History, fork, parse_history, parting, position_of
 
 FILE = """1\t0/3000108\tno recovery target specified
 
@@ -18,6 +18,21 @@ def test_history_file_names_ancestors_and_where_they_were_left() -> None:
     assert parse_history(3, FILE) == History(3, ((1, 0x3000108), (2, 0x50001A8)))
     assert parse_history(1, "") == History(1)
     assert position_of("16/B374D848") == 0x16B374D848
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        (History(1), History(2, ((1, 500),)), 500),
+        (History(2, ((1, 400),)), History(2, ((1, 500),)), 400),
+        (History(3, ((1, 400), (2, 600))), History(4, ((1, 400), (2, 700))), 600),
+        (History(3, ((1, 400), (2, 600))), History(4, ((1, 400), (3, 700))), 400),
+        (History(2, ((1, 400),)), History(2, ((1, 400),)), None),
+        (History(5), History(6), 0),
+    ],
+)
+def test_histories_part_where_the_first_of_them_left_a_timeline(one: History, other: History, same: int | None) -> None:
+    assert parting(one, other) == parting(other, one) == same
 
 
 @pytest.mark.parametrize(
