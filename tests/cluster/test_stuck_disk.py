@@ -110,7 +110,7 @@ def test_primary_whose_disk_is_stuck_is_replaced_and_comes_back_when_the_disk_do
             assert doomed_in(instance.home.data(first)), "the disk holds nobody"
             assert not alone.in_sync
         instance.wait_well()
-        ledger.check()
+    ledger.check()
 
 
 def test_instance_with_a_stuck_member_is_stopped_and_started_and_its_supervisor_too(
@@ -160,7 +160,7 @@ def test_standby_whose_disk_is_stuck_is_struck_off_and_joins_again_when_the_disk
             eventually("it is ended", lambda: doomed_in(instance.home.data(standby)), within_s=60)
             ledger.wait_for(20)
         assert instance.wait_well().epoch == before.epoch
-        ledger.check()
+    ledger.check()
 
 
 def test_lone_primary_whose_disk_is_stuck_is_ended_and_started_again_when_the_disk_answers(
@@ -176,7 +176,7 @@ def test_lone_primary_whose_disk_is_stuck_is_ended_and_started_again_when_the_di
             instance.wait("says so", lambda seen: "its storage does not answer" in seen.reason, within_s=60)
         instance.wait_well()
         ledger.wait_for(20)
-        ledger.check()
+    ledger.check()
 
 
 def test_requested_failover_to_a_standby_whose_storage_is_full_is_refused_because_nobody_could_write(
