@@ -40,9 +40,29 @@ def source(live: LiveCloud) -> LiveCloud:
 
 @pytest.fixture
 def reader(source: LiveCloud) -> Iterator[psycopg.Connection[Any]]:
-    """A session on the replica, by its endpoint."""
+    """A session on the replica, by its endpoint; no fault is left on it."""
     with source.connect("reader") as session:
-        yield session
+        # A replay that is held keeps the locks it has, and those who read wait.
+        session.execute("SET statement_timeout = '30s'")
+        try:
+            yield session
+        finally:
+            faults.heal(source.home, "reader")
+
+
+def follows(cloud: LiveCloud, reader: psycopg.Connection[Any], writer: Writer) -> None:
+    """Wait until rows of this writer arrive: what made its table is replayed then."""
+    writer.goes_on(cloud)
+    newest = writer.acknowledged[-1]
+
+    def arrived() -> bool:
+        try:
+            return newest in rows_of(reader)
+        except psycopg.errors.UndefinedTable:
+            return False
+
+    cloud.until(arrived, what="rows on the replica")
+    until_lag(cloud, "it follows", below=1)
 
 
 def seen_by_status(cloud: LiveCloud) -> ReplicaSeen:
@@ -75,7 +95,7 @@ def test_replica_lag_is_the_age_of_the_last_commit_replayed_and_falls_when_repla
 ) -> None:
     cloud, kept = source, len(source.events("reader"))
     with Writer(lambda: cloud.connect("shop"), pause_s=0.02) as writer:
-        until_lag(cloud, "it follows", below=1)
+        follows(cloud, reader, writer)
         faults.replica_lag(cloud.home, HELD_S, "reader")
         cloud.until(lambda: held(reader, writer), what="the replay is held")
         missing = writer.acknowledged[-1]
@@ -120,9 +140,7 @@ def test_a_long_query_that_replay_waits_for_is_lag_and_no_broken_replication(
     """The usual reason: the source changes a table that somebody reads on the replica."""
     cloud, kept = source, len(source.events("reader"))
     with Writer(lambda: cloud.connect("shop"), pause_s=0.02) as writer:
-        until_lag(cloud, "it follows", below=1)
-        writer.goes_on(cloud)
-        cloud.until(lambda: rows_of(reader) >= {writer.acknowledged[0]}, what="the table is there")
+        follows(cloud, reader, writer)
         with reader.transaction(), cloud.connect("shop") as owner:
             assert rows_of(reader)
             owner.execute("ALTER TABLE ledger ADD COLUMN note text")
@@ -157,7 +175,7 @@ def test_under_load_a_renamed_source_keeps_its_replica_and_a_failover_after_it_l
     before = cloud.instance("shop")
     kept, told = len(cloud.events("reader")), len(cloud.events("shop"))
     with Writer(lambda: cloud.connect(name)) as writer, Watch(cloud, "shop", "store") as watch:
-        writer.goes_on(cloud)
+        follows(cloud, reader, writer)
         begun = cloud.modify("shop", NewDBInstanceIdentifier="store", ApplyImmediately=True)
         assert (begun["DBInstanceIdentifier"], begun["DBInstanceStatus"]) == ("shop", "renaming")
         assert begun["PendingModifiedValues"] == {"DBInstanceIdentifier": "store"}
@@ -174,8 +192,7 @@ def test_under_load_a_renamed_source_keeps_its_replica_and_a_failover_after_it_l
         assert after["ReadReplicaDBInstanceIdentifiers"] == ["reader"]
         there = cloud.instance("reader")
         assert (there["ReadReplicaSourceDBInstanceIdentifier"], there["StatusInfos"]) == ("store", REPLICATING)
-        arrived = writer.acknowledged[-1]
-        cloud.until(lambda: arrived in rows_of(reader), what="rows of the renamed source")
+        follows(cloud, reader, writer)
 
         cloud.until_redundant("store")
         cloud.call("RebootDBInstance", DBInstanceIdentifier="store", ForceFailover=True)
@@ -205,8 +222,7 @@ def test_a_promoted_replica_takes_writes_is_an_instance_of_its_own_and_its_sourc
         reader.execute("CREATE TABLE own (x int)")
     kept = len(cloud.events("reader"))
     with Writer(lambda: cloud.connect("shop")) as writer, Watch(cloud, "reader") as watch:
-        writer.goes_on(cloud)
-        cloud.until(lambda: writer.acknowledged[0] in rows_of(reader), what="the table is there")
+        follows(cloud, reader, writer)
         begun = cloud.call("PromoteReadReplica", DBInstanceIdentifier="reader", BackupRetentionPeriod=3)["DBInstance"]
         assert begun["DBInstanceStatus"] == "modifying"
         there = cloud.until_status("reader", "available")
