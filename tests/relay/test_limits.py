@@ -12,8 +12,9 @@ from typing import Any
 
 import psycopg
 import pytest
-from relay_harness import Database, RunningRelay, resident_kb, wait_for
+from relay_harness import Database, RunningRelay, dial, resident_kb, wait_for
 
+from multiaz.relay.listener import ACCEPT_PAUSE_S
 from multiaz.relay.server import KEPT_FREE, PER_CLIENT
 from multiaz.relay.session import Refused
 
@@ -112,6 +113,27 @@ def test_a_client_through_a_slow_network_needs_the_descriptors_of_two(
 def sleeps(database: Database) -> bool:
     with database.server.connect("postgres") as admin:
         return bool(admin.execute("SELECT 1 FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(30)'").fetchall())
+
+
+def test_an_endpoint_without_descriptors_says_so_once_and_lives(
+    new_relay: Callable[..., RunningRelay], database: Database
+) -> None:
+    """Clients that say nothing take descriptors before they can be refused by name."""
+    relay = new_relay(database.socket_folder, supervisor=["true"])
+    relay.start(open_files=KEPT_FREE + PER_CLIENT)
+    before = relay.connect()
+    silent = [dial(relay) for _ in range(KEPT_FREE + PER_CLIENT)]
+    try:
+        wait_for("there is no room", lambda: "cannot accept: Too many open files" in relay.log)
+        wait_for("it has tried to look after the others", lambda: "cannot look at the supervisor's lock" in relay.log)
+        time.sleep(5 * ACCEPT_PAUSE_S)  # nothing can be waited for: nothing more is to be said
+        assert relay.log.count("cannot accept") == relay.log.count("cannot look at") == 1
+        assert before.execute("SELECT 1").fetchone() == (1,)
+    finally:
+        before.close()
+        for client in silent:
+            client.close()
+    wait_for("it accepts again", lambda: "accepts again" in relay.log and can_connect(relay))
 
 
 def test_not_more_than_so_many_clients_wait_for_a_primary(new_relay: Callable[..., RunningRelay]) -> None:

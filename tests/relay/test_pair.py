@@ -104,7 +104,7 @@ def test_a_half_closed_stream_ends_once_on_a_shaped_network(
 @pytest.mark.parametrize("shape", [CLEAR, SLOW], ids=["clear", "shaped"])
 def test_who_takes_the_last_bytes_slowly_gets_them_all(shape: Shape, monkeypatch: pytest.MonkeyPatch) -> None:
     """However long it takes: what counts is that bytes still flow."""
-    monkeypatch.setattr(pair, "LINGER_S", 0.2)
+    monkeypatch.setattr(pair, "LINGER_S", 0.5)
     size = 400_000
 
     async def run() -> tuple[int, float]:
@@ -117,14 +117,14 @@ def test_who_takes_the_last_bytes_slowly_gets_them_all(shape: Shape, monkeypatch
             await loop.sock_sendall(server, b"x" * size)
             server.close()
             began, got = loop.time(), 0
-            while part := await loop.sock_recv(client, 20_000):
+            while part := await loop.sock_recv(client, 10_000):
                 got += len(part)
-                await asyncio.sleep(pair.LINGER_S / 4)  # a slow client
+                await asyncio.sleep(pair.LINGER_S / 10)  # a slow client
             return got, loop.time() - began
 
     got, took_s = uvloop.run(run())
     assert got == size
-    assert took_s > 4 * pair.LINGER_S, "or nothing was tried"
+    assert took_s > 3 * pair.LINGER_S, "or nothing was tried"
 
 
 def test_who_takes_nothing_of_the_last_bytes_is_left(monkeypatch: pytest.MonkeyPatch) -> None:

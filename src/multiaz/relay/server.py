@@ -51,6 +51,7 @@ class Relay:
         self._listener: socket.socket | None = None
         self._listening_on: tuple[str, int] | None = None
         self._accepting = False
+        self._starved = False
         self._wires = Wires()
         self._seen: tuple[object, ...] = ()
         self._failure = ""
@@ -173,7 +174,10 @@ class Relay:
         if reason != self._failure:
             self._failure = reason
             log.error("%s", reason)
-            locks.replace_file(self._failed_path, json.dumps({"reason": reason}) + "\n")
+            try:
+                locks.replace_file(self._failed_path, json.dumps({"reason": reason}) + "\n")
+            except OSError as error:  # no descriptors, or a full disk: no reason to end what works
+                log.error("cannot write %s: %s", self._failed_path, error)
 
     def _rebind(self, config: RelayConfig) -> None:
         listener = listen(config.address, config.port)
@@ -210,6 +214,9 @@ class Relay:
                     self._pause_accepting(error)
                     return
                 continue
+            if self._starved:
+                self._starved = False
+                log.info("accepts again")
             if self._endpoint.network.shape.block is Block.CUT:
                 reset(accepted)
                 continue
@@ -228,7 +235,9 @@ class Relay:
             await Session(endpoint, Network(), inner, host, outer=accepted).run()
 
     def _pause_accepting(self, error: OSError) -> None:
-        log.warning("cannot accept for %g s: %s", ACCEPT_PAUSE_S, error.strerror)
+        if not self._starved:
+            self._starved = True
+            log.warning("cannot accept: %s", error.strerror)
         loop, listener = asyncio.get_running_loop(), self._listener
         assert listener is not None
         loop.remove_reader(listener)

@@ -29,6 +29,7 @@ class SupervisorWatch:
         self._wait_s = FIRST_WAIT_S
         self._not_before = 0.0
         self._held_since = 0.0
+        self._blind = False
 
     def look(self, config: RelayConfig) -> None:
         """Start the supervisor if its lock is free and the last start is long enough ago."""
@@ -38,7 +39,15 @@ class SupervisorWatch:
         if not config.supervisor or config.supervisor_lock is None:
             return
         now = time.monotonic()
-        if locks.is_held(config.supervisor_lock):
+        try:
+            held = locks.is_held(config.supervisor_lock)
+        except OSError as error:  # no descriptors: nothing is known, and nothing could be started
+            if not self._blind:
+                log.error("cannot look at the supervisor's lock: %s", error)
+            self._blind = True
+            return
+        self._blind = False
+        if held:
             self._held_since = self._held_since or now
             if now - self._held_since > HEALTHY_AFTER_S:
                 self._wait_s = FIRST_WAIT_S
