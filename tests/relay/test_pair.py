@@ -127,6 +127,33 @@ def test_who_takes_the_last_bytes_slowly_gets_them_all(shape: Shape, monkeypatch
     assert took_s > 3 * pair.LINGER_S, "or nothing was tried"
 
 
+def test_who_takes_the_last_bytes_for_ever_a_little_at_a_time_is_left_in_the_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its connection is counted nowhere any more, and has a descriptor of the endpoint's."""
+    monkeypatch.setattr(pair, "LINGER_S", 0.1)
+    monkeypatch.setattr(pair, "LINGER_AT_MOST_S", 0.5)
+    sizes = iter(range(10**6, 0, -1))
+    monkeypatch.setattr(pair, "_unsent", lambda _: next(sizes))
+
+    async def run() -> float:
+        loop = asyncio.get_running_loop()
+        network = Network()
+        client, server = await joined(network)
+        (made,) = network.pairs
+        with client, server:
+            await loop.sock_sendall(server, b"x" * 400_000)
+            server.close()
+            while made in network.pairs:
+                await asyncio.sleep(0.01)
+            began = loop.time()
+            while made._left.get_write_buffer_size():
+                await asyncio.sleep(0.01)
+            return loop.time() - began
+
+    assert uvloop.run(run()) > 0.3, "and not before"
+
+
 def test_who_takes_nothing_of_the_last_bytes_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pair, "LINGER_S", 0.1)
 

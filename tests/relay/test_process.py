@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import logging
@@ -20,9 +21,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from relay_harness import Authority, Database, RunningRelay, free_address, wait_for
 
+from multiaz.relay import locks
 from multiaz.relay.config import BadConfig, parse_config
 from multiaz.relay.listener import holders_of
 from multiaz.relay.logs import LINES_A_SECOND, Brake
+from multiaz.relay.server import Relay
 
 
 def test_a_second_process_leaves_the_first_alone(relay: RunningRelay) -> None:
@@ -112,6 +115,20 @@ def _failure(relay: RunningRelay) -> str | None:
         return str(json.loads((relay.folder / "relay.failed").read_text())["reason"])
     except FileNotFoundError:
         return None
+
+
+def test_what_is_wrong_is_written_once_it_can_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The disk was full, or there was no descriptor: whoever waits for the endpoint looks in the file."""
+    relay, replace = Relay(tmp_path), locks.replace_file
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(locks, "replace_file", full)
+    relay._fail("the port is taken")
+    monkeypatch.setattr(locks, "replace_file", replace)
+    relay._fail("the port is taken")
+    assert json.loads((tmp_path / "relay.failed").read_text()) == {"reason": "the port is taken"}
 
 
 @pytest.mark.parametrize("anywhere", [False, True])

@@ -136,8 +136,9 @@ class FaultFile:
             key = (info.st_ino, info.st_mtime_ns)
             if key == self._key:
                 return self._faults
+            content = self._path.read_bytes()
             self._key = key
-            self._faults = Faults.model_validate_json(self._path.read_bytes())
+            self._faults = Faults.model_validate_json(content)
         except FileNotFoundError:
             self._key, self._faults = None, NOTHING
         except (OSError, ValidationError) as error:

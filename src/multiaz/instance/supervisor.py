@@ -92,7 +92,13 @@ class Supervisor:
         signal.signal(signal.SIGINT, self._end)
         self._load()
         while not self._ending:
-            step = self._round()
+            try:
+                step = self._round()
+            except OSError as error:  # no descriptor to look with: nobody is judged by what could not be seen
+                self._try_later()
+                log.warning("cannot look at the servers now: %s", error)
+                self._wait()
+                continue
             if step.phase is Phase.DELETED:
                 self.relay.end()
                 self._release_storage()
@@ -152,9 +158,13 @@ class Supervisor:
             self._backoff_s = 0.0
         except (MultiazError, OSError, psycopg.Error) as error:
             # what failed is decided anew next round, with what is seen then
-            self._backoff_s = min(2.0, max(0.05, self._backoff_s * 2))
+            self._try_later()
             log.warning("%s: %s: %s", step.rule, type(error).__name__, error)
         return step
+
+    def _try_later(self) -> None:
+        """A round failed: the next one comes after a pause, doubled each time."""
+        self._backoff_s = min(2.0, max(0.05, self._backoff_s * 2))
 
     def _tell(self, step: Step) -> None:
         """Keep the relay alive and publish; a full disk must not end the supervision."""

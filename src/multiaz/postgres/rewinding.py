@@ -4,9 +4,10 @@ Up to PostgreSQL 18 pg_rewind copies each WAL segment of the source in full, als
 kept ready for later. A primary keeps `wal_keep_size` of them: at least half a gigabyte here and two on RDS, so that
 redundancy would take the longer the more was ever written.
 
-A rewound server begins at the source's latest checkpoint (that of a promoted standby is its latest restartpoint) and
-must have the WAL from there by itself: it lies on timelines that came and went, of which a primary sends a segment only
-by the name of the one that is asked for. Of each segment number the newest timeline's holds all that recovery reads.
+A rewound server begins at the last checkpoint both have, or at the source's if that is older (that of a promoted
+standby is its latest restartpoint), and must have the WAL from there by itself: it lies on timelines that came and
+went, of which a primary sends a segment only by the name of the one that is asked for. Of each segment number the
+newest timeline's holds all that recovery reads.
 Source: pg_rewind's manual page, "How It Works"; its pg_rewind.c (perform_rewind), filemap.c and libpq_source.c (the
 list of files it asks for); PostgreSQL's xlogrecovery.c, XLogFileReadAnyTLI, and walsender.c, WalSndSegmentOpen.
 """
@@ -33,19 +34,20 @@ _COLUMNS = (b"size", b"isdir", b"link_target")
 """The last three columns of the list of files; the first has no name of its own."""
 _CHUNK_BYTES = 1 << 20
 KEEPS_WAL = 17
-"""Major version from which on pg_rewind leaves the target its own segments from the last common checkpoint on.
-Source: pg_rewind's filemap.c, keepwal_add_entry; seen in 17.10. Where it is otherwise, `missing_wal` tells."""
+"""Major version from which on pg_rewind leaves the target its own segments between where the histories part and the
+record of the last common checkpoint. Source: its filemap.c, keepwal_add_entry, and parsexlog.c, findLastCheckpoint;
+seen in 17.10. Where it is otherwise, `missing_wal` tells."""
 
 
 class WalFilter:
     """What a server sends, less the rows of a list of files that name WAL segments which are not needed. Pure.
 
-    Left in is, of each segment number from `first` to `last`, the one of the newest timeline.
+    Left in is, of each segment number in `needed`, the one of the newest timeline.
     Source: PostgreSQL manual, "Message Formats" (RowDescription, DataRow, CommandComplete).
     """
 
-    def __init__(self, first: int, last: int) -> None:
-        self._numbers = range(first, last + 1)
+    def __init__(self, *needed: range) -> None:
+        self._needed = needed
         self._pending = b""
         self._listing = False
         self._newest: dict[int, tuple[int, bytes]] = {}
@@ -72,30 +74,34 @@ class WalFilter:
             return needed + message
         elif kind == b"D" and self._listing and (segment := _SEGMENT.fullmatch(_first_value(message[5:]))):
             timeline, number = int(segment[1], 16), segment_number(segment[2])
-            if number in self._numbers and timeline > self._newest.get(number, (0, b""))[0]:
+            is_needed = any(number in numbers for numbers in self._needed)
+            if is_needed and timeline > self._newest.get(number, (0, b""))[0]:
                 self._newest[number] = (timeline, message)
             return b""
         return message
 
 
-def first_needed(source_redo: str, its: History, own: History | None, control: Mapping[str, str], major: int) -> int:
-    """Number of the first WAL segment a rewound server must be brought.
+def needed_segments(
+    source_redo: str, last: int, its: History, own: History | None, control: Mapping[str, str], major: int
+) -> tuple[range, ...]:
+    """Numbers of the WAL segments a server that is to be rewound must be brought, up to the source's `last`.
 
     `source_redo`: name of the segment the source's latest checkpoint begins with; `its`, `own`: the histories of the
-    source and of the server to be rewound; `control`: what pg_controldata tells of that one before it is. Recovery
-    begins at the last checkpoint both have, or at the source's if that is older. From where the histories part only
-    the source's segments are right. Those before it pg_rewind keeps since version 17; before, they must be brought.
+    source and of that server; `control`: what pg_controldata tells of the latter. What the source does not list
+    pg_rewind takes away there, but for some of the server's own (KEEPS_WAL).
     """
+    everything = (range(last + 1),)
     if own is None:
-        return 0
-    parted = parting(own, its)
-    first = segment_number(source_redo)
-    if parted is not None:
-        first = min(first, _segment_at(parted, int(control["Bytes per WAL segment"])))
-    if major >= KEEPS_WAL:
-        return first
-    is_common = parted is None or position_of(control["Latest checkpoint location"]) < parted
-    return min(first, segment_number(control["Latest checkpoint's REDO WAL file"])) if is_common else 0
+        return everything
+    parted, size = parting(own, its), int(control["Bytes per WAL segment"])
+    checkpoint, redo = control["Latest checkpoint location"], control["Latest checkpoint's REDO WAL file"]
+    if parted is not None and position_of(checkpoint) >= parted:
+        return everything  # that one is its own alone: which was the last that both have is not known
+    begins, source_begins = segment_number(redo), segment_number(source_redo)
+    if parted is None or major < KEEPS_WAL:
+        return (range(min(begins, source_begins), last + 1),)
+    until_record = range(begins, _segment_at(position_of(checkpoint), size) + 1)
+    return until_record, range(min(_segment_at(parted, size), source_begins), last + 1)
 
 
 def missing_wal(data: Path, last: int, size: int) -> str | None:

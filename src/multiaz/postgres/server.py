@@ -46,8 +46,8 @@ from multiaz.postgres.processes import (
 from multiaz.postgres.rewinding import (
     PORT,
     WalFilter,
-    first_needed,
     missing_wal,
+    needed_segments,
     segment_number,
     source_with_little_wal,
 )
@@ -191,31 +191,35 @@ class Server:
         self.remove_stale_pid()
         self.mark_standby(False)  # single-user recovery refuses to run as a standby
         control = self.control()
-        first, last = self._needed_segments(upstream, control)
+        needed = self._needed_segments(upstream, control)
         socket = upstream / f".s.PGSQL.{SOCKET_PORT}"
-        with source_with_little_wal(socket, self.socket_folder, self.user, WalFilter(first, last)):
+        with source_with_little_wal(socket, self.socket_folder, self.user, WalFilter(*needed)):
             self._run("pg_rewind", "-D", str(self.data), f"--source-server={source}", *self._sync_method())
-        lacking = missing_wal(self.data, last, int(control["Bytes per WAL segment"]))
+        lacking = missing_wal(self.data, needed[-1][-1], int(control["Bytes per WAL segment"]))
         if lacking:
             raise ServerFailed(f"{self.name} was rewound and could not recover", lacking, "it is cloned")
 
-    def _needed_segments(self, upstream: Path, control: Mapping[str, str]) -> tuple[int, int]:
-        """Numbers of the first and the last WAL segment this server must be brought from the primary in `upstream`."""
+    def _needed_segments(self, upstream: Path, control: Mapping[str, str]) -> tuple[range, ...]:
+        """Numbers of the WAL segments this server must be brought from the primary in `upstream`."""
         try:
             with psycopg.connect(
                 host=str(upstream), port=SOCKET_PORT, user=SUPERUSER, dbname=OWN_DATABASE,
                 connect_timeout=CONNECT_PATIENCE_S,
             ) as connection:  # fmt: skip
                 row = connection.execute(
-                    "SELECT redo_wal_file, pg_walfile_name(pg_current_wal_insert_lsn()) FROM pg_control_checkpoint()"
+                    "SELECT redo_wal_file, pg_walfile_name(pg_current_wal_flush_lsn() - 1) FROM pg_control_checkpoint()"
                 ).fetchone()
         except psycopg.Error as error:
             raise ServerFailed(f"{self.name} cannot be rewound", str(error), "it is cloned") from error
         assert row is not None
         its = self.history_of(upstream)
-        own = self.history(max(int(control[label]) for label in TIMELINES))
-        major = int((self.data / "PG_VERSION").read_text())
-        return first_needed(str(row[0]), its, own, control, major), segment_number(str(row[1]))
+        try:
+            own = self.history(max(int(control[label]) for label in TIMELINES))
+            major = int((self.data / "PG_VERSION").read_text())
+            return needed_segments(str(row[0]), segment_number(str(row[1])), its, own, control, major)
+        except (OSError, ValueError, KeyError) as error:
+            why = f"its files do not say what it is: {error!r}"
+            raise ServerFailed(f"{self.name} cannot be rewound", why, "it is cloned") from error
 
     def remove_data(self) -> None:
         """Delete the data directory of this stopped server."""

@@ -20,6 +20,8 @@ from multiaz.relay.shape import CLEAR, Block, Lane, Shape
 
 LINGER_S = 5.0
 """How long the side that is being closed may take none of the last bytes."""
+LINGER_AT_MOST_S = 600.0
+"""How long it may take them all, a little at a time: it has a descriptor of ours meanwhile."""
 
 
 class _Mark(Enum):
@@ -303,18 +305,18 @@ class ShapedPipe(asyncio.Protocol):
 def close_soon(transport: asyncio.Transport) -> None:
     """Close `transport` after its last bytes, or without them if for `LINGER_S` nobody takes any."""
     transport.close()
-    _linger(transport, None)
+    _linger(transport, None, asyncio.get_running_loop().time() + LINGER_AT_MOST_S)
 
 
-def _linger(transport: asyncio.Transport, before: int | None) -> None:
-    """Look again as long as less is unsent than `before`."""
+def _linger(transport: asyncio.Transport, before: int | None, until: float) -> None:
+    """Look again as long as less is unsent than `before`, and not after `until` (loop time)."""
     if not transport.get_write_buffer_size():
         return
-    unsent = _unsent(transport)
-    if before is not None and unsent >= before:
+    loop, unsent = asyncio.get_running_loop(), _unsent(transport)
+    if loop.time() >= until or (before is not None and unsent >= before):
         transport.abort()
     else:
-        asyncio.get_running_loop().call_later(LINGER_S, _linger, transport, unsent)
+        loop.call_later(LINGER_S, _linger, transport, unsent, until)
 
 
 def _unsent(transport: asyncio.Transport) -> int:

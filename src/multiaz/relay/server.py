@@ -55,6 +55,7 @@ class Relay:
         self._wires = Wires()
         self._seen: tuple[object, ...] = ()
         self._failure = ""
+        self._failure_written = False
         self._again_at = 0.0
         self._sweep_at = 0.0
         self._sessions: set[asyncio.Task[None]] = set()
@@ -172,12 +173,14 @@ class Relay:
         """Say what is wrong once, beside the lock and in the log; what worked before goes on."""
         self._again_at = time.monotonic() + AGAIN_S
         if reason != self._failure:
-            self._failure = reason
+            self._failure, self._failure_written = reason, False
             log.error("%s", reason)
+        if not self._failure_written:
             try:
                 locks.replace_file(self._failed_path, json.dumps({"reason": reason}) + "\n")
-            except OSError as error:  # no descriptors, or a full disk: no reason to end what works
-                log.error("cannot write %s: %s", self._failed_path, error)
+                self._failure_written = True
+            except OSError:
+                pass  # no descriptors, or a full disk: no reason to end what works; it is written once it can be
 
     def _rebind(self, config: RelayConfig) -> None:
         listener = listen(config.address, config.port)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
 from pathlib import Path
 
@@ -148,3 +149,19 @@ def test_storage_that_was_grown_is_no_longer_full() -> None:
     faults = Faults(faults=(fault(small_wal_room=0, allocated_gib=20),))
     assert (faults.small_wal_room(20), faults.small_wal_room(21)) == (0, None)
     assert Faults().small_wal_room(20) is None
+
+
+def test_file_that_could_not_be_read_for_an_instant_is_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a free descriptor, for one; the fault it tells of would be ignored until it changed again."""
+    write_faults(tmp_path / "faults.json", (FULL,))
+    faults = FaultFile(tmp_path / "faults.json")
+
+    def none_left(_: Path) -> bytes:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with monkeypatch.context() as full:
+        full.setattr(Path, "read_bytes", none_left)
+        assert not faults.read().faults
+    assert faults.read().faults

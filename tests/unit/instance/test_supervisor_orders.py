@@ -203,3 +203,30 @@ def test_supervisor_without_a_free_descriptor_waits_for_its_next_look(monkeypatc
         os.read(waiting._wake_read, 1)
     os.close(waiting._wake_read)
     os.close(waiting._wake_write)
+
+
+def test_supervisor_that_cannot_look_waits_and_looks_again_instead_of_ending(monkeypatch: Any) -> None:
+    rounds: list[float] = []
+
+    class Blind(Supervisor):
+        def _load(self) -> None:
+            self.observer: Any = SimpleNamespace(stop=lambda: None)
+            self.lock: Any = SimpleNamespace(acquire=lambda: True)
+
+        def _round(self) -> Step:
+            rounds.append(self._backoff_s)
+            self._ending = len(rounds) == 4
+            raise OSError(errno.EMFILE, "Too many open files")
+
+        def _wait(self) -> None: ...
+
+        def _shut_down(self) -> None: ...
+
+    blind: Any = Blind.__new__(Blind)
+    blind._wake_write, blind._ending, blind._backoff_s = -1, False, 0.0
+    blind.home = SimpleNamespace(observed=SimpleNamespace(unlink=lambda **_: None))
+    blind.lock = SimpleNamespace(acquire=lambda: True)
+    monkeypatch.setattr(module.signal, "set_wakeup_fd", lambda *_, **__: None)
+    monkeypatch.setattr(module.signal, "signal", lambda *_: None)
+    assert blind.run() == 0
+    assert rounds == [0.0, 0.05, 0.1, 0.2]

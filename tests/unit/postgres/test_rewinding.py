@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from multiaz.postgres.rewinding import WalFilter, first_needed, missing_wal
+from multiaz.postgres.rewinding import WalFilter, missing_wal, needed_segments
 from multiaz.postgres.timelines import History
 
 
@@ -39,19 +39,19 @@ STATUS = row("pg_wal/archive_status", "4096", "t", None)
 
 def test_segments_before_and_after_those_needed_are_left_out_and_nothing_else_is() -> None:
     listed = FILES + BASE + segment(2, 4) + HISTORY + segment(2, 5) + segment(2, 8) + PARTIAL + STATUS + DONE
-    assert WalFilter(5, 7).feed(listed) == FILES + BASE + HISTORY + PARTIAL + STATUS + segment(2, 5) + DONE
+    assert WalFilter(range(5, 8)).feed(listed) == FILES + BASE + HISTORY + PARTIAL + STATUS + segment(2, 5) + DONE
 
 
 def test_of_each_number_the_newest_timeline_s_stays() -> None:
     """Recovery reads no other; an older one of its own it would read beyond the point where the histories part."""
     listed = FILES + segment(4, 9) + segment(2, 8) + segment(3, 9) + segment(3, 8) + segment(10, 9) + BASE + DONE
-    assert WalFilter(8, 9).feed(listed) == FILES + BASE + segment(10, 9) + segment(3, 8) + DONE
+    assert WalFilter(range(8, 9), range(9, 10)).feed(listed) == FILES + BASE + segment(10, 9) + segment(3, 8) + DONE
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 64])
 def test_messages_may_come_in_any_pieces(size: int) -> None:
     listed = FILES + segment(3, 1) + BASE + segment(2, 1) + DONE
-    kept = WalFilter(1, 9)
+    kept = WalFilter(range(1, 10))
     assert b"".join(kept.feed(listed[at : at + size]) for at in range(0, len(listed), size)) == (
         FILES + BASE + segment(3, 1) + DONE
     )
@@ -61,7 +61,7 @@ def test_other_results_pass_whatever_they_hold() -> None:
     """The content of a file that is fetched may look like anything."""
     chunk = description("path", "begin", "chunk") + segment(2, 5) + DONE
     nothing = message(b"D", struct.pack("!h", 0)) + DONE
-    kept = WalFilter(1, 9)
+    kept = WalFilter(range(1, 10))
     listed = FILES + segment(2, 50) + DONE
     assert kept.feed(listed + chunk + nothing) == FILES + DONE + chunk + nothing
 
@@ -69,41 +69,53 @@ def test_other_results_pass_whatever_they_hold() -> None:
 MIB = 1 << 20
 PARTED = 5 * 16 * MIB + 100
 SOURCE, FORMER = History(2, ((1, PARTED),)), History(1)
+EVERYTHING = {*range(10)}
 
 
-def control(checkpoint: int) -> dict[str, str]:
-    """pg_controldata of a server whose latest checkpoint is there."""
+def control(redo: int, record: int) -> dict[str, str]:
+    """pg_controldata of a server whose latest checkpoint begins in one segment and was written in another."""
     return {
-        "Bytes per WAL segment": str(16 * MIB), "Latest checkpoint location": f"0/{checkpoint:X}",
-        "Latest checkpoint's REDO WAL file": f"{1:08X}{checkpoint // (16 * MIB):016X}",
+        "Bytes per WAL segment": str(16 * MIB), "Latest checkpoint location": f"0/{record * 16 * MIB:X}",
+        "Latest checkpoint's REDO WAL file": f"{1:08X}{redo:016X}",
     }  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("redo", "checkpoint", "major", "first"),
-    [
-        (3, 2, 17, 3),  # recovery begins at the source's restartpoint
-        (8, 2, 17, 5),  # what the source wrote on its timeline in the segment in which they part
-        (8, 2, 16, 2),  # pg_rewind would take the target's own away
-        (8, 6, 16, 0),  # a checkpoint only the former primary has: where the last common one is nobody knows
-        (8, 6, 17, 5),
-    ],
-)
-def test_rewound_server_is_brought_all_from_where_the_histories_part(
-    redo: int, checkpoint: int, major: int, first: int
-) -> None:
-    """However late: a source that completed a checkpoint since begins its own recovery far behind that."""
-    told = first_needed(f"{2:08X}{redo:016X}", SOURCE, FORMER, control(checkpoint * 16 * MIB), major)
-    assert told == first
+def needed(
+    source_redo: int, known: dict[str, str], major: int, its: History = SOURCE, own: History | None = FORMER
+) -> set[int]:
+    ranges = needed_segments(f"{2:08X}{source_redo:016X}", 9, its, own, known, major)
+    assert ranges[-1][-1] == 9
+    return {number for numbers in ranges for number in numbers}
+
+
+@pytest.mark.parametrize("major", [16, 17])
+def test_rewound_server_is_brought_all_from_the_sources_restartpoint_on(major: int) -> None:
+    assert needed(2, control(3, 3), major) == {*range(2, 10)}
+
+
+def test_rewound_server_is_brought_the_segment_in_which_the_histories_part_however_late_it_is() -> None:
+    """A source that completed a checkpoint since begins its own recovery behind that."""
+    assert needed(8, control(3, 3), 17) == {3, *range(5, 10)}
+    assert needed(8, control(3, 3), 16) == {*range(3, 10)}, "it takes the target's own away"
+
+
+def test_checkpoint_under_writes_begins_segments_before_its_record_and_pg_rewind_keeps_none_of_them() -> None:
+    assert needed(8, control(1, 3), 17) == {1, 2, 3, *range(5, 10)}
+
+
+def test_server_of_which_too_little_is_known_is_brought_all_there_is() -> None:
+    assert needed(8, control(6, 6), 17) == EVERYTHING, "a checkpoint the source never had"
+    assert needed(8, control(3, 3), 17, own=None) == EVERYTHING
+
+
+def test_server_that_did_not_part_is_brought_all_from_its_own_checkpoint_on() -> None:
+    assert needed(8, control(3, 4), 17, its=FORMER) == {*range(3, 10)}
 
 
 def test_segment_in_which_histories_part_is_counted_as_its_name_counts() -> None:
     far = History(2, ((1, (3 << 32) + 7 * 16 * MIB),))
-    assert first_needed(f"{2:08X}{9:08X}{1:08X}", far, FORMER, control(0), 17) == (3 << 32) + 7
-
-
-def test_server_whose_history_is_unknown_is_brought_all_there_is() -> None:
-    assert first_needed(f"{2:08X}{8:016X}", SOURCE, None, control(0), 17) == 0
+    ranges = needed_segments(f"{2:08X}{9:08X}{1:08X}", (9 << 32) + 1, far, FORMER, control(0, 0), 17)
+    assert ranges[-1][0] == (3 << 32) + 7
 
 
 def rewound(folder: Path, *numbers: int, label: str = f"START WAL LOCATION: 0/0 (file {1:08X}{254:016X})") -> Path:

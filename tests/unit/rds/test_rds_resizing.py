@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -127,9 +128,12 @@ def test_without_an_answer_or_service_nothing_moves(
 
 
 def test_a_refused_failover_is_asked_for_again_once_the_standby_is_in_sync() -> None:
-    operation = after(under_way("failover"), "refused").record.operation
-    assert operation is not None
-    assert (operation.stage, operation.request) == ("failover", None)
+    refused = after(under_way("failover"), "refused").record
+    assert refused.operation is not None
+    assert (refused.operation.stage, refused.operation.request) == ("failover", None)
+    assert after(refused, None).record == refused, "a standby whose storage is full was asked 30 times a second"
+    later = refused.but(operation=refused.operation.but(ask_again_at=time.time() - 1))
+    assert after(later, None).record.operation.request == 8  # type: ignore[union-attr]
 
 
 def test_a_standby_that_does_not_start_takes_back_the_class_and_nothing_else() -> None:

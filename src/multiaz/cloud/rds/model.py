@@ -60,6 +60,8 @@ class Operation(Document):
     """What PendingModifiedValues shows meanwhile; never a password."""
     stage: Literal["", "standby", "failover", "restart"] = ""
     """Of a new class of a Multi-AZ instance: which of its steps is under way (`resizing.py`)."""
+    ask_again_at: float = 0.0
+    """Unix time before which a step of it that was refused is not asked for again."""
     undo: dict[str, Any] = Field(default_factory=dict)
     """Fields of the record as they were, for a change that turns out to be impossible."""
     rename: str | None = None

@@ -8,6 +8,8 @@ the one before is answered; the former primary gets its new parameters when it r
 
 from __future__ import annotations
 
+import time
+
 from multiaz.cloud.rds.core import Core
 from multiaz.cloud.rds.model import Instance, Operation
 from multiaz.cloud.rds.requests import with_request
@@ -20,6 +22,9 @@ NOT_LOWER_ON_A_STANDBY = (
 )  # fmt: skip
 """A standby keeps its primary's values of these while they are higher (PostgreSQL manual, "Hot Standby"): a smaller
 class needs one restart more, of the new primary."""
+
+ASK_AGAIN_S = 5.0
+"""After a refused failover: it may be refused for long, and each time is written to the disk, which may be full."""
 
 _REQUESTS = {
     "standby": RequestKind.RESTART_STANDBY,
@@ -45,7 +50,7 @@ def proceed(core: Core, instance: Instance, operation: Operation, seen: Seen, an
     observed = seen.valid
     if observed is None or (operation.request is not None and answer is None) or not serving(observed):
         return False
-    if operation.request is None and not observed.in_sync:
+    if operation.request is None and (not observed.in_sync or time.time() < operation.ask_again_at):
         return False
     with core.repository.transaction():
         fresh = core.repository.instances.get(instance.region, instance.identifier)
@@ -63,8 +68,8 @@ def _next(core: Core, fresh: Instance, operation: Operation, seen: Seen, answer:
         case "standby", "done":
             return _ask(fresh, operation, "failover", seen)
         case "failover", "refused":
-            # Not in sync at that moment: asked again when it is.
-            return fresh.but(operation=operation.but(request=None))
+            # Not in sync at that moment, or for as long as its storage is full: asked again when it is, now and then.
+            return fresh.but(operation=operation.but(request=None, ask_again_at=time.time() + ASK_AGAIN_S))
         case "failover", "done" | "stale" if _is_smaller(fresh, operation):
             return _ask(fresh, operation, "restart", seen)
         case ("failover", "done" | "stale") | ("restart", "done" | "refused"):

@@ -18,7 +18,8 @@ def stray_replica(view: View) -> Step | None:
     if view.p.stalled_s <= STRAY_AFTER_S and view.p.idle_s <= IDLE_AFTER_S and not view.p.diverged:
         return None
     why = view.p.diverged or "the replica cannot follow its source"
-    return step(Phase.RUNNING, f"{why}: it is copied again", Begin(JobKind.REJOIN, view.primary))
+    phase = Phase.RUNNING if view.p.answering else Phase.RECOVERING
+    return step(phase, f"{why}: it is copied again", Begin(JobKind.REJOIN, view.primary))
 
 
 def replication_events(view: View) -> Step | None:
