@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shutil
 import signal
+import subprocess
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +18,7 @@ import pytest
 from multiaz.fleet.databases import Databases
 from multiaz.fleet.secrets import Credentials
 from multiaz.fleet.writer import Writer, longest_gap
-from multiaz.postgres.config import ServerSettings
+from multiaz.postgres.config import REPLICATION_USER, SOCKET_PORT, ServerSettings
 from multiaz.postgres.installations import find_installation
 from multiaz.postgres.os_user import server_user
 from multiaz.postgres.processes import processes_in
@@ -124,6 +128,38 @@ def test_its_schema_is_gone_afterwards(server: Server, deadline: Callable[[float
 
 def test_a_server_without_standby_says_none(server: Server) -> None:
     assert LocalSocket(server).standby_seen(TARGET).sync == "none"
+
+
+@contextlib.contextmanager
+def follower(server: Server, name: str, folder: Path) -> Iterator[None]:
+    """Something that streams from the server under this name."""
+    folder.mkdir()
+    server.user.own(folder)
+    conninfo = f"host={server.socket_folder} port={SOCKET_PORT} user={REPLICATION_USER} application_name={name}"
+    with server.connect("postgres") as admin, contextlib.suppress(psycopg.errors.DuplicateObject):
+        admin.execute(f"CREATE ROLE {REPLICATION_USER} LOGIN REPLICATION")
+    program = [str(server.bin_folder / "pg_receivewal"), "--no-password", "-D", str(folder), "-d", conninfo]
+    process = subprocess.Popen(program, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **server.user.switch)
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait()
+        shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize(("name", "sync"), [("replica_db-x", "none"), ("multiaz_b", "async")])
+def test_a_read_replica_that_streams_from_the_primary_is_not_taken_for_its_standby(
+    name: str, sync: str, server: Server, deadline: Callable[[float], float]
+) -> None:
+    """While the standby is away replicas stream from the primary: the lost standby was shown without lag."""
+    until = time.monotonic() + deadline(10)
+    with follower(server, name, server.folder / "followed"), server.connect("postgres") as admin:
+        listed = "SELECT application_name FROM pg_stat_replication WHERE state = 'streaming'"
+        while admin.execute(listed).fetchall() != [(name,)]:
+            assert time.monotonic() < until, "it does not stream"
+            time.sleep(0.01)
+        assert LocalSocket(server).standby_seen(TARGET).sync == sync
 
 
 def test_a_primary_asked_as_a_replica_does_not_follow(server: Server) -> None:

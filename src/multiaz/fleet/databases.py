@@ -13,10 +13,12 @@ from multiaz.fleet.secrets import Credentials
 STANDBY_QUERY: LiteralString = """
 select sync_state, pg_wal_lsn_diff(pg_current_wal_flush_lsn(), flush_lsn)::bigint
   from pg_stat_replication
- where state = 'streaming'
+ where state = 'streaming' and (sync_state <> 'async' or application_name like 'multiaz\\_%')
  order by case sync_state when 'sync' then 0 when 'quorum' then 1 when 'potential' then 2 else 3 end
  limit 1
 """
+"""Read replicas stream from the primary as well while it has no standby. The local cloud's standby is called multiaz_a
+or multiaz_b; on RDS the standby is a copy of the storage and is not listed."""
 REPLICA_QUERY: LiteralString = """
 select (select status from pg_stat_wal_receiver) as receiver,
        pg_last_wal_replay_lsn() >= greatest(pg_last_wal_receive_lsn(),
