@@ -11,6 +11,7 @@ import pytest
 from botocore.exceptions import ClientError
 from stacks_world import MortalJournal, World
 
+from multiaz.cloud.stacks.perform import Performer
 from multiaz.cloud.stacks.state import Journal
 
 pytestmark = pytest.mark.usefixtures("death_is_silent")
@@ -244,6 +245,25 @@ def test_a_creation_whose_time_is_over_rolls_back(world: World) -> None:
     assert "Stack creation time exceeded the specified timeout" in str(world.events(stack_id))
     assert not +census(world, stack_id)
     world.deleted(stack_id)
+
+
+def test_what_a_dead_process_made_is_removed_also_if_the_next_one_is_cancelled_before_it_looks(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its creation failed without a physical id: it stayed behind when the stack was gone."""
+    die_after(world, 1)  # the intent is journalled; the alarm is made, and its id is not
+    alarm = {**TEMPLATE["Resources"]["Alarm"]["Properties"], "AlarmActions": []}
+    template = {"Resources": {"Alarm": {"Type": "AWS::CloudWatch::Alarm", "Properties": alarm}}}
+    stack_id = world.create(template, TimeoutInMinutes=1)
+    assert world.services[-1].engine.wait_idle(30)
+    assert census(world, stack_id)["Alarm"] == 1
+    with world.store.transaction() as db:
+        db.execute("UPDATE stacks_stack SET created = created - 61 WHERE stack_id = ?", (stack_id,))
+    wait = Performer._wait_for_creation
+    monkeypatch.setattr(Performer, "_wait_for_creation", lambda performer, _: wait(performer, 30))  # until cancelled
+    world.restart()
+    assert world.settle(stack_id)["StackStatus"] == "ROLLBACK_COMPLETE"
+    assert not +census(world, stack_id)
 
 
 def test_a_stack_deleted_while_it_is_created_is_not_rolled_back_but_deleted(world: World) -> None:

@@ -141,6 +141,10 @@ class Performer:
                 # What references gave is kept beside the attributes: deletion must name what creation named.
                 attributes = {name: _plain(value) for name, value in made.attributes.items()}
                 return Made(made.physical_id, {**resolver.shown, **attributes})
+        except Cancelled:
+            if resumed and call is not None and not call.physical_id:  # nobody has looked what a dead process made
+                call.physical_id = self.find(definition, record, replaces=replaces)
+            raise
         finally:
             if call is not None and call.physical_id:
                 on_made(call.physical_id)
