@@ -102,6 +102,15 @@ class Home:
         """One folder per DB instance, named by its DbiResourceId."""
         return self.root / "instances"
 
+    @property
+    def backups(self) -> Path:
+        """Automated backups, one folder per DB instance, named by its DbiResourceId: they may outlive it."""
+        return self.root / "backups"
+
+    def backup(self, resource_id: str) -> BackupHome:
+        """The layout of one DB instance's automated backups."""
+        return BackupHome(self.backups / resource_id)
+
     def instance(self, resource_id: str) -> InstanceHome:
         """The layout of one DB instance."""
         return InstanceHome(self.instances / resource_id, self.run_folder / _short(resource_id))
@@ -116,6 +125,37 @@ class Home:
             return own
         base = Path("/run") if os.geteuid() == 0 else Path(os.environ.get("XDG_RUNTIME_DIR", tempfile.gettempdir()))
         return base / f"multiaz-{os.geteuid()}" / _short(str(self.root))
+
+
+@dataclass(frozen=True)
+class BackupHome:
+    """The layout of one DB instance's automated backups; all but `record` and `lock` belongs to the servers' user."""
+
+    folder: Path
+
+    @property
+    def record(self) -> Path:
+        """`backups.json` (`BackupRecord`): what there is to restore; written by the instance's supervisor only."""
+        return self.folder / "backups.json"
+
+    @property
+    def lock(self) -> Path:
+        """flock: shared by whoever restores from here, exclusive while something is removed."""
+        return self.folder / "backups.lock"
+
+    @property
+    def wal(self) -> Path:
+        """The archive: WAL segments and timeline histories, by PostgreSQL's names."""
+        return self.folder / "wal"
+
+    @property
+    def bases(self) -> Path:
+        """The base backups, one folder each; `building` is one that is being made."""
+        return self.folder / "bases"
+
+    def base(self, name: str) -> Path:
+        """The folder of one base backup: a data directory with its `backup_manifest`."""
+        return self.bases / name
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,10 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 MemberName = Literal["a", "b"]
+ARCHIVE_EVERY_S = 300.0
+"""How often WAL is archived at least. Source: RDS user guide, "Restoring a DB instance to a specified time": the latest
+restorable time is typically within the last five minutes."""
+MOST_OFTEN_S = 1.0
 MOST_DOWN_S = 120.0
 """The most of `endpoint_down_s`. Source: RDS user guide, "Failing over a Multi-AZ DB instance": typically 60–120 s."""
 
@@ -71,6 +75,27 @@ class Source(Record):
     """Absolute path of the source's `upstream` link (a folder with a Unix socket)."""
 
 
+class BackupPlan(Record):
+    """Automated backups as they are wanted; of a read replica none are made until it is promoted, as on RDS."""
+
+    retention_days: int = Field(ge=1, le=35)
+    window: str
+    """Daily, "hh:mm-hh:mm" in UTC: a base backup begins in it."""
+    archive_every_s: float = Field(default=ARCHIVE_EVERY_S, ge=MOST_OFTEN_S, le=ARCHIVE_EVERY_S, allow_inf_nan=False)
+    """How far the latest restorable time may lie behind."""
+
+
+class Restore(Record):
+    """What the first server is made from, instead of from nothing: the backups of another instance."""
+
+    resource_id: str
+    """Whose backups (`Home.backup`)."""
+    base: str
+    """Name of the base backup."""
+    until: float
+    """Unix time in seconds: what was committed after it is not in the new instance."""
+
+
 class Endpoint(Record):
     """Where clients connect."""
 
@@ -100,6 +125,10 @@ class DesiredInstance(Record):
     """What commits do when an in-sync standby is lost: go on with one copy, as on RDS, or wait until it is back.
     Right after a failover there is one copy in both cases, until the former primary has joined again."""
     source: Source | None = None
+    restore: Restore | None = None
+    """Where the first server comes from; not looked at once there was one. Roles and database are the backup's."""
+    backups: BackupPlan | None = None
+    """None: there are to be none, and those there were are removed."""
     database: str | None = None
     """DBName: created once, with the first primary."""
     master: MasterUser | None = None
@@ -225,6 +254,45 @@ class ObservedInstance(Record):
     storage_full: bool = False
     """There is no room for another WAL segment of the primary."""
     last_failover: Failover | None = None
+    backing_up: bool = False
+    """A base backup is being made."""
+    restorable_from: float | None = None
+    """Unix time: the earliest a new instance can be restored to; None while there is no base backup."""
+    restorable_until: float | None = None
+    """Unix time: the latest one (LatestRestorableTime); None while there is no base backup."""
+    backup_problem: str = ""
+    """Why WAL or a base backup cannot be kept now; empty: it can."""
+
+
+class BaseBackup(Record):
+    """One base backup: a data directory that, with WAL from `start_segment` on, is recovered to `ended_at` or later."""
+
+    name: str
+    """Of its folder."""
+    began_at: float
+    """Unix time in seconds, as `ended_at`."""
+    ended_at: float
+    start_segment: str
+    """Name of the first WAL file its recovery reads."""
+    size_bytes: int
+    """Of its files."""
+    server_version: str
+    """For example "17.10"."""
+
+
+class BackupRecord(Record):
+    """`backups.json`: what can be restored of one DB instance. It outlives the instance if that is asked for."""
+
+    resource_id: str
+    bases: tuple[BaseBackup, ...] = ()
+    """Oldest first; each is whole, and all WAL from the oldest one's start to `restorable_until` is archived."""
+    restorable_until: float | None = None
+    """Unix time: everything that was committed until then is in the archive; None while `bases` is empty."""
+
+    @property
+    def restorable_from(self) -> float | None:
+        """Unix time of the earliest moment that can be restored."""
+        return self.bases[0].ended_at if self.bases else None
 
 
 class InstanceEvent(Record):
