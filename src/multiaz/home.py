@@ -191,6 +191,15 @@ class InstanceHome:
         return self.folder / "instance.lock"
 
     @property
+    def backups(self) -> BackupHome:
+        """This instance's automated backups; they lie elsewhere, because they may outlive it."""
+        return self.backups_of(self.folder.name)
+
+    def backups_of(self, resource_id: str) -> BackupHome:
+        """Another instance's automated backups."""
+        return Home(self.folder.parent.parent).backup(resource_id)
+
+    @property
     def faults(self) -> Path:
         """`faults.json`: what `multiaz fault` breaks on purpose; written by `local`, obeyed by the supervisor."""
         return self.folder / "faults.json"

@@ -24,6 +24,7 @@ from multiaz.home import Home, InstanceHome
 from multiaz.instance.records import (
     DesiredInstance,
     Endpoint,
+    InstanceEvent,
     MasterUser,
     MemberName,
     ObservedInstance,
@@ -66,6 +67,7 @@ class Instance:
         multi_az: bool = True,
         source: Instance | None = None,
         parameters: dict[str, str] | None = None,
+        **wanted: object,
     ) -> None:
         self.top = home
         self.resource_id = f"db-{name.upper()}"
@@ -94,7 +96,7 @@ class Instance:
             ),
         )
         self._make_certificate()
-        self.write()
+        self.write(**wanted)
 
     def _make_certificate(self) -> None:
         """A self-signed certificate for the relay; the cloud's own authority has tests of its own."""
@@ -254,6 +256,16 @@ class Instance:
         """The superuser's connection to a member (default: the primary)."""
         host = self.home.primary_link if member is None else self.home.socket_folder(member)
         return psycopg.connect(host=str(host), port=5432, user="rdsadmin", dbname="postgres", autocommit=True)
+
+    def admin_of_shop(self) -> psycopg.Connection[Any]:
+        """The superuser's connection to the primary's database shop."""
+        return psycopg.connect(
+            host=str(self.home.primary_link), port=5432, user="rdsadmin", dbname="shop", autocommit=True
+        )
+
+    def events(self) -> list[InstanceEvent]:
+        """What it told."""
+        return [InstanceEvent.model_validate_json(line) for line in self.home.events.read_text().splitlines()]
 
     def log(self) -> str:
         """The end of the supervisor's log, for a failing test."""

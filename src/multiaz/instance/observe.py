@@ -300,7 +300,7 @@ class Observer:
         for name in MEMBERS:
             if not members[name].answering:
                 continue
-            stale = self.servers.is_stale(name)
+            stale = self.servers.is_stale(name, memory)
             waits = self.servers.waits.get(name, False)
             wrong = waits != (name == memory.primary and (memory.in_sync or joined == memory.epoch))
             if stale or wrong or (again and name in self.servers.raised):

@@ -9,6 +9,7 @@ import time
 from multiaz.files import write_atomically
 from multiaz.home import InstanceHome
 from multiaz.instance.actions import Step
+from multiaz.instance.backups import BackupKeeper
 from multiaz.instance.observe import Observer
 from multiaz.instance.probe import Sight
 from multiaz.instance.records import Answer, MemberName, MemberState, ObservedInstance, ObservedMember, RoleRecord
@@ -47,9 +48,19 @@ class Publisher:
             self._said = (step.rule, step.reason)
             log.info("%s [%s] %s", step.phase, step.rule, step.reason)
 
-    def publish(self, step: Step, memory: RoleRecord, *, relay_ready: bool = False, storage_full: bool = False) -> None:
+    def publish(
+        self,
+        step: Step,
+        memory: RoleRecord,
+        *,
+        relay_ready: bool = False,
+        storage_full: bool = False,
+        backups: BackupKeeper | None = None,
+    ) -> None:
         """Replace `observed.json` if something changed, or its heartbeat is due."""
         observed = self._observed(step, memory, relay_ready, storage_full)
+        if backups is not None:
+            observed = observed.model_copy(update=backups.published())
         text = observed.model_dump_json(exclude={"written_at"})
         now = time.monotonic()
         if text == self._published and now - self._published_at < HEARTBEAT_S:

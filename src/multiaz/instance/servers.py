@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from multiaz.instance.evidence import note_revision
 from multiaz.instance.faults import Faults, wire_name
 from multiaz.instance.following import FOLLOWED, diverged
 from multiaz.instance.records import DesiredInstance, MemberName, RoleRecord
+from multiaz.instance.restoring import restore
 from multiaz.instance.storage import is_on, settle
 from multiaz.postgres.config import ServerSettings
 from multiaz.postgres.os_user import server_user
@@ -65,9 +67,9 @@ class Servers:
         """Whether that configuration has commits wait for the other member."""
         self.faults = Faults()
         """What `faults.json` says: parameters are laid over the wanted ones."""
-        self._laid_over: dict[MemberName, tuple[dict[str, str], bool, bool]] = {}
+        self._laid_over: dict[MemberName, tuple[dict[str, str], bool, bool, bool]] = {}
         """With what else each member's configuration was written: parameters of faults, whether it streams by a wire,
-        and whether there is to be a standby."""
+        whether there is to be a standby, and whether its WAL is archived."""
         self.raised: set[MemberName] = set()
         """Members whose configuration has higher values than wanted, because they have still to replay the lowering."""
         self._configuring = {name: threading.Lock() for name in MEMBERS}
@@ -101,9 +103,11 @@ class Servers:
         laid_over = dict(self.faults.parameters())
         wanted = {**desired.parameters, **laid_over}
         settings = self._settings(desired, member, memory, synchronous, wanted)
+        if settings.archive is not None:
+            self._make_backup_folders()
         self[member].configure(settings)
         self.applied[member] = dict(desired.parameters)
-        self._laid_over[member] = (laid_over, self.faults.servers() is not None, desired.multi_az)
+        self._laid_over[member] = self._besides(desired, memory)
         self.waits[member] = synchronous
         if dict(settings.parameters) != wanted:
             self.raised.add(member)
@@ -111,10 +115,15 @@ class Servers:
             self.raised.discard(member)
         self[member].reload()
 
-    def is_stale(self, member: MemberName) -> bool:
-        """Its configuration was not written with the parameters that are wanted now."""
-        now = (dict(self.faults.parameters()), self.faults.servers() is not None, self.desired.multi_az)
+    def is_stale(self, member: MemberName, memory: RoleRecord) -> bool:
+        """Its configuration was not written with what is wanted now."""
+        now = self._besides(self.desired, memory)
         return self.applied.get(member) != self.desired.parameters or self._laid_over.get(member) != now
+
+    def _besides(self, desired: DesiredInstance, memory: RoleRecord) -> tuple[dict[str, str], bool, bool, bool]:
+        faults = self.faults
+        archives = _archives(desired, memory)
+        return dict(faults.parameters()), faults.servers() is not None, desired.multi_az, archives
 
     def settle(self, member: MemberName, *, home: bool = False) -> None:
         """Have the WAL of a stopped member on the storage it belongs on; with `home` on that of its data."""
@@ -209,8 +218,18 @@ class Servers:
             upstream=upstream,
             synchronous_standby=application_name(other_member(member)) if synchronous else None,
             feedback_name=feedback,
+            archive=self.home.backups.wal if _archives(desired, memory) else None,
             multi_az=desired.multi_az,
         )
+
+    def _make_backup_folders(self) -> None:
+        """The archive must be there before a server is told of it."""
+        place = self.home.backups
+        for folder in (place.folder.parent, place.folder):
+            folder.mkdir(mode=0o711, parents=True, exist_ok=True)
+        for folder in (place.wal, place.bases):
+            folder.mkdir(mode=0o700, exist_ok=True)
+            self["a"].user.own(folder)
 
     def point_upstream(self, member: MemberName) -> None:
         """Lead read replicas to `member`, and end the streams they still have from the other one.
@@ -248,7 +267,7 @@ class Servers:
             raise JobEnded(f"The job on {member} was ended", "something else is wanted of it", "nothing needs doing")
 
     def create(self, member: MemberName) -> None:
-        """Make the instance's first server: a new cluster with RDS's roles, or a copy of the source."""
+        """Make the instance's first server: a new cluster with RDS's roles, a copy of the source, or from backups."""
         server = self[member]
         write_atomically(self.home.creating, "")
         server.stop(immediate=True)
@@ -260,6 +279,11 @@ class Servers:
             self.go_on(member)
             server.adopt_copy()
             self.configure(member, memory, synchronous=False)
+            self._start(member)
+            return
+        if self.desired.restore is not None:
+            source, configure = self.desired.restore, partial(self.configure, member, memory, synchronous=False)
+            restore(server, self.home.backups_of(source.resource_id), source, configure, lambda: self.go_on(member))
             self._start(member)
             return
         server.initialise()
@@ -431,6 +455,12 @@ class Servers:
             connection.execute(bootstrap.QUIET)
             connection.execute(bootstrap.new_password(master))
         return master.number
+
+
+def _archives(desired: DesiredInstance, memory: RoleRecord) -> bool:
+    """The instance's WAL is archived: of a read replica it is not, as on RDS, until it is promoted."""
+    following = memory.following or (memory.primary is None and desired.source is not None)
+    return desired.backups is not None and not following
 
 
 def _cut_replicas(server: Server, tried: threading.Event, cut: threading.Event) -> None:

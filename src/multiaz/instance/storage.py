@@ -15,12 +15,11 @@ from pathlib import Path
 
 from multiaz.errors import MultiazError
 from multiaz.files import fsync_folder
+from multiaz.postgres.archive import SEGMENT_BYTES
 from multiaz.postgres.server import Server
 
 log = logging.getLogger("multiaz.instance")
 
-SEGMENT_BYTES = 16 * 1024 * 1024
-"""Size of a WAL segment: with less room the server cannot go on. Source: initdb, --wal-segsize (its default)."""
 ROUNDING_BYTES = 256 * 1024
 """What a tmpfs needs beside the files themselves."""
 
@@ -39,7 +38,7 @@ def room_bytes(data: Path) -> int | None:
 
 
 def is_full(data: Path) -> bool:
-    """There is no room for another WAL segment."""
+    """There is no room for another WAL segment: the server could not go on."""
     room = room_bytes(data)
     return room is not None and room < SEGMENT_BYTES
 

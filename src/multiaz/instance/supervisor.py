@@ -39,6 +39,8 @@ from multiaz.instance.actions import (
     StopAll,
     TakeSnapshot,
 )
+from multiaz.instance.backups import MESSAGES as BACKUP_MESSAGES
+from multiaz.instance.backups import BackupKeeper
 from multiaz.instance.decide import decide
 from multiaz.instance.events import EventLog
 from multiaz.instance.evidence import doubt_of, next_revision, note_revision, noted_revision, read_record
@@ -100,6 +102,7 @@ class Supervisor:
                 self._wait()
                 continue
             if step.phase is Phase.DELETED:
+                self.backups.end()
                 self.relay.end()
                 self._release_storage()
                 self.publisher.publish(step, self.memory)
@@ -129,6 +132,7 @@ class Supervisor:
         self._write_relay()
         self.observer = Observer(self.home, self.servers, self.wake)
         self.publisher = Publisher(self.home, self.servers, self.observer)
+        self.backups = BackupKeeper(self.home.backups, self.servers, self.wake)
         self._load_memory()
         log.info("supervising %s (%s), epoch %d, primary %s", self.desired.identifier, self.desired.resource_id,
                  self.memory.epoch, self.memory.primary)  # fmt: skip
@@ -172,9 +176,19 @@ class Supervisor:
             if step.phase is not Phase.DELETED:
                 self.relay.keep()
             self._watch_storage()
-            self.publisher.publish(step, self.memory, relay_ready=self.relay.ready(), storage_full=self.storage.full)
+            self._look_after_backups()
+            self.publisher.publish(
+                step, self.memory, relay_ready=self.relay.ready(), storage_full=self.storage.full, backups=self.backups
+            )
         except OSError as error:
             log.warning("cannot publish: %s", error)
+
+    def _look_after_backups(self) -> None:
+        for code in self.backups.events():
+            self.events.append(code, BACKUP_MESSAGES[code])
+        primary = self.memory.primary
+        answering = primary is not None and self.observer.sight(primary) is not None
+        self.backups.look(self.memory, answering=answering)
 
     def _watch_storage(self) -> None:
         if self.memory.primary is not None:
@@ -252,6 +266,7 @@ class Supervisor:
     def _shut_down(self) -> None:
         """SIGTERM: end the jobs, stop the servers cleanly, end the relay, keep everything."""
         log.info("stopping %s", self.desired.identifier)
+        self.backups.end()
         self.relay.end()
         give_up_at = time.monotonic() + JOBS_PATIENCE_S
         while True:

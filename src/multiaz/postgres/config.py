@@ -35,17 +35,19 @@ class ServerSettings:
     """application_name whose flush commits wait for; None: commits wait for nobody."""
     feedback_name: str | None = None
     """application_name while streaming, if not `name`."""
+    archive: Path | None = None
+    """Folder its WAL is archived to; None: it is not archived."""
     multi_az: bool = False
     """A commit that was acknowledged must survive the loss of this server, as on RDS."""
 
 
 OURS = frozenset({
-    "archive_command", "archive_mode", "cluster_name", "data_directory", "external_pid_file", "hba_file",
-    "ident_file", "listen_addresses", "log_destination", "log_directory", "log_filename", "log_file_mode",
-    "log_rotation_age", "logging_collector", "port", "primary_conninfo", "primary_slot_name",
-    "recovery_init_sync_method", "recovery_target_timeline", "restart_after_crash", "restore_command", "ssl",
-    "synchronous_standby_names", "unix_socket_directories", "unix_socket_group", "unix_socket_permissions",
-    "wal_retrieve_retry_interval",
+    "archive_command", "archive_library", "archive_mode", "archive_timeout", "basic_archive.archive_directory",
+    "cluster_name", "data_directory", "external_pid_file", "hba_file", "ident_file", "listen_addresses",
+    "log_destination", "log_directory", "log_file_mode", "log_filename", "log_rotation_age", "logging_collector",
+    "port", "primary_conninfo", "primary_slot_name", "recovery_init_sync_method", "recovery_target_timeline",
+    "restart_after_crash", "restore_command", "ssl", "synchronous_standby_names", "unix_socket_directories",
+    "unix_socket_group", "unix_socket_permissions", "wal_retrieve_retry_interval",
 })  # fmt: skip
 """Settings no parameter group may change, because an instance's servers depend on them."""
 
@@ -91,8 +93,13 @@ def postgresql_conf(settings: ServerSettings) -> str:
         "primary_conninfo": conninfo,
         "primary_slot_name": "",
         "synchronous_standby_names": f'"{settings.synchronous_standby}"' if settings.synchronous_standby else "",
-        "archive_mode": "off",
-        "archive_command": "",
+        # Of the standby too: what its primary had not archived when it died is archived by whoever is promoted. On and
+        # off without a restart: what is not to be kept is handed to a command that says it is.
+        "archive_mode": "always",
+        "archive_command": "" if settings.archive else "true",
+        "archive_library": "basic_archive" if settings.archive else "",
+        "basic_archive.archive_directory": str(settings.archive or ""),
+        "archive_timeout": "0",  # the supervisor has segments switched (`backups`)
         "restore_command": "",
     }
     if settings.multi_az and given.get("synchronous_commit", "").lower() in ("local", "remote_write"):

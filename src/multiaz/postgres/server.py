@@ -17,11 +17,11 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import psycopg
 from psycopg import pq
 
-from multiaz.errors import MultiazError
 from multiaz.files import fsync_folder, write_atomically
 from multiaz.postgres.config import (
     OWN_DATABASE,
@@ -43,6 +43,8 @@ from multiaz.postgres.processes import (
     postmaster_pid,
     processes_in,
 )
+from multiaz.postgres.programs import ServerFailed as ServerFailed
+from multiaz.postgres.programs import environment, run
 from multiaz.postgres.rewinding import (
     PORT,
     WalFilter,
@@ -55,12 +57,9 @@ from multiaz.postgres.timelines import History, parse_history
 
 TIMELINES = ("Latest checkpoint's TimeLineID", "Min recovery ending loc's timeline")
 """In pg_controldata; the second is the later one of a server that was promoted and has made no checkpoint since."""
+NO_OPTIONS: Mapping[str, str] = MappingProxyType({})
 CONNECT_PATIENCE_S = 30
 """How long a copy waits for its source to answer at all; then it fails and is tried anew."""
-
-
-class ServerFailed(MultiazError):
-    """A PostgreSQL program ended with an error; `why` carries its last words."""
 
 
 @dataclass(frozen=True)
@@ -149,7 +148,7 @@ class Server:
         locale = ["--locale-provider=builtin", "--builtin-locale=C.UTF-8"] if self._major() >= 17 else []
         self._run(
             "initdb", "-D", str(building), "-U", SUPERUSER, "--data-checksums", "--encoding=UTF8", "--locale=C",
-            *locale, *self._sync_method(), "--auth-local=peer", "--auth-host=reject", "--no-instructions",
+            *locale, *self.sync_method(), "--auth-local=peer", "--auth-host=reject", "--no-instructions",
         )  # fmt: skip
         building.rename(self.data)
         fsync_folder(self.folder)
@@ -167,7 +166,7 @@ class Server:
         )
         self._run(
             "pg_basebackup", "-D", str(building), "-d", conninfo, "--wal-method=stream", "--checkpoint=fast",
-            "--no-password", *self._sync_method(),
+            "--no-password", *self.sync_method(),
         )  # fmt: skip
         (building / "standby.signal").touch()
         self.user.own(building / "standby.signal")
@@ -194,7 +193,7 @@ class Server:
         needed = self._needed_segments(upstream, control)
         socket = upstream / f".s.PGSQL.{SOCKET_PORT}"
         with source_with_little_wal(socket, self.socket_folder, self.user, WalFilter(*needed)):
-            self._run("pg_rewind", "-D", str(self.data), f"--source-server={source}", *self._sync_method())
+            self._run("pg_rewind", "-D", str(self.data), f"--source-server={source}", *self.sync_method())
         lacking = missing_wal(self.data, needed[-1][-1], int(control["Bytes per WAL segment"]))
         if lacking:
             raise ServerFailed(f"{self.name} was rewound and could not recover", lacking, "it is cloned")
@@ -254,15 +253,19 @@ class Server:
             (self.data / "postmaster.pid").unlink(missing_ok=True)
             (self.socket_folder / f".s.PGSQL.{SOCKET_PORT}.lock").unlink(missing_ok=True)
 
-    def start(self) -> subprocess.Popen[bytes]:
-        """Start the postmaster in its own session and return it at once; it logs to files only."""
+    def start(self, options: Mapping[str, str] = NO_OPTIONS) -> subprocess.Popen[bytes]:
+        """Start the postmaster in its own session and return it at once; it logs to files only.
+
+        `options` hold for this run, whatever the configuration says.
+        """
+        given = [word for name, value in options.items() for word in ("-c", f"{name}={value}")]
         self.remove_stale_pid()
         with self.output.open("ab") as output:
             self.user.own(self.output)
             return subprocess.Popen(
-                [self.bin_folder / "postgres", "-D", str(self.data)],
+                [self.bin_folder / "postgres", "-D", str(self.data), *given],
                 cwd=self.data, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
-                start_new_session=True, env=_environment(), umask=0o077, **self.user.switch,
+                start_new_session=True, env=environment(), umask=0o077, **self.user.switch,
             )  # fmt: skip
 
     def status_word(self) -> str | None:
@@ -422,7 +425,7 @@ class Server:
             raise ServerFailed("Cannot tell PostgreSQL's version", said, "reinstall PostgreSQL")
         return int(found.group(1))
 
-    def _sync_method(self) -> list[str]:
+    def sync_method(self) -> list[str]:
         """Have the kernel write the file system instead of each file in turn, where the program can: since 17."""
         return ["--sync-method=syncfs"] if self._major() >= 17 else []
 
@@ -433,17 +436,7 @@ class Server:
 
     def _run(self, program: str, *arguments: str) -> str:
         """Run one of PostgreSQL's programs as the server's user and return what it printed."""
-        done: subprocess.CompletedProcess[str] = subprocess.run(
-            [self.bin_folder / program, *arguments],
-            cwd=self.folder, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace",
-            env=_environment(), umask=0o077, **self.user.switch,
-        )  # fmt: skip
-        if done.returncode != 0:
-            words = (done.stderr.strip() or done.stdout.strip() or f"exit code {done.returncode}").splitlines()
-            raise ServerFailed(
-                f"{program} failed ({self.name})", " / ".join(words[-3:]), f"read the log in {self.folder}"
-            )
-        return done.stdout
+        return run(self.bin_folder / program, *arguments, folder=self.folder, user=self.user, name=self.name)
 
 
 def _told(connection: pq.abc.PGconn, command: str, column: int, upstream: Path) -> bytes:
@@ -455,11 +448,6 @@ def _told(connection: pq.abc.PGconn, command: str, column: int, upstream: Path) 
             return value
     said = connection.error_message.decode(errors="replace").strip()
     raise ServerFailed(f"{command} is not answered in {upstream}", said, "it is asked again")
-
-
-def _environment() -> dict[str, str]:
-    """A minimal environment: no PG* variable of the caller reaches a server."""
-    return {"PATH": os.environ.get("PATH", "/usr/bin:/bin"), "LC_ALL": "C", "TZ": "UTC"}
 
 
 def _our_name() -> str:

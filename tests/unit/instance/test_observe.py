@@ -98,7 +98,7 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stage:
                     status_word=lambda name=name: made[0].words.get(name, "ready"),
                 )  # fmt: skip
 
-        def is_stale(self, _: str) -> bool:
+        def is_stale(self, *_: object) -> bool:
             return False
 
         def misplaced(self, _: str) -> None:

@@ -1,0 +1,101 @@
+"""The WAL archive of an instance: which files a recovery reads, which are there, which nobody needs any more.
+
+PostgreSQL fills it (`basic_archive`), under its own names, all timelines side by side.
+Source: PostgreSQL manual, "Continuous Archiving and Point-in-Time Recovery (PITR)", and XLogFileReadAnyTLI in
+src/backend/access/transam/xlogrecovery.c for which timeline's file is read.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Collection, Iterator
+from pathlib import Path
+
+from multiaz.files import fsync_folder
+from multiaz.postgres.timelines import History
+
+SEGMENT_BYTES = 16 * 1024 * 1024
+"""Size of a WAL segment. Source: initdb, --wal-segsize (its default)."""
+_PER_LOG = (1 << 32) // SEGMENT_BYTES
+_SEGMENT = re.compile(r"([0-9A-F]{8})([0-9A-F]{8})([0-9A-F]{8})")
+_OF_A_SEGMENT = re.compile(_SEGMENT.pattern + r"(\.partial|\.[0-9A-F]{8}\.backup)?")
+_PAGE_BYTES = 8192
+NAME_LENGTH = 24
+"""Of the name of a segment; others have more after it, or less."""
+_TRIMMING = "trimming"
+
+
+def segment_name(timeline: int, number: int) -> str:
+    """The name of a WAL segment."""
+    return f"{timeline:08X}{number // _PER_LOG:08X}{number % _PER_LOG:08X}"
+
+
+def number_of(name: str) -> int:
+    """The number of a WAL segment, whatever its timeline. Raises ValueError for another name."""
+    found = _SEGMENT.fullmatch(name)
+    if found is None:
+        raise ValueError(f"no name of a WAL segment: {name}")
+    return int(found[2], 16) * _PER_LOG + int(found[3], 16)
+
+
+def needed(start: str, last: str, history: History) -> Iterator[str]:
+    """The segments a recovery reads from `start` to `last`, each on the newest timeline of the history that has it."""
+    timelines = [*(one for one, _ in history.left), history.timeline]
+    begins = list(zip(timelines, [0, *(end // SEGMENT_BYTES for _, end in history.left)], strict=True))
+    for number in range(number_of(start), number_of(last) + 1):
+        timeline = next(one for one, first in reversed(begins) if first <= number)
+        yield segment_name(timeline, number)
+
+
+def first_missing(names: Collection[str], start: str, last: str, history: History) -> str | None:
+    """The first file a recovery from `start` to `last` would look for in vain; None if all are among `names`.
+
+    A history is looked for only if it began later than the base backup: that holds the one of its own timeline.
+    """
+    if history.timeline > int(start[:8], 16) and f"{history.timeline:08X}.history" not in names:
+        return f"{history.timeline:08X}.history"
+    return next((name for name in needed(start, last, history) if name not in names), None)
+
+
+def outdated(names: Collection[str], start: str) -> list[str]:
+    """Those of `names` that only a recovery from before `start` would read, whatever their timeline.
+
+    Histories are kept: they are small, and tell how the timelines hang together.
+    """
+    first = number_of(start)
+    found = ((name, _OF_A_SEGMENT.fullmatch(name)) for name in names)
+    return [name for name, match in found if match is not None and number_of(name[:24]) < first]
+
+
+def trim(segment: Path) -> bool:
+    """Have an archived segment take no more room than it has WAL; True if anything was changed.
+
+    What follows a switch of segments is zeros (PostgreSQL manual, "System Administration Functions", pg_switch_wal):
+    they become a hole, so that an idle day costs megabytes, not gigabytes. The bytes stay the same.
+    """
+    info = segment.stat()
+    with segment.open("rb") as stream:
+        stream.seek(max(0, info.st_size - _PAGE_BYTES))
+        if info.st_blocks * 512 < info.st_size or stream.read().strip(b"\0"):
+            return False
+        stream.seek(0)
+        content = stream.read().rstrip(b"\0")
+    building = segment.with_name(f"{segment.name}.{_TRIMMING}")
+    with building.open("wb") as stream:
+        os.fchmod(stream.fileno(), info.st_mode & 0o777)
+        if os.geteuid() != info.st_uid:
+            os.fchown(stream.fileno(), info.st_uid, info.st_gid)
+        stream.write(content)
+        stream.truncate(info.st_size)
+        stream.flush()
+        os.fsync(stream.fileno())
+    building.replace(segment)
+    fsync_folder(segment.parent)
+    return True
+
+
+def remove_unfinished(archive: Path) -> None:
+    """Remove what `trim` left when its process died."""
+    for path in archive.glob(f"*.{_TRIMMING}"):
+        path.unlink()

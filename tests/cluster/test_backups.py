@@ -1,0 +1,217 @@
+"""Automated backups: what was committed by a moment is in what is restored to it, whatever happened to the servers."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+from harness import Instance, MakeInstance, eventually
+
+from multiaz.instance.records import BackupRecord, MemberName, RequestKind, Restore
+from multiaz.postgres.archive import SEGMENT_BYTES
+from multiaz.postgres.processes import processes_in
+from multiaz.postgres.pulse import title_of
+
+PLAN = {"retention_days": 7, "window": "03:00-04:00", "archive_every_s": 1.0}
+
+
+def record_of(instance: Instance) -> BackupRecord:
+    return BackupRecord.model_validate_json(instance.home.backups.record.read_bytes())
+
+
+def restorable(instance: Instance, moment: float) -> BackupRecord:
+    instance.wait("restorable", lambda seen: (seen.restorable_until or 0) >= moment, within_s=60)
+    return record_of(instance)
+
+
+def restored(make_instance: MakeInstance, source: Instance, name: str, until: float) -> Instance:
+    base = [base for base in record_of(source).bases if base.ended_at <= until][-1]
+    wanted = Restore(resource_id=source.resource_id, base=base.name, until=until)
+    made = make_instance(name, multi_az=False, master=None, restore=wanted)
+    made.wait_well()
+    return made
+
+
+def numbers(instance: Instance) -> list[int]:
+    with instance.admin_of_shop() as connection:
+        return [int(str(row[0])) for row in connection.execute("SELECT n FROM orders ORDER BY n").fetchall()]
+
+
+def order(instance: Instance, *wanted: int) -> float:
+    """Commit orders; a moment after them and before any other (Unix time)."""
+    instance.wait_well()
+    with instance.admin_of_shop() as connection:
+        connection.execute("CREATE TABLE IF NOT EXISTS orders (n int PRIMARY KEY)")
+        for number in wanted:
+            connection.execute("INSERT INTO orders VALUES (%s)", (number,))
+        row = connection.execute("SELECT extract(epoch FROM clock_timestamp())::float8").fetchone()
+    assert row is not None
+    return float(str(row[0]))
+
+
+def archiver_of(instance: Instance, member: MemberName) -> int:
+    (found,) = (pid for pid in processes_in(instance.server(member).data) if title_of(pid).startswith("its archiver"))
+    return found
+
+
+def with_backups(make_instance: MakeInstance, name: str = "source", *, multi_az: bool = False) -> Instance:
+    made = make_instance(name, multi_az=multi_az, backups=PLAN)
+    made.wait("a base backup", lambda seen: seen.restorable_until is not None, within_s=60)
+    return made
+
+
+def test_restored_instance_has_what_was_committed_by_the_moment_and_nothing_after(make_instance: MakeInstance) -> None:
+    source = with_backups(make_instance)
+    moment = order(source, 1, 2)
+    later = order(source, 3)
+    restorable(source, later)
+    earlier = restored(make_instance, source, "earlier", moment)
+    assert numbers(earlier) == [1, 2]
+    order(earlier, 4)
+    assert numbers(earlier) == [1, 2, 4]
+    with earlier.connect() as client:  # its roles and passwords are those of the backup
+        assert client.execute("SELECT current_user").fetchone() == ("dbadmin",)
+    assert numbers(source) == [1, 2, 3]
+    assert [event.code for event in source.events() if event.code in ("RDS-EVENT-0001", "RDS-EVENT-0002")] == [
+        "RDS-EVENT-0001",
+        "RDS-EVENT-0002",
+    ]
+
+
+@pytest.mark.long
+def test_moments_before_between_and_after_failovers_can_be_restored(make_instance: MakeInstance) -> None:
+    source = with_backups(make_instance, multi_az=True)
+    before = order(source, 1)
+    source.kill_postmaster()
+    between = order(source, 2)
+    source.fail_over()
+    source.kill_postmaster()
+    after = order(source, 3)
+    restorable(source, after)
+    assert len(record_of(source).bases) == 1, "the base backup of before serves"
+    assert numbers(restored(make_instance, source, "before", before)) == [1]
+    assert numbers(restored(make_instance, source, "between", between)) == [1, 2]
+    assert numbers(restored(make_instance, source, "after", after)) == [1, 2, 3]
+
+
+@pytest.mark.long
+def test_what_a_dead_primary_had_not_archived_is_archived_by_its_standby(make_instance: MakeInstance) -> None:
+    source = with_backups(make_instance, multi_az=True)
+    source.write(backups={**PLAN, "archive_every_s": 300})
+    primary = source.wait_well().primary
+    assert primary is not None
+    os.kill(archiver_of(source, primary), signal.SIGSTOP)
+    moment = order(source, 1)
+    with source.admin_of_shop() as connection:  # a whole segment that the primary cannot archive
+        connection.execute("SELECT pg_switch_wal()")
+    moment = order(source, 2)
+    source.kill_postmaster()
+    source.write(backups=PLAN)
+    restorable(source, moment)
+    assert len(record_of(source).bases) == 1
+    assert numbers(restored(make_instance, source, "restored", moment)) == [1, 2]
+
+
+@pytest.mark.long
+def test_promoted_replica_has_backups_of_its_own_from_then_on_and_none_before(make_instance: MakeInstance) -> None:
+    source = make_instance("source", multi_az=False)
+    order(source, 1)
+    replica = make_instance("replica", multi_az=False, source=source, backups=PLAN)
+    replica.wait("it streams", lambda seen: any(member.streaming for member in seen.members))
+    with replica.admin_of_shop() as connection:
+        assert connection.execute("SHOW archive_command").fetchone() == ("true",)
+    assert not replica.home.backups.record.exists()
+    replica.request(RequestKind.PROMOTE)
+    replica.wait("a base backup", lambda seen: seen.restorable_until is not None, within_s=60)
+    moment = order(replica, 2)
+    restorable(replica, order(replica, 3))
+    source.end()
+    assert numbers(restored(make_instance, replica, "restored", moment)) == [1, 2]
+    assert not source.home.backups.folder.exists()
+
+
+@pytest.mark.long
+def test_base_backups_whose_wal_is_not_whole_are_given_up_and_a_new_one_is_made(make_instance: MakeInstance) -> None:
+    source = with_backups(make_instance)
+    (lost,) = restorable(source, order(source, 1)).bases
+    (source.home.backups.wal / lost.start_segment).unlink()
+    eventually("another base backup", lambda: [base for base in record_of(source).bases if base != lost])
+    assert lost not in record_of(source).bases
+    eventually("the old one is gone", lambda: not source.home.backups.base(lost.name).exists())
+    assert f"{lost.start_segment} is not in the archive" in source.whole_log()
+    moment = order(source, 2)
+    restorable(source, moment)
+    assert numbers(restored(make_instance, source, "restored", moment)) == [1, 2]
+
+
+@pytest.mark.long
+def test_archive_that_takes_nothing_is_told_and_nothing_is_claimed_until_it_does(make_instance: MakeInstance) -> None:
+    source = with_backups(make_instance)
+    wal, aside = source.home.backups.wal, source.home.backups.folder / "aside"
+    restorable(source, order(source, 1))
+    wal.rename(aside)
+    moment = order(source, 2)
+    seen = source.wait("told", lambda seen: seen.backup_problem, within_s=240)
+    assert seen.restorable_until is not None
+    assert seen.restorable_until < moment
+    assert seen.writable
+    aside.rename(wal)
+    source.wait("well again", lambda seen: not seen.backup_problem, within_s=120)
+    restorable(source, moment)
+    assert len(record_of(source).bases) == 1
+    assert numbers(restored(make_instance, source, "restored", moment)) == [1, 2]
+
+
+def test_without_backups_wanted_nothing_is_archived_and_what_there_was_is_removed(make_instance: MakeInstance) -> None:
+    source = with_backups(make_instance)
+    segments = sorted(path for path in source.home.backups.wal.iterdir() if len(path.name) == 24)
+    used = sum(path.stat().st_blocks * 512 for path in segments)
+    assert used < SEGMENT_BYTES <= sum(path.stat().st_size for path in segments), "a switched segment takes little room"
+    source.write(backups=None)
+    seen = source.wait("off", lambda seen: seen.restorable_until is None)
+    assert seen.restorable_from is None
+    eventually("removed", lambda: not source.home.backups.folder.exists())
+    with source.admin_of_shop() as connection:
+        connection.execute("SELECT pg_switch_wal()")
+        eventually("nothing waits to be archived", lambda: not _waiting(source.server("a").data))
+    assert not source.home.backups.folder.exists()
+    source.write(backups=PLAN)
+    source.wait("on again", lambda seen: seen.restorable_until is not None, within_s=60)
+
+
+def _waiting(data: Path) -> list[Path]:
+    return list((data / "pg_wal" / "archive_status").glob("*.ready"))
+
+
+@pytest.mark.long
+def test_base_backup_with_a_changed_byte_is_refused_by_name(make_instance: MakeInstance) -> None:
+    source = with_backups(make_instance)
+    moment = order(source, 1)
+    (base,) = restorable(source, moment).bases
+    with (source.home.backups.base(base.name) / "global" / "pg_filenode.map").open("r+b") as file:
+        file.seek(8)
+        file.write(b"\xff")
+    wanted = Restore(resource_id=source.resource_id, base=base.name, until=moment)
+    made = make_instance("restored", multi_az=False, master=None, restore=wanted)
+    seen = made.wait("refused", lambda seen: seen.phase == "failed")
+    assert "pg_verifybackup failed" in seen.reason
+    assert "pg_filenode.map" in seen.reason
+
+
+@pytest.mark.long
+def test_supervisor_that_dies_in_the_middle_of_a_base_backup_leaves_none_half_done(make_instance: MakeInstance) -> None:
+    source = make_instance("source", multi_az=False, backups=PLAN)
+    bases = source.home.backups.bases
+    eventually("a base backup has begun", lambda: (bases / "building").exists())
+    supervisor = source.seen()
+    assert supervisor is not None
+    os.kill(supervisor.pid, signal.SIGKILL)
+    source.processes[-1].wait(10)
+    source.start()
+    source.wait("a base backup", lambda seen: seen.restorable_until is not None, within_s=60)
+    moment = order(source, 1)
+    record = restorable(source, moment)
+    assert sorted(path.name for path in bases.iterdir()) == sorted(base.name for base in record.bases)
+    assert numbers(restored(make_instance, source, "restored", moment)) == [1]
