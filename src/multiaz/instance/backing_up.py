@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
@@ -10,6 +11,34 @@ from multiaz.instance.records import BackupPlan, BackupRecord, BaseBackup
 DAY_S = 86_400.0
 RACE_S = 1.0
 """A commit takes its time before it writes its record: one of a second ago is surely written."""
+
+
+MOST_TRANSACTIONS = 1000
+"""More than so many since the last archive point are not looked at one by one."""
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Which transactions had ended. Source: PostgreSQL manual, "Transaction ID and Snapshot Information Functions"."""
+
+    end: int
+    """All from this one on had not."""
+    running: frozenset[int]
+    """Nor had these before it."""
+
+    @staticmethod
+    def parse(text: str) -> Snapshot:
+        """From pg_current_snapshot()::text: "10:20:10,14"."""
+        _, end, running = text.split(":")
+        return Snapshot(int(end), frozenset(int(one) for one in running.split(",") if one))
+
+
+def quiet(before: Snapshot, after: Snapshot, ours: frozenset[int]) -> bool:
+    """No transaction but `ours` ended between the two snapshots: nothing was committed that is worth archiving."""
+    if not 0 <= after.end - before.end <= MOST_TRANSACTIONS:
+        return False
+    ended = (before.running - after.running) | (set(range(before.end, after.end)) - after.running)
+    return ended <= ours
 
 
 class Due(StrEnum):

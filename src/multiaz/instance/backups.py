@@ -11,22 +11,25 @@ import logging
 import shutil
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import psycopg
-from pydantic import ValidationError
 
 from multiaz.errors import MultiazError, NoProgress
 from multiaz.files import ProcessLock, write_atomically
 from multiaz.home import BackupHome
-from multiaz.instance.backing_up import Due, due, kept, restorable_until
+from multiaz.instance.backing_up import Due, Snapshot, due, kept, quiet, restorable_until
 from multiaz.instance.bootstrap import QUIET_OPTIONS
 from multiaz.instance.records import BackupPlan, BackupRecord, BaseBackup, MemberName, RoleRecord, RunState
+from multiaz.instance.restoring import read_backups
 from multiaz.instance.servers import Servers
 from multiaz.postgres import archive, base_backup
 from multiaz.postgres.processes import end_programs
+from multiaz.postgres.timelines import History
 
 log = logging.getLogger("multiaz.instance")
 
@@ -42,16 +45,38 @@ MESSAGES = {
 }
 
 
+@dataclass(frozen=True)
+class _Mark:
+    """Where the archive ends: all that had ended in `before` is in it."""
+
+    epoch: int
+    before: Snapshot
+    transaction: int
+    at: float
+    position: str
+    last: str
+    """The last segment of it."""
+    history: History
+
+
 class BackupKeeper:
     """Makes and removes the backups of one instance, one thing at a time, in a thread of its own."""
 
-    def __init__(self, place: BackupHome, servers: Servers, wake: Callable[[], None]) -> None:
-        self.record = _read(place, servers.desired.resource_id)
+    def __init__(
+        self,
+        place: BackupHome,
+        servers: Servers,
+        beats: Callable[[MemberName], frozenset[int]],
+        wake: Callable[[], None],
+    ) -> None:
+        self.record = read_backups(place, servers.desired.resource_id)
         self.problem = ""
         """Why backups cannot be made now."""
         self.backing_up = False
         self._place = place
         self._servers = servers
+        self._beats = beats
+        """Transactions of ours on a member, beside the marks of archive points."""
         self._wake = wake
         self._thread: threading.Thread | None = None
         self._ending = False
@@ -60,6 +85,8 @@ class BackupKeeper:
         """time.monotonic() of the next attempt."""
         self._pointed_at = self.record.restorable_until or 0.0
         """Unix time at which the last archive point was begun."""
+        self._mark: _Mark | None = None
+        """The last archive point; None until this supervisor has made one."""
         self._trimmed: set[str] = set()
         self._events: list[str] = []
 
@@ -79,9 +106,9 @@ class BackupKeeper:
         elif answering:
             match due(plan, self.record, time.time(), self._pointed_at):
                 case Due.BASE:
-                    self._begin(lambda: self._take_base(plan, primary))
+                    self._begin(lambda: self._take_base(plan, primary, memory.epoch))
                 case Due.POINT:
-                    self._begin(lambda: self._point(primary, self.record.bases))
+                    self._begin(lambda: self._point_unless_quiet(primary, memory.epoch))
                 case None:
                     pass
 
@@ -132,7 +159,7 @@ class BackupKeeper:
         if self._failures >= TOLD_AFTER:
             self.problem = why
 
-    def _take_base(self, plan: BackupPlan, primary: MemberName) -> None:
+    def _take_base(self, plan: BackupPlan, primary: MemberName, epoch: int) -> None:
         self.backing_up = True
         self._wake()
         self._check_archiving(primary)
@@ -152,7 +179,7 @@ class BackupKeeper:
             size_bytes=taken.size_bytes,
             server_version=self._version(primary),
         )
-        self._point(primary, (*self.record.bases, base))
+        self._point(primary, epoch, (*self.record.bases, base))
         log.info("base backup %s: %d bytes in %.2f s", name, base.size_bytes, base.ended_at - began_at)
         self._events.append("RDS-EVENT-0002")
         self._expire(plan)
@@ -171,43 +198,90 @@ class BackupKeeper:
             if _text(connection, "SHOW archive_library") != "basic_archive":
                 raise NoProgress("WAL is not archived yet", "the server has not read its configuration", "read its log")
 
-    def _point(self, primary: MemberName, bases: tuple[BaseBackup, ...]) -> None:
+    def _point_unless_quiet(self, primary: MemberName, epoch: int) -> None:
+        """An archive point; where nothing was committed since the last one that is as good, and costs no segment."""
+        mark, begun_at = self._mark, time.time()
+        if mark is not None and mark.epoch == epoch:
+            ours = self._beats(primary) | {mark.transaction}
+            with self._connect(primary) as connection:
+                now = Snapshot.parse(_text(connection, "SELECT pg_current_snapshot()::text"))
+            if quiet(mark.before, now, ours) and self._whole(self.record.bases, mark) == self.record.bases:
+                self._write(self.record.bases, begun_at)
+                return
+        self._point(primary, epoch, self.record.bases)
+
+    def _point(self, primary: MemberName, epoch: int, bases: tuple[BaseBackup, ...]) -> None:
         """Have all WAL of by now archived, see that none is missing since each of `bases`, and record that.
 
-        The commit that goes before the switch is later than any moment that can be restored to: where recovery is to
-        stop at a time, it must find a later commit. Base backups whose WAL is not whole are given up.
-
+        The commit of ours that goes before the switch is later than any moment that can be restored to: where recovery
+        is to stop at a time, it must find a later commit. Base backups whose WAL is not whole are given up.
         Raises NoProgress.
         """
         begun_at = time.time()
         with self._connect(primary) as connection:
-            connection.execute("SELECT pg_current_xact_id()")
+            before = Snapshot.parse(_text(connection, "SELECT pg_current_snapshot()::text"))
+            at = float(_text(connection, "SELECT extract(epoch FROM clock_timestamp())"))
+            transaction = int(_text(connection, "SELECT pg_current_xact_id()::text"))
+            position = _text(connection, "SELECT pg_current_wal_insert_lsn()::text")
             last = _text(connection, "SELECT pg_walfile_name(pg_switch_wal() - 1)")
             self._wait_until_archived(connection, last)
         history = self._servers[primary].history_of(self._servers.home.socket_folder(primary))
-        names = {path.name for path in self._place.wal.iterdir()}
-        whole: list[BaseBackup] = []
-        for base in bases:
-            missing = archive.first_missing(names, base.start_segment, last, history)
-            if missing is None:
-                whole.append(base)
-            else:
-                log.error("base backup %s is given up: %s is not in the archive", base.name, missing)
-        self._write(tuple(whole), begun_at)
-        self._trim(names)
+        self._mark = mark = _Mark(epoch, before, transaction, at, position, last, history)
+        whole = self._whole(bases, mark)
+        self._write(whole, begun_at)
+        self._clear(archive.superseded(self._archived(), history))
+        self._trim()
         if bases and bases[-1] not in whole:
             raise NoProgress(
                 "The base backup cannot be used", "WAL since then is not in the archive", "it is taken again"
             )
 
+    def _whole(self, bases: tuple[BaseBackup, ...], mark: _Mark) -> tuple[BaseBackup, ...]:
+        """Those of `bases` from which a recovery gets to the mark; why not the others is in the log."""
+        names, whole = self._archived(), []
+        for base in bases:
+            missing = archive.first_missing(names, base.start_segment, mark.last, mark.history)
+            if missing is None:
+                whole.append(base)
+            else:
+                log.error("base backup %s is given up: %s is not in the archive", base.name, missing)
+        return tuple(whole)
+
+    def _archived(self) -> set[str]:
+        return {path.name for path in self._place.wal.iterdir()}
+
     def _write(self, bases: tuple[BaseBackup, ...], begun_at: float) -> None:
+        mark = self._mark
+        assert mark is not None
         self.record = BackupRecord(
             resource_id=self.record.resource_id,
             bases=bases,
             restorable_until=restorable_until(begun_at, bases),
+            marker_at=mark.at,
+            marker=mark.position,
         )
         write_atomically(self._place.record, self.record.model_dump_json(indent=1))
         self._pointed_at = begun_at
+
+    def _clear(self, names: Collection[str]) -> None:
+        """Remove files from the archive that nobody reads; while somebody restores, the next time."""
+        if not names:
+            return
+        with self._nobody_restores() as nobody:
+            if nobody:
+                for name in names:
+                    (self._place.wal / name).unlink(missing_ok=True)
+
+    @contextmanager
+    def _nobody_restores(self) -> Iterator[bool]:
+        lock = ProcessLock(self._place.lock)
+        if not lock.acquire():
+            yield False
+            return
+        try:
+            yield True
+        finally:
+            lock.release()
 
     def _wait_until_archived(self, connection: psycopg.Connection[tuple[object, ...]], last: str) -> None:
         """Progress is what the archiver has archived; what it says when it fails is in the server's log."""
@@ -231,9 +305,10 @@ class BackupKeeper:
         assert row is not None
         return int(str(row[0])), int(str(row[1]))
 
-    def _trim(self, names: set[str]) -> None:
+    def _trim(self) -> None:
         """What a switch left of a segment takes no room."""
         archive.remove_unfinished(self._place.wal)
+        names = self._archived()
         for name in names - self._trimmed:
             if len(name) == archive.NAME_LENGTH:
                 archive.trim(self._place.wal / name)
@@ -242,33 +317,26 @@ class BackupKeeper:
     def _expire(self, plan: BackupPlan) -> None:
         """Remove what the retention no longer needs, unless somebody restores at this moment: then the next time."""
         bases = kept(self.record.bases, plan.retention_days, time.time())
-        folders = {base.name for base in bases}
-        lock = ProcessLock(self._place.lock)
-        if not lock.acquire():
-            return
-        try:
+        with self._nobody_restores() as nobody:
+            if not nobody:
+                return
             if bases != self.record.bases:
                 self._write(bases, self._pointed_at)
+            folders = {base.name for base in bases}
             for folder in self._place.bases.iterdir():
                 if folder.name not in folders:
                     shutil.rmtree(folder)
-            for name in archive.outdated([path.name for path in self._place.wal.iterdir()], bases[0].start_segment):
-                (self._place.wal / name).unlink()
-        finally:
-            lock.release()
+        self._clear(archive.outdated(self._archived(), bases[0].start_segment))
 
     def _remove(self) -> None:
         """No backups are wanted any more. The lock goes last, with its folder, while it is held."""
-        lock = ProcessLock(self._place.lock)
-        if not lock.acquire():
-            raise NoProgress("The backups cannot be removed", "somebody restores from them", "it is tried again")
-        try:
-            self._place.record.unlink(missing_ok=True)
+        with self._nobody_restores() as nobody:
+            if not nobody:
+                raise NoProgress("The backups cannot be removed", "somebody restores from them", "it is tried again")
             self.record = BackupRecord(resource_id=self.record.resource_id)
+            self._place.record.unlink(missing_ok=True)
             shutil.rmtree(self._place.folder)
-            log.info("automated backups are off: those there were are removed")
-        finally:
-            lock.release()
+        log.info("automated backups are off: those there were are removed")
 
     def _connect(self, primary: MemberName) -> psycopg.Connection[tuple[object, ...]]:
         return self._servers[primary].connect(options=f"{QUIET_OPTIONS} -c statement_timeout=30s")
@@ -278,14 +346,3 @@ def _text(connection: psycopg.Connection[tuple[object, ...]], query: str) -> str
     row = connection.execute(query.encode()).fetchone()
     assert row is not None
     return str(row[0])
-
-
-def _read(place: BackupHome, resource_id: str) -> BackupRecord:
-    """What there is to restore; nothing, which has it made anew, if the record cannot be read."""
-    try:
-        return BackupRecord.model_validate_json(place.record.read_bytes())
-    except FileNotFoundError:
-        pass
-    except (OSError, ValidationError) as error:
-        log.error("%s cannot be read, backups begin anew: %s", place.record, error)
-    return BackupRecord(resource_id=resource_id)

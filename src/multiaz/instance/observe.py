@@ -238,6 +238,10 @@ class Observer:
         """The postmasters that ran when they were last looked at."""
         return tuple(kept.pid for kept in self._members.values() if kept.pid is not None)
 
+    def beats(self, member: MemberName) -> frozenset[int]:
+        """Transactions on the member in which nobody but the supervisor wrote."""
+        return self._members[member].probe.beats
+
     def stop(self) -> None:
         """End the probes."""
         for kept in self._members.values():

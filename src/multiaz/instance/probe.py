@@ -104,6 +104,8 @@ class Probe:
         self.server = server
         self.asked: float | None = None
         """time.monotonic() when the look that has no answer yet began."""
+        self.beats: frozenset[int] = frozenset()
+        """Transactions of `_beat`."""
         self._number = 0
         self._changed = changed
         self._latest: Sight | None = None
@@ -207,7 +209,9 @@ class Probe:
         """A commit record now and then. A transaction that wrote nothing waits for no standby and for no flush."""
         if not sight.in_recovery and time.monotonic() - self._beaten_at >= BEAT_EVERY_S:
             self._beaten_at = time.monotonic()
-            connection.execute("SELECT pg_current_xact_id()")
+            row = connection.execute("SELECT pg_current_xact_id()::text").fetchone()
+            assert row is not None
+            self.beats |= {int(row[0])}
 
     def _look(self, connection: psycopg.Connection[Any], pid: int) -> Sight:
         asked = self.asked = time.monotonic()

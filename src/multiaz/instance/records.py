@@ -288,6 +288,11 @@ class BackupRecord(Record):
     """Oldest first; each is whole, and all WAL from the oldest one's start to `restorable_until` is archived."""
     restorable_until: float | None = None
     """Unix time: everything that was committed until then is in the archive; None while `bases` is empty."""
+    marker_at: float = 0.0
+    """Unix time of the last commit in the archive that is sure to be there: one of ours."""
+    marker: str = ""
+    """WAL position right after it ("16/B374D848"). Nothing was committed between it and `restorable_until`, if that is
+    later: who restores to such a moment stops here, because there is no later commit to stop at."""
 
     @property
     def restorable_from(self) -> float | None:

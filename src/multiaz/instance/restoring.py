@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
+
+from pydantic import ValidationError
 
 from multiaz.errors import NoProgress
 from multiaz.files import shared_lock
 from multiaz.home import BackupHome
-from multiaz.instance.records import Restore
+from multiaz.instance.records import BackupRecord, Restore
 from multiaz.postgres.base_backup import copy_to, recovery_options
 from multiaz.postgres.server import Server, ServerFailed
+
+log = logging.getLogger("multiaz.instance")
+
+
+def read_backups(place: BackupHome, resource_id: str) -> BackupRecord:
+    """What there is to restore; nothing if there is no record, or none that can be read."""
+    try:
+        return BackupRecord.model_validate_json(place.record.read_bytes())
+    except FileNotFoundError:
+        pass
+    except (OSError, ValidationError) as error:
+        log.error("%s cannot be read: %s", place.record, error)
+    return BackupRecord(resource_id=resource_id)
 
 
 def restore(
@@ -28,13 +44,15 @@ def restore(
     with shared_lock(backups.lock) as ours:
         if not ours:
             raise NoProgress("Cannot restore", "the backups are being cleared at this moment", "it is tried again")
+        record = read_backups(backups, wanted.resource_id)
         base = backups.base(wanted.base)
-        if not base.is_dir():
+        if wanted.base not in {one.name for one in record.bases}:
             raise ServerFailed("Cannot restore", f"the base backup {base} is gone", "restore to a later time")
         copy_to(server, base)
         go_on()
         configure()
-        server.wait_until_ready(server.start(recovery_options(backups.wal, wanted.until)), go_on=go_on)
+        at = record.marker if wanted.until >= record.marker_at else ""
+        server.wait_until_ready(server.start(recovery_options(backups.wal, until=wanted.until, at=at)), go_on=go_on)
     with server.connect() as connection:
         row = connection.execute("SELECT pg_is_in_recovery()").fetchone()
     if row is None or row[0]:

@@ -132,7 +132,7 @@ class Supervisor:
         self._write_relay()
         self.observer = Observer(self.home, self.servers, self.wake)
         self.publisher = Publisher(self.home, self.servers, self.observer)
-        self.backups = BackupKeeper(self.home.backups, self.servers, self.wake)
+        self.backups = BackupKeeper(self.home.backups, self.servers, self.observer.beats, self.wake)
         self._load_memory()
         log.info("supervising %s (%s), epoch %d, primary %s", self.desired.identifier, self.desired.resource_id,
                  self.memory.epoch, self.memory.primary)  # fmt: skip

@@ -68,6 +68,21 @@ def outdated(names: Collection[str], start: str) -> list[str]:
     return [name for name, match in found if match is not None and number_of(name[:24]) < first]
 
 
+def superseded(names: Collection[str], history: History) -> list[str]:
+    """Those of `names` on a timeline of the history from where it was left: what a fenced primary wrote too much.
+
+    Nobody reads them, and one that stayed could not be told from what its server archives once it follows the new
+    primary: that ends the old timeline's last segment where it was left, under the same name.
+    """
+    left = {timeline: end // SEGMENT_BYTES for timeline, end in history.left}
+    found = ((name, _OF_A_SEGMENT.fullmatch(name)) for name in names)
+    return [
+        name
+        for name, match in found
+        if match is not None and number_of(name[:24]) >= left.get(int(match[1], 16), number_of(name[:24]) + 1)
+    ]
+
+
 def trim(segment: Path) -> bool:
     """Have an archived segment take no more room than it has WAL; True if anything was changed.
 

@@ -75,17 +75,18 @@ def copy_to(server: Server, base: Path) -> None:
     server.user.own(server.data / "recovery.signal")
 
 
-def recovery_options(archive: Path, until: float) -> dict[str, str]:
-    """Settings with which a copy recovers to a moment (Unix time) and becomes a primary of its own.
+def recovery_options(archive: Path, *, until: float, at: str = "") -> dict[str, str]:
+    """Settings with which a copy recovers to a moment (Unix time), or to the WAL position `at`, and becomes a primary.
 
-    Until then it takes nobody, so that its max_connections and the like may be smaller than they were in the WAL.
+    It stops at the first commit that is later than the moment, and fails if there is none. Until then it takes nobody,
+    so that its max_connections and the like may be smaller than they were in the WAL.
     Source: PostgreSQL manual, "Recovery Target" and "Hot Standby", Administrator's Overview.
     """
     moment = datetime.fromtimestamp(until, UTC).strftime("%Y-%m-%d %H:%M:%S.%f+00")
     quoted = "'" + str(archive).replace("'", "'\\''") + "'"
     return {
         "restore_command": f"cp {quoted.replace('%', '%%')}/%f %p",
-        "recovery_target_time": moment,
+        **({"recovery_target_lsn": at} if at else {"recovery_target_time": moment}),
         "recovery_target_inclusive": "on",
         "recovery_target_action": "promote",
         "hot_standby": "off",

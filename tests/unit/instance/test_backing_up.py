@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from multiaz.instance.backing_up import DAY_S, RACE_S, Due, due, kept, last_opening, restorable_until
+from multiaz.instance.backing_up import DAY_S, RACE_S, Due, Snapshot, due, kept, last_opening, quiet, restorable_until
 from multiaz.instance.records import BackupPlan, BackupRecord, BaseBackup
 
 PLAN = BackupPlan(retention_days=2, window="03:00-04:00", archive_every_s=300)
@@ -84,3 +84,47 @@ def test_moment_that_can_be_restored_lies_before_the_archive_point_and_not_befor
     assert restorable_until(200.0, (one,)) == 200.0 - RACE_S
     assert restorable_until(one.ended_at + RACE_S / 2, (one,)) == one.ended_at
     assert restorable_until(200.0, ()) is None
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "ours", "is_quiet"),
+    [
+        ("10:10:", "10:10:", {10}, True),
+        ("10:10:", "11:11:", {10}, True),  # the mark itself
+        ("10:10:", "12:12:", {10}, False),  # somebody wrote
+        ("10:10:", "12:12:", {10, 11}, True),
+        ("8:10:8", "8:11:8", {10}, True),  # somebody's transaction goes on
+        ("8:10:8", "11:11:", {10}, False),  # and has ended
+        ("9:10:9", "9:13:9,11", {10, 12}, True),
+        ("10:10:", "9:9:", {10}, False),
+        ("10:10:", "5000:5000:", set(range(10, 5000)), False),
+    ],
+)
+def test_quiet_means_that_no_transaction_but_ours_has_ended(
+    before: str, after: str, ours: set[int], is_quiet: bool
+) -> None:
+    assert quiet(Snapshot.parse(before), Snapshot.parse(after), frozenset(ours)) is is_quiet
+
+
+@given(st.data())
+def test_transaction_of_somebody_else_that_ended_is_never_overlooked(data: st.DataObject) -> None:
+    """A model of PostgreSQL's: transactions begin in order, end in any, and a snapshot names those that run."""
+    running, ended, ours, theirs = [], set(), set(), set()
+    following = 100
+
+    def snapshot() -> Snapshot:
+        end = max(ended, default=99) + 1
+        return Snapshot(end, frozenset(one for one in running if one < end))
+
+    before: Snapshot | None = None
+    for step in range(data.draw(st.integers(1, 20))):
+        if step == 5 or before is None:
+            before, seen = snapshot(), set(ended)
+        if running and data.draw(st.booleans()):
+            ended.add(running.pop(data.draw(st.integers(0, len(running) - 1))))
+        else:
+            (ours if data.draw(st.booleans()) else theirs).add(following)
+            running.append(following)
+            following += 1
+    assert before is not None
+    assert quiet(before, snapshot(), frozenset(ours)) is not bool((ended - seen) & theirs)

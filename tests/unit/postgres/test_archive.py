@@ -16,6 +16,7 @@ from multiaz.postgres.archive import (
     outdated,
     remove_unfinished,
     segment_name,
+    superseded,
     trim,
 )
 from multiaz.postgres.timelines import History
@@ -72,6 +73,19 @@ def test_what_is_older_than_the_oldest_base_backup_is_outdated_on_every_timeline
     old = [one(1, 4), one(2, 4), f"{one(2, 4)}.partial", f"{one(1, 3)}.00000028.backup"]
     new = [one(1, 5), one(2, 5), f"{one(1, 5)}.partial", one(1, 256 * 4), "00000002.history", "archtemp.1.2", "x"]
     assert outdated([*old, *new], one(2, 5)) == old
+
+
+def test_what_a_fenced_primary_wrote_after_it_was_left_is_superseded() -> None:
+    gone = [one(1, 5), one(1, 6), f"{one(1, 5)}.partial", one(2, 7), f"{one(1, 9)}.00000028.backup"]
+    read = [one(1, 4), one(2, 5), one(2, 6), one(3, 7), one(3, 5), "00000002.history", "archtemp.1.2"]
+    assert superseded([*gone, *read], FORKED) == gone
+    assert superseded([*gone, *read], History(1)) == []
+
+
+@given(st.integers(0, 9), st.sets(st.tuples(st.integers(1, 3), st.integers(0, 9))))
+def test_nothing_a_recovery_reads_is_superseded(start: int, others: set[tuple[int, int]]) -> None:
+    read = set(needed(one(1, start), one(3, 9), FORKED))
+    assert not read & set(superseded(read | {one(*other) for other in others}, FORKED))
 
 
 def test_trimmed_segment_has_the_same_bytes_and_takes_less_room(tmp_path: Path) -> None:
