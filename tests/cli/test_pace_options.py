@@ -38,7 +38,8 @@ def ask(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = ExitCod
 @pytest.mark.parametrize(
     "options",
     [["--pace-seconds", "70"], ["--pace", "instant", "--pace-seconds", "70"], ["--pace", "rds", "--pace-seconds", "0"],
-     ["--pace", "rds", "--pace-seconds", "121"], ["--pace", "slow"], ["--standby-loss", "never"]],
+     ["--pace", "rds", "--pace-seconds", "121"], ["--pace", "slow"], ["--standby-loss", "never"],
+     ["--archive-seconds", "0.5"], ["--archive-seconds", "301"]],
     ids=" ".join,
 )  # fmt: skip
 def test_a_pace_there_cannot_be_is_refused_and_nothing_is_kept(
@@ -55,7 +56,8 @@ def test_the_pace_is_kept_until_another_is_given(home: Home, capsys: pytest.Capt
     ask(capsys, "local", "start", "--pace", "rds", "--pace-seconds", "90")
     assert ask(capsys, "local", "status")["behaviour"]["endpoint_down_s"] == 90.0
     ask(capsys, "local", "start", "--standby-loss", "wait")
-    held = {"pace": "rds", "endpoint_down_s": 90.0, "standby_loss": "wait"}
+    ask(capsys, "local", "start", "--archive-seconds", "5")
+    held = {"pace": "rds", "endpoint_down_s": 90.0, "standby_loss": "wait", "archive_every_s": 5.0}
     assert ask(capsys, "local", "status")["behaviour"] == held
     assert ask(capsys, "local", "start", "--pace", "instant")["behaviour"]["pace"] == "instant"
     assert ask(capsys, "local", "start", "--standby-loss", "continue")["behaviour"]["standby_loss"] == "continue"
@@ -69,4 +71,8 @@ def test_people_are_told_what_changed_and_what_holds(home: Home, capsys: pytest.
     assert "nothing was changed" not in told
     assert "endpoints stay down for 60 s in a failover" in told
     assert cli.main(["local", "status"]) == ExitCode.OK
-    assert "Pace: rds" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "Pace: rds" in told
+    assert "restorable" not in told
+    assert cli.main(["local", "start", "--archive-seconds", "2"]) == ExitCode.OK
+    assert "the latest restorable time is at most 2 s behind" in capsys.readouterr().out

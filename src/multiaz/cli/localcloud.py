@@ -11,7 +11,7 @@ from multiaz.cli.regions import check_region
 from multiaz.cli.requests import UsageRefused
 from multiaz.errors import NotFound
 from multiaz.home import Home
-from multiaz.local.behaviour import RDS_PACE_S
+from multiaz.local.behaviour import ARCHIVE_EVERY_S, RDS_PACE_S
 
 if TYPE_CHECKING:
     from multiaz.fleet.fleet import Fleet
@@ -47,11 +47,14 @@ def ensure_started(
     port_base: int | None = None,
     endpoint_down_s: float | None = None,
     standby_loss: str | None = None,
+    archive_every_s: float | None = None,
 ) -> local.LocalCloud:
     """The running local cloud, started if it was not; it behaves as told from now on."""
     quiet = local.running_cloud(home()) is not None
     cloud = local.start(home(), port, port_base=port_base, progress=_ignore if quiet else output.note)
-    local.change_behaviour(home(), endpoint_down_s=endpoint_down_s, standby_loss=standby_loss)
+    local.change_behaviour(
+        home(), endpoint_down_s=endpoint_down_s, standby_loss=standby_loss, archive_every_s=archive_every_s
+    )
     return cloud
 
 
@@ -113,13 +116,16 @@ def start(
     pace: str | None = None,
     seconds: float | None = None,
     standby_loss: str | None = None,
+    archive_every_s: float | None = None,
 ) -> None:
     """Start the local cloud, or say that it runs; it keeps the pace it is given."""
     down_s = pace_seconds(pace, seconds)
     with output.waiting("Starting the local cloud") as say:
         cloud = local.start(home(), port, port_base=port_base, progress=say)
     before = local.read_behaviour(home())
-    behaviour = local.change_behaviour(home(), endpoint_down_s=down_s, standby_loss=standby_loss)
+    behaviour = local.change_behaviour(
+        home(), endpoint_down_s=down_s, standby_loss=standby_loss, archive_every_s=archive_every_s
+    )
 
     def show() -> None:
         nothing = "" if behaviour != before else "; nothing was changed"
@@ -136,6 +142,8 @@ def _show_pace(output: Output, behaviour: local.Behaviour) -> None:
         output.line(f"Pace: rds, endpoints stay down for {behaviour.endpoint_down_s:g} s in a failover")
     if behaviour.standby_loss == "wait":
         output.line("Standby loss: commits wait for the standby")
+    if behaviour.archive_every_s != ARCHIVE_EVERY_S:
+        output.line(f"Backups: the latest restorable time is at most {behaviour.archive_every_s:g} s behind")
 
 
 def stop(output: Output, *, endpoint_only: bool) -> None:

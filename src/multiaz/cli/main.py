@@ -74,6 +74,7 @@ def up(
     pace: options.Pace = None,
     pace_seconds: options.PaceSeconds = None,
     standby_loss: options.StandbyLoss = None,
+    archive_seconds: options.ArchiveSeconds = None,
     json: options.Json = False,
 ) -> None:
     """Start the local cloud if needed, deploy the stack, print how to connect.
@@ -96,6 +97,7 @@ def up(
         pace=pace,
         seconds=pace_seconds,
         standby_loss=standby_loss,
+        archive_every_s=archive_seconds,
     )
 
 
@@ -333,13 +335,20 @@ def local_start(
     pace: options.Pace = None,
     pace_seconds: options.PaceSeconds = None,
     standby_loss: options.StandbyLoss = None,
+    archive_seconds: options.ArchiveSeconds = None,
     json: options.Json = False,
 ) -> None:
     """Start the local cloud; everything is found as it was. Running already: says so, and takes another pace."""
     from multiaz.cli import localcloud
 
     localcloud.start(
-        Output(json), port=port, port_base=port_base, pace=pace, seconds=pace_seconds, standby_loss=standby_loss
+        Output(json),
+        port=port,
+        port_base=port_base,
+        pace=pace,
+        seconds=pace_seconds,
+        standby_loss=standby_loss,
+        archive_every_s=archive_seconds,
     )
 
 

@@ -76,6 +76,15 @@ StandbyLoss = Annotated[
         help="When a standby is lost, commits continue as on RDS, or wait for it. By default as before.",
     ),
 ]
+ArchiveSeconds = Annotated[
+    float | None,
+    typer.Option(
+        "--archive-seconds",
+        min=1,
+        max=300,
+        help="How far the latest restorable time lies behind at most. By default as before, at first 300 as on RDS.",
+    ),
+]
 TemplateBucket = Annotated[
     str | None,
     typer.Option(

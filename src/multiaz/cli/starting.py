@@ -27,6 +27,7 @@ def up(
     pace: str | None = None,
     seconds: float | None = None,
     standby_loss: str | None = None,
+    archive_every_s: float | None = None,
 ) -> None:
     """Start the local cloud if it is not running, deploy the stack, say how to connect."""
     began = time.monotonic()
@@ -44,6 +45,7 @@ def up(
             port_base=port_base,
             endpoint_down_s=down_s,
             standby_loss=standby_loss,
+            archive_every_s=archive_every_s,
         )
         from multiaz.cli import deploying  # boto3 and psycopg take as long to load as the cloud to start
 

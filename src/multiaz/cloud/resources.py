@@ -65,6 +65,10 @@ _RESOURCES: dict[str, dict[str, str]] = {
 Services that are absent name their resources in ways only their state can resolve (paths, aliases):
 their policies must say "Resource": "*"."""
 
+_OTHERWISE_NAMED = frozenset(
+    {"SourceDbiResourceId", "SourceDBInstanceAutomatedBackupsArn", "DBInstanceAutomatedBackupsArn"}
+)
+"""Members that name a DB instance by what only the state can resolve, whatever else the call names."""
 _PAGING = frozenset({"MaxRecords", "Marker", "NextToken", "MaxResults", "MaxItems", "nextToken", "limit", "Limit"})
 
 Touched = tuple[str, ...] | None
@@ -101,6 +105,8 @@ def _touched(request: AwsRequest, operation: str, secret_arn: Callable[[str, str
         return None
     if service == "secretsmanager":
         return _secret(request.region, operation, parameters, secret_arn)
+    if parameters.keys() & _OTHERWISE_NAMED:
+        return None
     found: list[str] = []
     for member, form in _RESOURCES.get(service, {}).items():
         value = parameters.get(member)

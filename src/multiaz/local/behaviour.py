@@ -19,6 +19,11 @@ Source: RDS user guide, "Failing over a Multi-AZ DB instance": typically 60–12
 MOST_DOWN_S = 120.0
 """The most it may be; the upper end of the same source."""
 STANDBY_LOSS = ("continue", "wait")
+ARCHIVE_EVERY_S = 300.0
+"""How far the latest restorable time lies behind at most, unless told otherwise; also the most it may be.
+Source: RDS user guide, "Restoring a DB instance to a specified time": typically within the last five minutes."""
+MOST_OFTEN_S = 1.0
+"""The least of it."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +34,8 @@ class Behaviour:
     """Least time the endpoint leads nowhere in a failover; 0: as short as can be."""
     standby_loss: str = "continue"
     """What commits do when the standby is lost: "continue" alone, as on RDS, or "wait" for it."""
+    archive_every_s: float = ARCHIVE_EVERY_S
+    """How often WAL is archived at least, where automated backups are on."""
 
     @property
     def pace(self) -> str:
@@ -62,17 +69,27 @@ def _behaviour(values: object) -> Behaviour:
     if unknown:
         raise ValueError(f"unknown field {unknown[0]!r}")
     found = Behaviour(**values)
-    seconds = found.endpoint_down_s
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
-        raise ValueError(f"endpoint_down_s {seconds!r} is no number")
-    if not 0 <= seconds <= MOST_DOWN_S:  # NaN is not either
-        raise ValueError(f"endpoint_down_s {seconds!r} is not between 0 and {MOST_DOWN_S:g}")
+    _check_seconds("endpoint_down_s", found.endpoint_down_s, 0, MOST_DOWN_S)
+    _check_seconds("archive_every_s", found.archive_every_s, MOST_OFTEN_S, ARCHIVE_EVERY_S)
     if found.standby_loss not in STANDBY_LOSS:
         raise ValueError(f"standby_loss {found.standby_loss!r}")
     return found
 
 
-def change_behaviour(home: Home, *, endpoint_down_s: float | None = None, standby_loss: str | None = None) -> Behaviour:
+def _check_seconds(name: str, seconds: object, least: float, most: float) -> None:
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
+        raise ValueError(f"{name} {seconds!r} is no number")
+    if not least <= seconds <= most:  # NaN is not either
+        raise ValueError(f"{name} {seconds!r} is not between {least:g} and {most:g}")
+
+
+def change_behaviour(
+    home: Home,
+    *,
+    endpoint_down_s: float | None = None,
+    standby_loss: str | None = None,
+    archive_every_s: float | None = None,
+) -> Behaviour:
     """Change what is given, durably, and return what holds now; the running cloud follows within a second or so.
 
     Raises NotFound without a local cloud, Conflict for a file that cannot be read.
@@ -81,6 +98,7 @@ def change_behaviour(home: Home, *, endpoint_down_s: float | None = None, standb
     before = read_behaviour(home)
     after = before if endpoint_down_s is None else replace(before, endpoint_down_s=endpoint_down_s)
     after = after if standby_loss is None else replace(after, standby_loss=standby_loss)
+    after = after if archive_every_s is None else replace(after, archive_every_s=archive_every_s)
     if after != before:
         write_atomically(home.behaviour, json.dumps(asdict(after), indent=1) + "\n", mode=0o644)
     return after

@@ -48,6 +48,17 @@ def acts(sent: AwsRequest, operation: str) -> list[Act]:
         (form("rds", "DeleteDBInstance", DBInstanceIdentifier="P"), "DeleteDBInstance", (f"arn:aws:rds:{HERE}:db:p",)),
         (form("rds", "DescribeDBInstances", MaxRecords="20"), "DescribeDBInstances", ("*",)),
         (form("rds", "CopyDBSnapshot", SourceDBSnapshotIdentifier="s"), "CopyDBSnapshot", None),
+        *(
+            (
+                form("rds", "RestoreDBInstanceToPointInTime", TargetDBInstanceIdentifier="t", **{source: "p"}),
+                "RestoreDBInstanceToPointInTime", named,
+            )
+            for source, named in (
+                ("SourceDBInstanceIdentifier", (f"arn:aws:rds:{HERE}:db:p", f"arn:aws:rds:{HERE}:db:t")),
+                ("SourceDbiResourceId", None),
+                ("SourceDBInstanceAutomatedBackupsArn", None),
+            )
+        ),
         (form("cloudformation", "DeleteStack", StackName="s"), "DeleteStack", (STACK,)),
         (form("iam", "DeleteRole", RoleName="admin"), "DeleteRole", None),
         (form("iam", "ListRoles"), "ListRoles", ("*",)),

@@ -104,9 +104,10 @@ class Cloud:
             f"{name} gone",
         )
 
-    def events(self, name: str) -> list[str]:
+    def events(self, name: str, *, backups: bool = False) -> list[str]:
+        """Texts of an instance's events, oldest first; those of backups come by themselves, and are left out."""
         found = self.call("DescribeEvents", SourceIdentifier=name, SourceType="db-instance")["Events"]
-        return [event["Message"] for event in found]
+        return [event["Message"] for event in found if backups or event["EventCategories"] != ["backup"]]
 
     def restart(self) -> None:
         """The cloud's process dies and another one starts: only the home remains."""

@@ -5,6 +5,7 @@ It has no test of its own: the contract cases in test_instances.py run against i
 
 from __future__ import annotations
 
+import shutil
 import signal
 import sys
 import time
@@ -15,6 +16,8 @@ from multiaz.home import Home
 from multiaz.instance.events import EventLog
 from multiaz.instance.records import (
     Answer,
+    BackupRecord,
+    BaseBackup,
     DesiredInstance,
     ObservedInstance,
     ObservedMember,
@@ -32,7 +35,9 @@ class Fake:
     """One instance's pretended servers."""
 
     def __init__(self, home: Home, folder: Path) -> None:
+        self.home = home
         self.place = home.instance(folder.name)
+        self.kept = home.backup(folder.name)
         self.lock = ProcessLock(self.place.lock)
 
     def run(self) -> None:
@@ -45,6 +50,9 @@ class Fake:
         self.role = RoleRecord()
         if self.place.role.exists():
             self.role = RoleRecord.model_validate_json(self.place.role.read_bytes())
+        self.backups = BackupRecord(resource_id=self.place.folder.name)
+        if self.kept.record.exists():
+            self.backups = BackupRecord.model_validate_json(self.kept.record.read_bytes())
         while True:
             desired = DesiredInstance.model_validate_json(self.place.desired.read_bytes())
             phase = self.step(desired)
@@ -70,7 +78,10 @@ class Fake:
             return Phase.STOPPED
         if self.role.primary is None:
             self.publish(desired, Phase.CREATING)
-            self.place.data("a").mkdir(parents=True)
+            if desired.restore is not None:
+                source = self.home.backup(desired.restore.resource_id).base(desired.restore.base)
+                shutil.copytree(source, self.place.data("a"))
+            self.place.data("a").mkdir(parents=True, exist_ok=True)
             self.place.server_logs("a").mkdir()
             (self.place.server_logs("a") / "postgresql.log.2026-01-01-00").write_text("one\ntwo\nthree\n")
             number = desired.master.number if desired.master else 0
@@ -80,6 +91,7 @@ class Fake:
         self.remember(in_sync=desired.multi_az)
         if desired.master and desired.master.number > self.role.master_number:
             self.remember(master_number=desired.master.number)
+        self.back_up(desired)
         request = desired.request
         if request and all(answer.number < request.number for answer in self.role.answers):
             outcome = "stale" if request.epoch < self.role.epoch else "done"
@@ -97,6 +109,26 @@ class Fake:
             answer = Answer(number=request.number, outcome=outcome, reason=outcome)  # type: ignore[arg-type]
             self.remember(answers=(*self.role.answers, answer)[-16:])
         return Phase.RUNNING
+
+    def back_up(self, desired: DesiredInstance) -> None:
+        if desired.backups is None and self.kept.folder.exists():
+            shutil.rmtree(self.kept.folder)
+            self.backups = BackupRecord(resource_id=desired.resource_id)
+        if desired.backups is None or self.role.following:
+            return
+        now = time.time()
+        if not self.backups.bases:
+            self.events.append("RDS-EVENT-0001", "Backing up DB instance")
+            self.kept.base("one").mkdir(parents=True)
+            (self.kept.base("one") / "made-by").write_text(desired.identifier)
+            base = BaseBackup(
+                name="one", began_at=now, ended_at=now, start_segment="0" * 24, size_bytes=1, server_version="17"
+            )
+            self.backups = self.backups.model_copy(update={"bases": (base,)})
+            self.events.append("RDS-EVENT-0002", "Finished DB Instance backup")
+        if now >= (self.backups.restorable_until or 0) + desired.backups.archive_every_s:
+            self.backups = self.backups.model_copy(update={"restorable_until": now})
+        write_atomically(self.kept.record, self.backups.model_dump_json(), durable=False)
 
     def publish(self, desired: DesiredInstance, phase: Phase) -> None:
         running = phase is Phase.RUNNING
@@ -124,6 +156,8 @@ class Fake:
             master_number=self.role.master_number,
             applied=desired.parameters if running else {},
             relay_ready=running,
+            restorable_from=self.backups.restorable_from,
+            restorable_until=self.backups.restorable_until,
         )
         write_atomically(self.place.observed, observed.model_dump_json(), durable=False)
 

@@ -111,8 +111,8 @@ class LiveCloud:
 
         self.until(whole, what=f"{name} redundant")
 
-    def events(self, name: str) -> list[tuple[str, str]]:
-        """Number and text of every event of an instance, oldest first.
+    def events(self, name: str, *, backups: bool = False) -> list[tuple[str, str]]:
+        """Number and text of every event of an instance, oldest first; those of backups only if asked for.
 
         The API tells no numbers, so they are read where the cloud keeps them; the texts must be those the API tells.
         """
@@ -124,7 +124,8 @@ class LiveCloud:
                 (name,),
             ).fetchall()
         assert [message for _, message in rows[: len(told)]] == [event["Message"] for event in told]
-        return [(code.removeprefix("RDS-EVENT-"), message) for code, message in rows[: len(told)]]
+        found = [(code.removeprefix("RDS-EVENT-"), message) for code, message in rows[: len(told)]]
+        return [one for one in found if backups or one[0] not in ("0001", "0002")]
 
     def connect(self, name: str, password: str = PASSWORD, timeout_s: int = 40) -> psycopg.Connection[Any]:
         """A session of the master user by the endpoint; the timeout is above that of the endpoint itself (30 s)."""

@@ -230,7 +230,7 @@ def test_a_promoted_replica_takes_writes_is_an_instance_of_its_own_and_its_sourc
             session.execute("CREATE TABLE own (x int)")
             copied = rows_of(session)
         writer.goes_on(cloud)
-    assert goes_through(watch.statuses(), ["available", "modifying", "available"])
+    assert goes_through(watch.statuses(), ["available", "modifying", "backing-up", "available"])
     assert there["BackupRetentionPeriod"] == 3
     assert "ReadReplicaSourceDBInstanceIdentifier" not in there
     assert "StatusInfos" not in there

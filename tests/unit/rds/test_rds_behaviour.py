@@ -13,7 +13,7 @@ from multiaz.cloud.rds.behaviour import Behaviour, BehaviourFile
 from multiaz.cloud.rds.wanted import desired_of
 from multiaz.errors import Conflict, NotFound
 from multiaz.home import Home
-from multiaz.instance.records import DesiredInstance
+from multiaz.instance.records import BackupPlan, DesiredInstance
 from multiaz.local import behaviour as local_side
 from multiaz.local.marker import plan_marker, record_marker
 
@@ -40,6 +40,16 @@ def test_what_commits_do_without_the_standby_is_handed_on_as_well(home: Home) ->
     local_side.change_behaviour(home, endpoint_down_s=60, standby_loss="wait")
     assert desired_of(instance(), HOME, "/bin", "http://x", behaviour=file.read()).standby_loss == "wait"
     assert desired_of(instance(), HOME, "/bin", "http://x").standby_loss == "continue"
+
+
+def test_how_often_wal_is_archived_is_handed_on_where_backups_are_on(home: Home) -> None:
+    file = BehaviourFile(home.behaviour)
+    local_side.change_behaviour(home, archive_every_s=2)
+    wanted = desired_of(instance(backup_retention_days=3), HOME, "/bin", "http://x", behaviour=file.read()).backups
+    assert wanted == BackupPlan(retention_days=3, window="03:00-03:30", archive_every_s=2)
+    as_on_rds = desired_of(instance(), HOME, "/bin", "http://x").backups
+    assert as_on_rds == BackupPlan(retention_days=1, window="03:00-03:30", archive_every_s=300)
+    assert desired_of(instance(backup_retention_days=0), HOME, "/bin", "http://x").backups is None
 
 
 def test_both_sides_have_the_same_fields_and_defaults() -> None:
@@ -71,7 +81,8 @@ def test_what_cannot_be_read_is_told_once_and_leaves_in_force_what_was(
     ["[]", "7", "null", '{"endpoint_down_s": Infinity}', '{"endpoint_down_s": NaN}', '{"endpoint_down_s": 1e999}',
      '{"endpoint_down_s": -5}', '{"endpoint_down_s": 121}', '{"endpoint_down_s": true}', '{"endpoint_down_s": "5"}',
      '{"endpoint_down_s": null}', '{"endpoint_down_s": 5, "pace": "rds"}', '{"standby_loss": "perhaps"}',
-     '{"standby_loss": ["wait"]}', "\xff"],
+     '{"standby_loss": ["wait"]}', '{"archive_every_s": 0.5}', '{"archive_every_s": 301}', '{"archive_every_s": true}',
+     '{"archive_every_s": NaN}', "\xff"],
 )  # fmt: skip
 def test_both_sides_refuse_the_same_files(home: Home, content: str) -> None:
     home.behaviour.write_text(content, encoding="latin-1")
@@ -80,7 +91,9 @@ def test_both_sides_refuse_the_same_files(home: Home, content: str) -> None:
         local_side.read_behaviour(home)
 
 
-@pytest.mark.parametrize("content", ["{}", '{"endpoint_down_s": 120}', '{"standby_loss": "wait"}'])
+@pytest.mark.parametrize(
+    "content", ["{}", '{"endpoint_down_s": 120}', '{"standby_loss": "wait"}', '{"archive_every_s": 1}']
+)
 def test_both_sides_read_the_same_of_a_file(home: Home, content: str) -> None:
     home.behaviour.write_text(content)
     read = BehaviourFile(home.behaviour).read()

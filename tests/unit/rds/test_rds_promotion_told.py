@@ -33,7 +33,7 @@ def test_a_refused_promotion_is_a_notification_and_only_a_done_one_ends_replicat
     record = instance(OperationKind.PROMOTE, number=7).but(source="db-SOURCE")
     core = Listening(record)
     answer = Answer(number=7, outcome=outcome, reason="because")  # type: ignore[arg-type]
-    seen = Seen(observed(answers=(answer,)), supervised=True)
+    seen = Seen(observed(answers=(answer,), restorable_until=1.0), supervised=True)
     assert record.operation is not None
     assert progress._finish(core, record, record.operation, seen, answer)  # type: ignore[arg-type]
     assert (core.told, core.record.source, core.record.operation) == ([told], source, None)

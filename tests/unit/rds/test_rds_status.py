@@ -20,7 +20,16 @@ from multiaz.cloud.rds.status import (
 )
 from multiaz.cloud.rds.wanted import desired_of
 from multiaz.home import Home
-from multiaz.instance.records import Answer, ObservedInstance, ObservedMember, Phase, Request, RequestKind, RunState
+from multiaz.instance.records import (
+    Answer,
+    ObservedInstance,
+    ObservedMember,
+    Phase,
+    Request,
+    RequestKind,
+    Restore,
+    RunState,
+)
 
 VALUES = {"work_mem": "4096", "rds.force_ssl": "1"}
 
@@ -89,6 +98,7 @@ def seen(phase: Phase = Phase.RUNNING, **changes: Any) -> Seen:
     return Seen(observed(phase, **changes), supervised=True)
 
 
+RESTORE = Restore(resource_id="db-SOURCE", base="one", until=1.0)
 ANSWERED = (Answer(number=3, outcome="done", reason=""),)
 
 
@@ -124,6 +134,15 @@ ANSWERED = (Answer(number=3, outcome="done", reason=""),)
         (instance(OperationKind.RENAME, number=3), seen(), False),
         (instance(OperationKind.RENAME, number=3), seen(relay_ready=False, answers=ANSWERED), False),
         (instance(OperationKind.RENAME, number=3), seen(answers=ANSWERED), True),
+        (instance(OperationKind.BACKUP), seen(backing_up=True), False),
+        (instance(OperationKind.BACKUP), seen(restorable_until=1.0), True),
+        (instance(OperationKind.BACKUP), seen(restorable_until=1.0, writable=False), False),
+        (instance(OperationKind.BACKUP), seen(restorable_until=1.0, backing_up=True), False),
+        # What keeps the first backup from being made does not keep the instance from its users.
+        (instance(OperationKind.BACKUP), seen(backup_problem="no room"), True),
+        (instance(OperationKind.BACKUP, backup_retention_days=0), seen(), True),
+        # Nothing else waits for a backup.
+        (instance(OperationKind.MODIFY), seen(backing_up=True), True),
         (instance(OperationKind.OPTIMIZE), seen(Phase.RECOVERING), False),
         (instance(OperationKind.OPTIMIZE), seen(), True),
         (instance(OperationKind.STOP, run=RunState.STOPPED), seen(), False),
@@ -159,6 +178,15 @@ def test_an_unseen_instance_ends_no_operation() -> None:
         (instance(OperationKind.DELETE), seen(), "deleting"),
         (instance(OperationKind.DELETE), seen(Phase.FAILED), "deleting"),
         (instance(), seen(), "available"),
+        (instance(), seen(backing_up=True), "backing-up"),
+        (instance(), seen(Phase.RECOVERING, backing_up=True), "rebooting"),
+        (instance(OperationKind.BACKUP), seen(), "backing-up"),
+        (instance(OperationKind.BACKUP), seen(Phase.FAILING_OVER), "rebooting"),
+        (instance(OperationKind.BACKUP), seen(Phase.FAILED), "failed"),
+        (instance(OperationKind.BACKUP), seen(storage_full=True), "storage-full"),
+        (instance(OperationKind.CREATE, restore=RESTORE), seen(Phase.CREATING), "creating"),
+        (instance(OperationKind.CREATE, restore=RESTORE), seen(Phase.FAILED), "restore-error"),
+        (instance(restore=RESTORE), seen(Phase.FAILED), "failed"),
         (instance(), seen(Phase.FAILING_OVER), "rebooting"),
         (instance(), seen(Phase.RECOVERING), "rebooting"),
         (instance(), seen(Phase.FAILED), "failed"),

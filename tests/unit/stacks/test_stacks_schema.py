@@ -57,11 +57,6 @@ def problems(kind: str, properties: dict[str, Any]) -> str | None:
         ),
         (
             "AWS::RDS::DBInstance",
-            {"Engine": "postgres", "DeleteAutomatedBackups": False},
-            "DeleteAutomatedBackups false is not available",
-        ),
-        (
-            "AWS::RDS::DBInstance",
             {"SourceDBInstanceIdentifier": "p", "LicenseModel": "postgresql-license"},
             "LicenseModel must not be set together with SourceDBInstanceIdentifier",
         ),

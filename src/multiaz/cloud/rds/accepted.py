@@ -53,7 +53,7 @@ _NO_SECRET = Refused(
 _NO_RESERVATION = Refused("there are no capacity reservations")
 _NO_PROCESSOR = Refused("a class's processor cannot be changed on this machine")
 _NO_VOLUMES = Refused("additional storage volumes belong to other engines")
-_NO_TAG_SPECIFICATIONS = Refused("tags for automated backups need automated backups, which are not available")
+_NO_TAG_SPECIFICATIONS = Refused("automated backups have no tags of their own")
 _NO_AUTHENTICATION_TYPE = Only(("password",), "the master user logs in with a password")
 _TABLE_FILTERS = Only(([],), "this action has no filters")
 
@@ -109,6 +109,12 @@ _NEW: dict[str, Treatment] = {
     "CustomIamInstanceProfile": Refused("it belongs to RDS Custom"),
 }
 
+_NOT_RESTORED = frozenset(
+    {"DBInstanceIdentifier", "MonitoringInterval", "MonitoringRoleArn", "DatabaseInsightsMode",
+     "EnablePerformanceInsights", "PerformanceInsightsKMSKeyId", "PerformanceInsightsRetentionPeriod"}
+)  # fmt: skip
+"""What RestoreDBInstanceToPointInTime has not of those: a modification sets it afterwards."""
+
 PARAMETERS: dict[str, dict[str, Treatment]] = {
     "CreateDBInstance": {
         **_COMMON,
@@ -118,8 +124,8 @@ PARAMETERS: dict[str, dict[str, Treatment]] = {
         "DBName": _A,
         "MasterUsername": _A,
         "MasterUserPassword": _A,
-        "BackupRetentionPeriod": _R,
-        "PreferredBackupWindow": _R,
+        "BackupRetentionPeriod": _A,
+        "PreferredBackupWindow": _A,
         "PreferredMaintenanceWindow": _A,
         "LicenseModel": Only(("postgresql-license",), "PostgreSQL has one licence"),
         "StorageEncrypted": _R,
@@ -152,12 +158,32 @@ PARAMETERS: dict[str, dict[str, Treatment]] = {
         "UseDefaultProcessorFeatures": Only((True,), _NO_PROCESSOR.why),
         "UpgradeStorageConfig": Only((False,), "there is no storage configuration to upgrade"),
     },
+    "RestoreDBInstanceToPointInTime": {
+        **{name: one for name, one in {**_COMMON, **_NEW}.items() if name not in _NOT_RESTORED},
+        "SourceDBInstanceIdentifier": _A,
+        "SourceDbiResourceId": _A,
+        "SourceDBInstanceAutomatedBackupsArn": _A,
+        "TargetDBInstanceIdentifier": _A,
+        "RestoreTime": _A,
+        "UseLatestRestorableTime": _A,
+        "Engine": _A,
+        "DBName": _A,
+        "BackupRetentionPeriod": _A,
+        "PreferredBackupWindow": _A,
+        "LicenseModel": Only(("postgresql-license",), "PostgreSQL has one licence"),
+        "EngineLifecycleSupport": _R,
+        "TdeCredentialArn": _NO_ORACLE,
+        "TdeCredentialPassword": _NO_ORACLE,
+        "UseDefaultProcessorFeatures": Only((True,), _NO_PROCESSOR.why),
+        "ManageMasterUserPassword": Only((False,), _NO_SECRET.why),
+        "MasterUserSecretKmsKeyId": _NO_SECRET,
+    },
     "ModifyDBInstance": {
         **_COMMON,
         "ApplyImmediately": _A,
         "MasterUserPassword": _A,
-        "BackupRetentionPeriod": _R,
-        "PreferredBackupWindow": _R,
+        "BackupRetentionPeriod": _A,
+        "PreferredBackupWindow": _A,
         "PreferredMaintenanceWindow": _A,
         "CloudwatchLogsExportConfiguration": _R,
         "CertificateRotationRestart": Only((False,), "the authority is recorded, and no server is restarted for it"),
@@ -190,12 +216,12 @@ PARAMETERS: dict[str, dict[str, Treatment]] = {
         "DBInstanceIdentifier": _A,
         "SkipFinalSnapshot": _A,
         "FinalDBSnapshotIdentifier": _A,
-        "DeleteAutomatedBackups": Only((True,), "there are no automated backups to keep"),
+        "DeleteAutomatedBackups": _A,
     },
     "PromoteReadReplica": {
         "DBInstanceIdentifier": _A,
-        "BackupRetentionPeriod": _R,
-        "PreferredBackupWindow": _R,
+        "BackupRetentionPeriod": _A,
+        "PreferredBackupWindow": _A,
         "TagSpecifications": _NO_TAG_SPECIFICATIONS,
     },
     "StartDBInstance": {"DBInstanceIdentifier": _A, "DBCapacityReservationIdentifier": _NO_RESERVATION},
@@ -211,6 +237,11 @@ PARAMETERS: dict[str, dict[str, Treatment]] = {
         "IncludeShared": Only((False,), "there is one account"),
         "IncludePublic": Only((False,), "there is one account"),
     },
+    "DescribeDBInstanceAutomatedBackups": {
+        "DBInstanceIdentifier": _A, "DbiResourceId": _A, "DBInstanceAutomatedBackupsArn": _A, "Filters": _A,
+        "MaxRecords": _A, "Marker": _A,
+    },
+    "DeleteDBInstanceAutomatedBackup": {"DbiResourceId": _A, "DBInstanceAutomatedBackupsArn": _A},
     "DeleteDBSnapshot": {"DBSnapshotIdentifier": _A},
     "CreateDBSubnetGroup": {
         "DBSubnetGroupName": _A, "DBSubnetGroupDescription": _R, "SubnetIds": _A, "Tags": _R,

@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import Field, ValidationError
 
-from multiaz.instance.records import MOST_DOWN_S, Record
+from multiaz.instance.records import ARCHIVE_EVERY_S, MOST_DOWN_S, MOST_OFTEN_S, Record
 
 _log = logging.getLogger("multiaz.cloud.rds")
 
@@ -20,6 +20,10 @@ class Behaviour(Record):
     """As `DesiredInstance.endpoint_down_s`."""
     standby_loss: Literal["continue", "wait"] = "continue"
     """As `DesiredInstance.standby_loss`."""
+    archive_every_s: float = Field(
+        default=ARCHIVE_EVERY_S, ge=MOST_OFTEN_S, le=ARCHIVE_EVERY_S, allow_inf_nan=False, strict=True
+    )
+    """As `BackupPlan.archive_every_s`."""
 
 
 class BehaviourFile:

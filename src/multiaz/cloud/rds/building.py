@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
 from typing import Any
 
-from multiaz.cloud.rds import rules
+from multiaz.cloud.rds import addresses, rules
 from multiaz.cloud.rds.checks import DEFAULT_KEY, Checks
 from multiaz.cloud.rds.core import Core
 from multiaz.cloud.rds.engines import Engine
-from multiaz.cloud.rds.faults import bad_combination, bad_value
-from multiaz.cloud.rds.model import Monitoring, ParameterGroup, SubnetGroup
+from multiaz.cloud.rds.faults import bad_combination, bad_value, instance_exists, subnet_group_not_found
+from multiaz.cloud.rds.model import Instance, Monitoring, ParameterGroup, Storage, SubnetGroup
 from multiaz.cloud.rds.parameters import FAMILIES
 from multiaz.cloud.service import AwsFault
 from multiaz.instance.records import MemberName
 
+DEFAULT_SUBNET_GROUP = "default"
 MOST_INSTANCES = 40
 MOST_STORAGE_GIB = 100_000
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
@@ -157,3 +159,82 @@ def check_quota(core: Core, region: str, more_gib: int) -> None:
         raise AwsFault("InstanceQuotaExceeded", "Instance Quota Exceeded")
     if sum(one.storage.allocated_gib for one in instances) + more_gib > MOST_STORAGE_GIB:
         raise AwsFault("StorageQuotaExceeded", "Storage quota exceeded")
+
+
+def subnet_group(core: Core, checks: Checks, region: str, name: str | None) -> SubnetGroup:
+    """The named group; without a name RDS's own "default", of the default VPC's subnets."""
+    shelf = core.repository.subnet_groups
+    if name is None:
+        name = DEFAULT_SUBNET_GROUP
+        if shelf.get(region, name) is None:
+            vpc, subnets = checks.default_subnets(region)
+            shelf.put(
+                region,
+                name,
+                SubnetGroup(region=region, name=name, description="default", vpc_id=vpc, subnets=subnets),
+            )
+    found = shelf.get(region, name.lower())
+    if found is None:
+        raise subnet_group_not_found(name)
+    return found
+
+
+def windows(params: dict[str, Any], identifier: str) -> tuple[str, str]:
+    """The backup and the maintenance window: asked for, or chosen so that they do not overlap."""
+    backup, maintenance = params.get("PreferredBackupWindow"), params.get("PreferredMaintenanceWindow")
+    backup = rules.backup_window(backup) if backup else None
+    maintenance = rules.maintenance_window(maintenance) if maintenance else None
+    if backup and maintenance:
+        rules.windows_apart(backup, maintenance)
+        return backup, maintenance
+    for attempt in range(64):
+        chosen_backup, chosen_maintenance = rules.default_windows(f"{identifier}/{attempt}")
+        pair = backup or chosen_backup, maintenance or chosen_maintenance
+        try:
+            rules.windows_apart(*pair)
+        except AwsFault:
+            continue
+        return pair
+    raise bad_value("The backup window and maintenance window must not overlap.")
+
+
+def authority(params: dict[str, Any]) -> str:
+    """The certificate authority that was asked for, or the default one. Raises AwsFault CertificateNotFound."""
+    name = params.get("CACertificateIdentifier") or rules.CERTIFICATE_AUTHORITIES[0]
+    if name not in rules.CERTIFICATE_AUTHORITIES:
+        raise AwsFault("CertificateNotFound", f"Certificate not found: {name}", 404)
+    return str(name)
+
+
+def storage_like(source: Instance, params: dict[str, Any], what: str) -> Storage:
+    """The storage of an instance made from another: as its source's where the call says nothing; never less."""
+    before = source.storage
+    allocated = params.get("AllocatedStorage", before.allocated_gib)
+    if allocated < before.allocated_gib:
+        raise bad_combination(
+            f"The {what}'s storage ({allocated} GiB) can't be less than its source's ({before.allocated_gib} GiB)."
+        )
+    kind = params.get("StorageType") or before.kind
+    inherits = kind == before.kind and allocated == before.allocated_gib and "Iops" not in params
+    iops = before.iops if inherits and kind != "gp3" else params.get("Iops")
+    most = params.get("MaxAllocatedStorage")
+    iops, throughput = rules.storage(kind, allocated, iops, params.get("StorageThroughput"), most)
+    if inherits and kind == "gp3" and "StorageThroughput" not in params:
+        iops, throughput = before.iops, before.throughput_mibs
+    return before.but(kind=kind, allocated_gib=allocated, max_allocated_gib=most, iops=iops, throughput_mibs=throughput)
+
+
+def add(core: Core, instance: Instance, check: Callable[[], None] = lambda: None) -> Instance:
+    """Give the instance an address, and keep it: from here on it is acknowledged.
+
+    `check` is called within the transaction: what was looked at before may have changed.
+    """
+    with core.repository.transaction():
+        if core.name_taken(instance.region, instance.identifier):
+            raise instance_exists(instance.identifier)
+        check()
+        check_quota(core, instance.region, instance.storage.allocated_gib)
+        address, port = addresses.of_name(core.home, core.repository, instance, instance.identifier)
+        kept = core.repository.save(instance.but(network=instance.network.but(address=address, port=port)))
+    core.wake()
+    return kept

@@ -18,13 +18,22 @@ STOP_DAYS = 7
 
 
 def arn(region: str, kind: str, name: str) -> str:
-    """The ARN of an RDS resource; `kind` is db, pg, subgrp, snapshot, es, og."""
+    """The ARN of an RDS resource; `kind` is db, pg, subgrp, snapshot, es, og, auto-backup."""
     return f"arn:{PARTITION}:rds:{region}:{ACCOUNT_ID}:{kind}:{name}"
 
 
 def time_of(seconds: float) -> datetime:
     """A time as the API shows it: UTC, to the millisecond."""
     return datetime.fromtimestamp(int(seconds * 1000) / 1000, UTC)
+
+
+def unix_time(value: datetime | str | float) -> float:
+    """A time as the API is given it, in seconds; without a zone it is UTC."""
+    if isinstance(value, str):
+        value = datetime.fromisoformat(value)
+    if isinstance(value, datetime):
+        return (value if value.tzinfo else value.replace(tzinfo=UTC)).timestamp()
+    return float(value)
 
 
 def tag_list(tags: Sequence[tuple[str, str]]) -> list[dict[str, str]]:
@@ -131,6 +140,9 @@ def instance_shape(instance: Instance, around: Surroundings) -> dict[str, Any]:
             "CAIdentifier": instance.certificate_authority,
             "ValidTill": around.certificate_valid_till,
         }
+    observed = seen.observed
+    if instance.backup_retention_days and not instance.is_replica and observed and observed.restorable_until:
+        shape["LatestRestorableTime"] = time_of(observed.restorable_until)
     if status == "stopped" and instance.stopped_at is not None:
         shape["AutomaticRestartTime"] = time_of(instance.stopped_at + STOP_DAYS * 86400)
     replication = replication_of(instance, seen)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from multiaz.cloud.rds.describe import arn, time_of
+from multiaz.cloud.rds.describe import arn, time_of, unix_time
 from multiaz.cloud.rds.faults import bad_combination, bad_value
 from multiaz.cloud.rds.model import Subscription
 from multiaz.cloud.rds.paging import filters, page
@@ -234,16 +234,8 @@ def _span(params: dict[str, Any]) -> tuple[float, float]:
         raise bad_combination("Duration cannot be combined with StartTime or EndTime.")
     if minutes is not None and not 1 <= minutes <= 20160:
         raise bad_value(f"Duration must be between 1 and 20160 minutes: {minutes}")
-    last = _moment(end) if end is not None else now
-    first = _moment(start) if start is not None else last - (minutes or 60) * 60
+    last = unix_time(end) if end is not None else now
+    first = unix_time(start) if start is not None else last - (minutes or 60) * 60
     if first > last:
         raise bad_combination("StartTime must be before EndTime.")
     return first, last
-
-
-def _moment(value: datetime | str | float) -> float:
-    if isinstance(value, str):
-        value = datetime.fromisoformat(value)
-    if isinstance(value, datetime):
-        return (value if value.tzinfo else value.replace(tzinfo=UTC)).timestamp()
-    return float(value)

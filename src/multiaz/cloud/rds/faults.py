@@ -58,6 +58,25 @@ def subscription_not_found(name: str) -> AwsFault:
     return AwsFault("SubscriptionNotFound", f"Subscription {name} not found.", 404)
 
 
+def automated_backup_not_found(what: str) -> AwsFault:
+    """There is no such automated backup."""
+    return AwsFault("DBInstanceAutomatedBackupNotFound", f"DBInstanceAutomatedBackup {what} not found.", 404)
+
+
+def wrong_backup_state(message: str) -> AwsFault:
+    """The automated backup is not in a state that allows the call."""
+    return AwsFault("InvalidDBInstanceAutomatedBackupState", message)
+
+
+def restore_not_enabled(identifier: str) -> AwsFault:
+    """The instance has no automated backups to restore from."""
+    return AwsFault(
+        "PointInTimeRestoreNotEnabled",
+        f"Point in time restore is not enabled for DB instance {identifier}: its backup retention period is 0, or it "
+        "is a read replica.",
+    )
+
+
 def key_not_accessible(key: str, why: str) -> AwsFault:
     """The KMS key cannot be used."""
     return AwsFault("KMSKeyNotAccessibleFault", f"The specified KMS key [{key}] {why}.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from multiaz.cloud.rds import addresses, building, faults, rules, tags
+from multiaz.cloud.rds import building, faults, rules, tags
 from multiaz.cloud.rds.checks import DEFAULT_KEY, Checks
 from multiaz.cloud.rds.core import Core
 from multiaz.cloud.rds.model import Instance, Networking, Operation, OperationKind, Storage, SubnetGroup
@@ -14,7 +14,6 @@ from multiaz.cloud.service import AwsFault, Context
 from multiaz.cloud.service import Operation as Action
 from multiaz.postgres.scram import verifier
 
-DEFAULT_SUBNET_GROUP = "default"
 MOST_REPLICAS = 15
 DEEPEST_CHAIN = 3
 FOLLOWED_PARAMETERS = (
@@ -63,8 +62,8 @@ class InstanceActions:
         if not user or not password:
             missing = "MasterUsername" if not user else "MasterUserPassword"
             raise faults.bad_value(f"The parameter {missing} must be provided and must not be blank.")
-        backup, maintenance = _windows(params, identifier)
-        group = self._subnet_group(region, params.get("DBSubnetGroupName"))
+        backup, maintenance = building.windows(params, identifier)
+        group = building.subnet_group(core, self._checks, region, params.get("DBSubnetGroupName"))
         multi_az = params.get("MultiAZ", False)
         storage = self._storage(region, params)
         parameter_group = building.parameter_group_for(core, region, params.get("DBParameterGroupName"), engine)
@@ -103,14 +102,14 @@ class InstanceActions:
             copy_tags=params.get("CopyTagsToSnapshot", False),
             iam_authentication=params.get("EnableIAMDatabaseAuthentication", False),
             deletion_protection=params.get("DeletionProtection", False),
-            certificate_authority=_authority(params),
+            certificate_authority=building.authority(params),
             lifecycle_support=rules.one_of(
                 params.get("EngineLifecycleSupport", rules.LIFECYCLES[0]), rules.LIFECYCLES, "EngineLifecycleSupport"
             ),
             tags=tags.checked(params.get("Tags"), context.caller),
             operation=Operation(kind=OperationKind.CREATE, started_at=time.time()),
         )
-        return {"DBInstance": core.shape(self._add(instance))}
+        return {"DBInstance": core.shape(building.add(core, instance))}
 
     def create_replica(self, context: Context, params: dict[str, Any]) -> dict[str, Any]:
         """CreateDBInstanceReadReplica."""
@@ -128,7 +127,7 @@ class InstanceActions:
         building.check_option_group(params.get("OptionGroupName"), source.major)
         one_class = rules.instance_class(params.get("DBInstanceClass") or source.instance_class)
         group = self._replica_subnet_group(source, params.get("DBSubnetGroupName"))
-        storage = _replica_storage(source, params)
+        storage = building.storage_like(source, params, "read replica")
         parameter_group = building.parameter_group_for(
             core, region, params.get("DBParameterGroupName") or source.parameter_group, engine
         )
@@ -166,49 +165,22 @@ class InstanceActions:
             copy_tags=params.get("CopyTagsToSnapshot", False),
             iam_authentication=params.get("EnableIAMDatabaseAuthentication", False),
             deletion_protection=params.get("DeletionProtection", False),
-            certificate_authority=_authority(params),
+            certificate_authority=building.authority(params),
             lifecycle_support=source.lifecycle_support,
             tags=tags.checked(params.get("Tags"), context.caller),
             source=source.resource_id,
             operation=Operation(kind=OperationKind.CREATE, started_at=time.time()),
         )
-        return {"DBInstance": core.shape(self._add(instance))}
 
-    def _add(self, instance: Instance) -> Instance:
-        """Give the instance an address, and keep it: from here on it is acknowledged."""
-        core = self._core
-        with core.repository.transaction():
-            if core.name_taken(instance.region, instance.identifier):
-                raise faults.instance_exists(instance.identifier)
-            source = core.repository.by_resource_id(instance.source) if instance.source else None
-            if instance.source and (source is None or core.status(source) == "deleting"):
+        def check() -> None:
+            fresh = core.repository.by_resource_id(source.resource_id)
+            if fresh is None or core.status(fresh) == "deleting":
                 raise faults.wrong_state("The source of the read replica is being deleted.")
-            building.check_quota(core, instance.region, instance.storage.allocated_gib)
-            address, port = addresses.of_name(core.home, core.repository, instance, instance.identifier)
-            network = instance.network.but(address=address, port=port)
-            kept = core.repository.save(instance.but(network=network))
-        core.wake()
-        return kept
 
-    def _subnet_group(self, region: str, name: str | None) -> SubnetGroup:
-        """The named group; without a name RDS's own "default", of the default VPC's subnets."""
-        shelf = self._core.repository.subnet_groups
-        if name is None:
-            name = DEFAULT_SUBNET_GROUP
-            if shelf.get(region, name) is None:
-                vpc, subnets = self._checks.default_subnets(region)
-                shelf.put(
-                    region,
-                    name,
-                    SubnetGroup(region=region, name=name, description="default", vpc_id=vpc, subnets=subnets),
-                )
-        found = shelf.get(region, name.lower())
-        if found is None:
-            raise faults.subnet_group_not_found(name)
-        return found
+        return {"DBInstance": core.shape(building.add(core, instance, check))}
 
     def _replica_subnet_group(self, source: Instance, name: str | None) -> SubnetGroup:
-        group = self._subnet_group(source.region, name or source.network.subnet_group)
+        group = building.subnet_group(self._core, self._checks, source.region, name or source.network.subnet_group)
         if group.vpc_id != source.network.vpc_id:
             raise AwsFault(
                 "DBSubnetGroupNotAllowedFault",
@@ -271,50 +243,6 @@ def _matches(instance: Instance, wanted: dict[str, list[str]]) -> bool:
         and "db-cluster-id" not in wanted
         and "domain" not in wanted
     )
-
-
-def _windows(params: dict[str, Any], identifier: str) -> tuple[str, str]:
-    """The backup and the maintenance window: asked for, or chosen so that they do not overlap."""
-    backup, maintenance = params.get("PreferredBackupWindow"), params.get("PreferredMaintenanceWindow")
-    backup = rules.backup_window(backup) if backup else None
-    maintenance = rules.maintenance_window(maintenance) if maintenance else None
-    if backup and maintenance:
-        rules.windows_apart(backup, maintenance)
-        return backup, maintenance
-    for attempt in range(64):
-        chosen_backup, chosen_maintenance = rules.default_windows(f"{identifier}/{attempt}")
-        pair = backup or chosen_backup, maintenance or chosen_maintenance
-        try:
-            rules.windows_apart(*pair)
-        except AwsFault:
-            continue
-        return pair
-    raise faults.bad_value("The backup window and maintenance window must not overlap.")
-
-
-def _authority(params: dict[str, Any]) -> str:
-    name = params.get("CACertificateIdentifier") or rules.CERTIFICATE_AUTHORITIES[0]
-    if name not in rules.CERTIFICATE_AUTHORITIES:
-        raise AwsFault("CertificateNotFound", f"Certificate not found: {name}", 404)
-    return str(name)
-
-
-def _replica_storage(source: Instance, params: dict[str, Any]) -> Storage:
-    before = source.storage
-    allocated = params.get("AllocatedStorage", before.allocated_gib)
-    if allocated < before.allocated_gib:
-        raise faults.bad_combination(
-            f"The read replica's storage ({allocated} GiB) can't be less than its source's "
-            f"({before.allocated_gib} GiB)."
-        )
-    kind = params.get("StorageType") or before.kind
-    inherits = kind == before.kind and allocated == before.allocated_gib and "Iops" not in params
-    iops = before.iops if inherits and kind != "gp3" else params.get("Iops")
-    most = params.get("MaxAllocatedStorage")
-    iops, throughput = rules.storage(kind, allocated, iops, params.get("StorageThroughput"), most)
-    if inherits and kind == "gp3" and "StorageThroughput" not in params:
-        iops, throughput = before.iops, before.throughput_mibs
-    return before.but(kind=kind, allocated_gib=allocated, max_allocated_gib=most, iops=iops, throughput_mibs=throughput)
 
 
 def _check_followed(source: Instance, values: dict[str, str]) -> None:

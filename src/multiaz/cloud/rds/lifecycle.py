@@ -142,9 +142,16 @@ class LifecycleActions:
             )
             if wanted is not None:
                 self._add_snapshot(instance, wanted)
-            operation = Operation(kind=OperationKind.DELETE, started_at=time.time())
+            keep = not params.get("DeleteAutomatedBackups", True)
             kept = core.repository.save(
-                instance.but(operation=operation, final_snapshot=wanted, pending={}, request=None)
+                instance.but(
+                    operation=Operation(kind=OperationKind.DELETE, started_at=time.time()),
+                    final_snapshot=wanted,
+                    # Without backups there is nothing to retain.
+                    retain_backups=keep and instance.backup_retention_days > 0,
+                    pending={},
+                    request=None,
+                )
             )
         return self._shape(kept)
 

@@ -12,7 +12,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from multiaz.instance.records import MemberName, Request, RunState
+from multiaz.instance.records import MemberName, Request, Restore, RunState
 
 
 class Document(BaseModel):
@@ -36,6 +36,8 @@ class OperationKind(StrEnum):
     LOGS = "logs"
     OPTIMIZE = "optimize"
     """Storage was changed a moment ago."""
+    BACKUP = "backup"
+    """Automated backups are on, and the first one is being made: until then there is nothing to restore."""
     REBOOT = "reboot"
     FAILOVER = "failover"
     RENAME = "rename"
@@ -139,6 +141,8 @@ class Instance(Document):
     tags: tuple[tuple[str, str], ...] = ()
     source: str | None = None
     """Resource id of the instance this one replicates; None: it is no read replica."""
+    restore: Restore | None = None
+    """The backup it was made from."""
     run: RunState = RunState.RUNNING
     operation: Operation | None = None
     request: Request | None = None
@@ -155,6 +159,8 @@ class Instance(Document):
     """When the latest change of storage was done: it rests for hours then."""
     final_snapshot: str | None = None
     """Identifier of the snapshot to be made on deletion."""
+    retain_backups: bool = False
+    """Its automated backups are to outlive it."""
     events_seen: int = 0
     """Number of the last line of events.jsonl that became an event."""
 
@@ -217,6 +223,17 @@ class Snapshot(Document):
     created_at: float
     ready: bool = False
     tags: tuple[tuple[str, str], ...] = ()
+
+
+class RetainedBackup(Document):
+    """The automated backups of an instance that was deleted: they are below `Home.backups`."""
+
+    region: str
+    instance: Instance
+    """As it was."""
+    zone: str
+    """Where its primary was."""
+    deleted_at: float
 
 
 class Subscription(Document):

@@ -8,11 +8,11 @@ from datetime import UTC, datetime
 from multiaz.cloud.rds import resizing
 from multiaz.cloud.rds.core import Core
 from multiaz.cloud.rds.describe import STOP_DAYS
-from multiaz.cloud.rds.model import Instance, Operation, OperationKind
+from multiaz.cloud.rds.model import Instance, Operation, OperationKind, RetainedBackup
 from multiaz.cloud.rds.modifications import STORAGE, apply_pending
 from multiaz.cloud.rds.requests import begin_promotion, with_request
 from multiaz.cloud.rds.rules import in_maintenance_window
-from multiaz.cloud.rds.status import Seen, answer_to, incompatible_parameters, is_finished, serving
+from multiaz.cloud.rds.status import Seen, answer_to, first_backup_due, incompatible_parameters, is_finished, serving
 from multiaz.cloud.rds.wanted import snapshot_folder
 from multiaz.instance.records import Answer, ObservedInstance, RequestKind, RunState
 
@@ -121,6 +121,9 @@ def _finish(core: Core, instance: Instance, operation: Operation, seen: Seen, an
                 core.tell(fresh, "0005", "DB instance created")
                 if fresh.is_replica:
                     core.tell(fresh, "0046", "Replication for the Read Replica resumed")
+                if fresh.restore is not None:
+                    source = core.repository.name_of(fresh.restore.resource_id)
+                    core.tell(fresh, "0019", f"Restored from DB instance {source} to {fresh.identifier}")
             case OperationKind.FAILOVER if answer is not None and answer.outcome == "refused":
                 core.tell(fresh, "0034", f"Abandoning user requested failover: {answer.reason}")
             case OperationKind.REBOOT if answer is not None and answer.outcome == "refused":
@@ -145,8 +148,29 @@ def _finish(core: Core, instance: Instance, operation: Operation, seen: Seen, an
                 done = _modified(core, done, operation)
         if operation.rename is not None:
             repository.instances.remove(fresh.region, fresh.identifier)
+        if observed is not None:
+            done = _with_first_backup(core, done, operation, observed)
         repository.save(done)
     return True
+
+
+_BEGINS_BACKUPS = frozenset(
+    {OperationKind.CREATE, OperationKind.PROMOTE, OperationKind.MODIFY, OperationKind.OPTIMIZE, OperationKind.BACKUP}
+)
+
+
+def _with_first_backup(core: Core, done: Instance, operation: Operation, observed: ObservedInstance) -> Instance:
+    """The first backup follows what turned backups on: the instance is `backing-up` until it is there.
+
+    One that cannot be made is told, and awaited no longer: the supervisor tries on, and the instance is available.
+    """
+    due = first_backup_due(done, observed)
+    if done.operation is not None or operation.kind not in _BEGINS_BACKUPS or not (due or observed.backing_up):
+        return done
+    if observed.backing_up or not observed.backup_problem:
+        return done.but(operation=Operation(kind=OperationKind.BACKUP, started_at=time.time()))
+    core.tell(done, "0044", f"Automated backups are on, and none could be made so far: {observed.backup_problem}")
+    return done
 
 
 def _modified(core: Core, done: Instance, operation: Operation) -> Instance:
@@ -203,10 +227,15 @@ def _begin_due(core: Core, instance: Instance, seen: Seen) -> bool:
     return apply_pending(core, instance)
 
 
-def forget(core: Core, instance: Instance) -> None:
-    """The files of a deleted instance are gone: so is its record, and its final snapshot is complete."""
+def forget(core: Core, instance: Instance, retained: RetainedBackup | None = None) -> None:
+    """The files of a deleted instance are gone: so is its record, and its final snapshot is complete.
+
+    `retained`: what stays of it.
+    """
     repository = core.repository
     with repository.transaction():
+        if retained is not None:
+            repository.retained_backups.put(instance.region, instance.resource_id, retained)
         if instance.final_snapshot is not None:
             snapshot = repository.snapshots.get(instance.region, instance.final_snapshot)
             if snapshot is not None and snapshot_folder(core.home, instance.resource_id).is_dir():

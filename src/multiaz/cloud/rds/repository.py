@@ -6,7 +6,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Generic, TypeVar
 
-from multiaz.cloud.rds.model import Document, Instance, ParameterGroup, Snapshot, SubnetGroup, Subscription
+from multiaz.cloud.rds.model import (
+    Document,
+    Instance,
+    ParameterGroup,
+    RetainedBackup,
+    Snapshot,
+    SubnetGroup,
+    Subscription,
+)
 from multiaz.cloud.store import Store
 
 D = TypeVar("D", bound=Document)
@@ -76,6 +84,8 @@ class Repository:
         self.subnet_groups = Shelf(store, "subnet-group", SubnetGroup)
         self.parameter_groups = Shelf(store, "parameter-group", ParameterGroup)
         self.snapshots = Shelf(store, "snapshot", Snapshot)
+        self.retained_backups = Shelf(store, "retained-backup", RetainedBackup)
+        """By the resource id of the instance that was deleted."""
         self.subscriptions = Shelf(store, "subscription", Subscription)
 
     @contextmanager
@@ -87,6 +97,14 @@ class Repository:
     def by_resource_id(self, resource_id: str) -> Instance | None:
         """The instance with a DbiResourceId."""
         return next((one for one in self.instances.all() if one.resource_id == resource_id), None)
+
+    def name_of(self, resource_id: str) -> str:
+        """The identifier of the instance with a DbiResourceId, or the one it had; the id itself of one unknown."""
+        found = self.by_resource_id(resource_id)
+        if found is None:
+            kept = (one.instance for one in self.retained_backups.all() if one.instance.resource_id == resource_id)
+            found = next(kept, None)
+        return found.identifier if found is not None else resource_id
 
     def replicas_of(self, resource_id: str) -> list[Instance]:
         """The read replicas that stream from an instance."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from multiaz.cloud.rds import accepted, faults, pki
+from multiaz.cloud.rds.automated import AutomatedBackupActions
 from multiaz.cloud.rds.catalog import CatalogActions
 from multiaz.cloud.rds.changes import ModifyAction
 from multiaz.cloud.rds.core import Core
@@ -16,6 +17,7 @@ from multiaz.cloud.rds.instances import InstanceActions
 from multiaz.cloud.rds.lifecycle import LifecycleActions
 from multiaz.cloud.rds.logfiles import LogFileActions
 from multiaz.cloud.rds.repository import Repository
+from multiaz.cloud.rds.restoring import RestoreActions
 from multiaz.cloud.rds.snapshots import SnapshotActions
 from multiaz.cloud.rds.subnets import SubnetGroupActions
 from multiaz.cloud.rds.subscriptions import Publisher, SubscriptionActions
@@ -64,6 +66,8 @@ class RdsService:
             ModifyAction(self.core),
             LifecycleActions(self.core),
             SnapshotActions(self.core),
+            AutomatedBackupActions(self.core),
+            RestoreActions(self.core),
             SubnetGroupActions(self.core),
             ParameterGroupActions(self.core),
             EventActions(self.core.events),

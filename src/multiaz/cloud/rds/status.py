@@ -49,6 +49,7 @@ _WORDS = {
     OperationKind.MONITORING: "configuring-enhanced-monitoring",
     OperationKind.LOGS: "configuring-log-exports",
     OperationKind.OPTIMIZE: "storage-optimization",
+    OperationKind.BACKUP: "backing-up",
     OperationKind.RENAME: "renaming",
     OperationKind.REBOOT: "rebooting",
     OperationKind.FAILOVER: "rebooting",
@@ -60,8 +61,9 @@ _WORDS = {
 """Source: RDS user guide, "Viewing Amazon RDS DB instance status". A call that changes several things at once
 shows "modifying"."""
 
-MODIFIABLE = frozenset({"available", "storage-optimization"})
-"""Statuses in which calls that need an available instance are taken: in the second it is fully operational."""
+MODIFIABLE = frozenset({"available", "backing-up", "storage-optimization"})
+"""Statuses in which calls that need an available instance are taken: in all it is fully operational. RDS refuses some
+while it backs up, which takes minutes there; here it takes about a second, and no change is in its way."""
 
 
 def answer_to(observed: ObservedInstance, number: int | None) -> Answer | None:
@@ -81,12 +83,28 @@ def hangs(instance: Instance, seen: Seen) -> bool:
     """
     observed = seen.valid
     return (
-        instance.operation is None
+        _asked(instance) is None
         and instance.run is RunState.RUNNING
         and not seen.given_up
         and observed is not None
         and observed.phase is Phase.RECOVERING
         and observed.in_sync
+    )
+
+
+def _asked(instance: Instance) -> Operation | None:
+    """What was asked of its servers and is under way; the first backup is not, and leaves them as they are."""
+    operation = instance.operation
+    return None if operation is not None and operation.kind is OperationKind.BACKUP else operation
+
+
+def first_backup_due(instance: Instance, observed: ObservedInstance) -> bool:
+    """Automated backups are on, and there is none yet: nothing can be restored."""
+    return (
+        instance.backup_retention_days > 0
+        # Of a read replica none are made, as on RDS.
+        and not instance.is_replica
+        and observed.restorable_until is None
     )
 
 
@@ -105,6 +123,10 @@ def is_finished(instance: Instance, operation: Operation, observed: ObservedInst
             return observed.phase is Phase.STOPPED
         case OperationKind.IAM | OperationKind.MONITORING | OperationKind.LOGS | OperationKind.OPTIMIZE:
             return serving(observed)
+        case OperationKind.BACKUP:
+            # What keeps it from being made is told, and does not keep the instance from its users.
+            there = not first_backup_due(instance, observed) or bool(observed.backup_problem)
+            return serving(observed) and there and not observed.backing_up
         case OperationKind.PASSWORD:
             return observed.master_number >= instance.master_number
         case OperationKind.REBOOT | OperationKind.FAILOVER | OperationKind.PROMOTE | OperationKind.RENAME:
@@ -149,7 +171,7 @@ def incompatible_parameters(instance: Instance, observed: ObservedInstance) -> s
 def status_of(instance: Instance, seen: Seen) -> str:
     """DBInstanceStatus."""
     observed = seen.valid
-    operation = instance.operation
+    operation = _asked(instance)
     if operation is not None and operation.kind is OperationKind.DELETE:
         return "deleting"
     if seen.given_up:
@@ -160,14 +182,18 @@ def status_of(instance: Instance, seen: Seen) -> str:
         return "storage-full" if operation is None else _WORDS[operation.kind]
     if observed is not None and observed.phase is Phase.FAILED:
         # Other parameters than those that failed are on their way: the next attempt will show.
-        return "failed" if operation is None or not _unapplied(instance, observed) else _WORDS[operation.kind]
+        if operation is None or not _unapplied(instance, observed):
+            return "failed" if instance.created or instance.restore is None else "restore-error"
+        return _WORDS[operation.kind]
     if operation is not None:
         # The watcher ends it once it is seen to be done, with its events: so no call comes in between.
         return _WORDS[operation.kind]
     if instance.run is RunState.STOPPED:
         return "stopped"
-    # A failover or a recovery shows as "rebooting": RDS has no word of its own for either.
-    return "available" if observed is not None and serving(observed) else "rebooting"
+    if observed is None or not serving(observed):
+        # A failover or a recovery: RDS has no word of its own for either.
+        return "rebooting"
+    return _WORDS[OperationKind.BACKUP] if instance.operation is not None or observed.backing_up else "available"
 
 
 def _unapplied(instance: Instance, observed: ObservedInstance) -> bool:

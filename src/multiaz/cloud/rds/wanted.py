@@ -9,7 +9,7 @@ from multiaz.cloud.rds.classes import INSTANCE_CLASSES
 from multiaz.cloud.rds.formulas import Variables
 from multiaz.cloud.rds.model import Instance, OperationKind
 from multiaz.home import Home
-from multiaz.instance.records import DesiredInstance, Endpoint, MasterUser, RunState, Source
+from multiaz.instance.records import BackupPlan, DesiredInstance, Endpoint, MasterUser, RunState, Source
 
 AUTHORIZE_PATH = "/_multiaz/rds-db/authorize"
 
@@ -42,6 +42,15 @@ def desired_of(
         master = MasterUser(
             name=instance.master_username, verifier=instance.master_verifier, number=instance.master_number
         )
+    behaviour = behaviour or Behaviour()
+    backups = None
+    if instance.backup_retention_days:
+        # Of a read replica as well: the supervisor begins with them once it is promoted.
+        backups = BackupPlan(
+            retention_days=instance.backup_retention_days,
+            window=instance.backup_window,
+            archive_every_s=behaviour.archive_every_s,
+        )
     deleting = instance.operation is not None and instance.operation.kind is OperationKind.DELETE
     snapshot = None
     if deleting and instance.final_snapshot is not None:
@@ -55,6 +64,8 @@ def desired_of(
         multi_az=instance.multi_az,
         zones=instance.network.zones,
         source=source,
+        restore=instance.restore,
+        backups=backups,
         database=instance.database,
         master=master,
         parameters=instance.parameters,
@@ -68,8 +79,8 @@ def desired_of(
         ),
         request=instance.request,
         allocated_gib=instance.storage.allocated_gib,
-        endpoint_down_s=(behaviour or Behaviour()).endpoint_down_s,
-        standby_loss=(behaviour or Behaviour()).standby_loss,
+        endpoint_down_s=behaviour.endpoint_down_s,
+        standby_loss=behaviour.standby_loss,
         final_snapshot=snapshot,
     )
 

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from multiaz.cloud.rds import folders, logfiles
+from multiaz.cloud.rds import automated, folders, logfiles
 from multiaz.cloud.rds.core import Core
 from multiaz.cloud.rds.model import Instance, OperationKind
 from multiaz.cloud.rds.progress import advance, forget, waiting_replicas
@@ -97,6 +97,8 @@ class Watcher:
         self._lock = threading.Lock()
         self._bell = threading.Event()
         self._ending = False
+        self._expired_at = -1e9
+        """Monotonic time retained backups were last looked at."""
         self._thread: threading.Thread | None = None
         self.core: Core
 
@@ -141,6 +143,7 @@ class Watcher:
             busy = False
             for instance in self.core.repository.instances.all():
                 busy = self._tend_safely(instance) or busy
+            self._expire_safely()
             self._bell.wait(BUSY_S if busy else CALM_S)
 
     def _tend_safely(self, instance: Instance) -> bool:
@@ -160,6 +163,16 @@ class Watcher:
             watched.trouble, watched.troubles = "", 0
             return busy
         return True
+
+    def _expire_safely(self) -> None:
+        """Remove retained backups whose time is over, now and then."""
+        if time.monotonic() - self._expired_at < SWEEP_EVERY_S:
+            return
+        self._expired_at = time.monotonic()
+        try:
+            automated.expire(self.core, time.time())
+        except Exception:  # noqa: BLE001 - the watch over the instances goes on
+            _log.exception("retained backups could not be looked after")
 
     def _note_trouble(self, instance: Instance, watched: Watched, trouble: str, *, exc_info: bool) -> None:
         watched.troubles += 1
@@ -184,7 +197,7 @@ class Watcher:
             watched.supervised_at = time.monotonic()
         observed = watched.sight.look()
         if deleting and not watched.supervised and self._is_gone(instance, watched):
-            self._remove(instance)
+            self._remove(instance, watched)
             return True
         if watched.prepared != instance.network.address:
             folders.prepare(core.home, instance.resource_id, instance.network.address, instance.name_to_be)
@@ -245,9 +258,14 @@ class Watcher:
         observed = watched.sight.look()
         return observed is not None and observed.phase is Phase.DELETED
 
-    def _remove(self, instance: Instance) -> None:
+    def _remove(self, instance: Instance, watched: Watched) -> None:
+        """Remove what the instance was, but for backups that are to be retained; again in the next round while somebody
+        restores from those that are not."""
+        retained = automated.retained_of(self.core, instance, Seen(watched.sight.look()))
+        if retained is None and not automated.remove(self.core, instance.resource_id):
+            return
         folders.remove(self.core.home, instance.resource_id)
-        forget(self.core, instance)
+        forget(self.core, instance, retained)
         with self._lock:
             self._watched.pop(instance.resource_id, None)
 

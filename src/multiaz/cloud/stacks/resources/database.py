@@ -74,16 +74,10 @@ class DbInstance(Handler):
     slow = True
 
     def refusals(self, properties: Mapping[str, Any]) -> list[str]:
-        """What a replica must not set (it takes these from its source), and what could never be deleted again."""
-        refused = []
-        if as_text(properties.get("DeleteAutomatedBackups", True)).lower() == "false":
-            refused.append(
-                "DeleteAutomatedBackups false is not available in this local cloud: there are no automated backups to "
-                "keep"
-            )
+        """What a replica must not set: it takes these from its source."""
         if not properties.get("SourceDBInstanceIdentifier"):
-            return refused
-        return refused + [
+            return []
+        return [
             f"{name} must not be set together with SourceDBInstanceIdentifier: a read replica takes it from its source"
             for name in tables.NOT_ON_REPLICA
             if name in properties
