@@ -454,6 +454,19 @@ def test_rewound_server_is_brought_little_wal_because_to_copy_all_took_the_longe
 
 
 @pytest.mark.long
+def test_member_whose_files_do_not_say_what_it_is_is_cloned(hand: ByHand) -> None:
+    diverged(hand)
+    hand.left_out = lambda action: action == Begin(JobKind.REJOIN, "a")
+    hand.until("b serves", lambda memory, seen: memory.epoch == 2 and seen.primary_link == "b")
+    (hand.servers["a"].data / "PG_VERSION").write_text("damaged\n")
+    assert hand.servers.rejoin("a", "b").startswith("cloned, because its files do not say what it is")
+    hand.observer._finished(JobKind.REJOIN, "a", 2)
+    hand.left_out = lambda _: False
+    hand.until("a is in sync", lambda memory, _: memory.in_sync, within_s=60)
+    assert hand.rows("a") == hand.rows("b")
+
+
+@pytest.mark.long
 def test_member_that_rejoins_late_is_brought_the_segment_in_which_the_histories_part(hand: ByHand) -> None:
     """The new primary's own recovery begins behind it by then; from its own copy the member would read on alone."""
     diverged(hand)
