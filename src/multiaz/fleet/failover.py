@@ -103,11 +103,11 @@ def fail_over(
                 "look at `multiaz status`",
             )
         abandoned = instances.abandoned_failovers(primary.identifier)
+        if standby_in_sql:  # before the request: right after it the new primary may answer, which has no standby yet
+            say_what_it_waits_for(databases, credentials, say)
         requested = time.monotonic()
         instances.reboot_with_failover(primary.identifier)
         say("failover requested")
-        if standby_in_sql:
-            say_what_it_waits_for(databases, credentials, say)
         after = _wait_for_zones(primary, instances, abandoned, say, quiet_limit_s)
         available_s = time.monotonic() - requested
         seen = len(writer.ledger.acknowledged)
@@ -147,11 +147,11 @@ def fail_over(
 
 
 def say_what_it_waits_for(databases: Databases, credentials: Credentials, say: Say) -> None:
-    """Say that the request waits, if no standby is in sync; nothing if one is, or if SQL is not answered now."""
+    """Say that a request will wait, if no standby is in sync; nothing if one is, or if SQL is not answered now."""
     try:
         sync = databases.standby_seen(credentials).sync
     except SqlUnavailable:
-        return  # the failover is under way
+        return
     if sync not in ("sync", "quorum"):
         say(
             "the standby is not in sync: the failover waits for it two minutes, and is abandoned if it does not come "
