@@ -167,6 +167,7 @@ SHOP = {"SourceDBInstanceIdentifier": "shop"}
         (NOW, "InvalidParameterCombination"),
         ({**SHOP, **NOW, "SourceDbiResourceId": "db-X"}, "InvalidParameterCombination"),
         ({**NOW, "SourceDBInstanceIdentifier": "nobody"}, "DBInstanceNotFound"),
+        ({**NOW, "SourceDBInstanceIdentifier": "arn:aws:rds:eu-west-1:123456789012:db:shop"}, "DBInstanceNotFound"),
         ({**NOW, "SourceDbiResourceId": "db-NOBODY"}, "DBInstanceAutomatedBackupNotFound"),
         ({**NOW, "SourceDBInstanceAutomatedBackupsArn": "arn:x"}, "DBInstanceAutomatedBackupNotFound"),
         ({**SHOP, **NOW, "TargetDBInstanceIdentifier": "SHOP"}, "DBInstanceAlreadyExists"),
@@ -296,6 +297,23 @@ def test_what_somebody_restores_from_is_not_removed_meanwhile(cloud: Cloud, shop
         assert (code, "being deleted" in message) == ("InvalidDBInstanceState", True)
     cloud.until_gone("shop")
     assert list(cloud.home.backups.glob("*")) == []
+
+
+def test_backups_somebody_is_about_to_restore_from_are_neither_turned_off_nor_removed(
+    cloud: Cloud, shop: dict[str, Any]
+) -> None:
+    """From the moment a restore is acknowledged, also before its supervisor has begun."""
+    cloud.rds.stop()
+    restore(cloud)
+    off = {"DBInstanceIdentifier": "shop", "BackupRetentionPeriod": 0, "ApplyImmediately": True}
+    code, message = cloud.refusal("ModifyDBInstance", **off)
+    assert (code, "while then is being restored" in message) == ("InvalidDBInstanceState", True)
+    assert not automated.remove(cloud.rds.core, shop["DbiResourceId"])
+    assert cloud.home.backup(shop["DbiResourceId"]).record.exists()
+    cloud.rds.start()
+    cloud.until_status("then", "available")
+    cloud.call("ModifyDBInstance", **off)
+    assert "LatestRestorableTime" not in cloud.until_status("shop", "available")
 
 
 def test_retained_backups_are_removed_when_their_retention_is_over(cloud: Cloud, shop: dict[str, Any]) -> None:

@@ -75,8 +75,9 @@ def test_a_promoted_replica_has_backups_of_its_own(reader: LiveCloud) -> None:
     (backup,) = backups_of(cloud, "reader")
     assert (backup["Status"], backup["BackupRetentionPeriod"]) == ("active", 3)
     assert backup["DbiResourceId"] != backups_of(cloud, "shop")[0]["DbiResourceId"]
-    told = [number for number, _ in cloud.events("reader", backups=True)]
-    assert told[-3:] == ["0057", "0001", "0002"]
+    # 0001 is told of a first attempt only, and not where that ended before it had begun
+    told = [number for number, _ in cloud.events("reader", backups=True) if number != "0001"]
+    assert told[-2:] == ["0057", "0002"]
     before = cloud.instance("reader")["LatestRestorableTime"]
     until_restorable(cloud, "reader", before + timedelta(seconds=1))
 
@@ -101,7 +102,7 @@ def test_a_restore_has_what_was_committed_until_that_moment_and_nothing_of_later
     assert (made["BackupRetentionPeriod"], made["MultiAZ"]) == (3, False)
     told = cloud.events("then", backups=True)
     assert ("0019", "Restored from DB instance reader to then") in told
-    assert {"0005", "0001", "0002"} <= {number for number, _ in told}
+    assert {"0005", "0002"} <= {number for number, _ in told}
     with cloud.connect("then", PASSWORD) as session:
         add_note(session, 5)
         assert session.execute("SELECT to_regrole('clerk') IS NOT NULL").fetchone() == (True,)
@@ -155,6 +156,25 @@ def test_what_was_deleted_and_retained_is_restored_under_its_own_name(reader: Li
     cloud.call("DeleteDBInstanceAutomatedBackup", DbiResourceId=kept["DbiResourceId"])
     assert not cloud.home.backup(kept["DbiResourceId"]).folder.exists()
     assert [one["Status"] for one in backups_of(cloud, "reader")] == ["active"]
+
+
+def test_a_restore_that_fails_says_so_and_can_be_deleted(reader: LiveCloud) -> None:
+    cloud = reader
+    place = cloud.home.backup(cloud.instance("shop")["DbiResourceId"])
+    versions = list(place.bases.glob("*/PG_VERSION"))
+    assert versions
+    texts = [path.read_text() for path in versions]
+    for path in versions:
+        path.write_text("1\n")
+    asked = {"SourceDBInstanceIdentifier": "shop", "UseLatestRestorableTime": True}
+    cloud.call("RestoreDBInstanceToPointInTime", TargetDBInstanceIdentifier="then", **asked)
+    there = cloud.until_status("then", "restore-error")
+    assert "Endpoint" not in there
+    remove(cloud, "then")
+    for path, text in zip(versions, texts, strict=True):
+        path.write_text(text)
+    restore(cloud, "then", **asked)
+    remove(cloud, "then")
 
 
 def test_backups_that_are_turned_off_are_removed_and_turned_on_begin_anew(reader: LiveCloud) -> None:

@@ -240,6 +240,56 @@ def test_an_instance_that_is_refused_rolls_the_stack_back_and_says_why(
     assert instances(rds_world) == {}
 
 
+def test_a_template_restores_to_a_point_in_time_also_from_what_a_deleted_stack_has_retained(rds_world: World) -> None:
+    """Source: the type's registry schema, SourceDBInstanceIdentifier together with UseLatestRestorableTime."""
+    world, rds = rds_world, rds_world.client("rds")
+    copy = {
+        "SourceDBInstanceIdentifier": {"Ref": "Primary"},
+        "UseLatestRestorableTime": "true",
+        "DBSubnetGroupName": {"Ref": "Subnets"},
+        "DBParameterGroupName": {"Ref": "Group"},
+        "MasterUserPassword": "another-horse-battery",
+        "PreferredMaintenanceWindow": "sun:04:00-sun:05:00",
+        "BackupRetentionPeriod": 3,
+        "EngineVersion": "17",
+    }
+    stack = world.made(
+        template(
+            Group=group(random_page_cost="1.1"),
+            Primary=primary(DeleteAutomatedBackups=False, MultiAZ=False, PreferredBackupWindow="12:00-13:00"),
+            Copy={"Type": "AWS::RDS::DBInstance", "DeletionPolicy": "Delete", "Properties": copy},
+        )
+    )
+    assert stack["StackStatus"] == "CREATE_COMPLETE", world.events(stack["StackId"])
+    names = {key: one["PhysicalResourceId"] for key, one in world.resources(stack["StackId"]).items()}
+    made = instances(world)[names["Copy"]]
+    assert "ReadReplicaSourceDBInstanceIdentifier" not in made
+    assert (made["DBInstanceClass"], made["BackupRetentionPeriod"]) == ("db.t3.medium", 3)
+    assert made["DBParameterGroups"][0]["DBParameterGroupName"] == names["Group"]
+    assert made["PreferredMaintenanceWindow"] == "sun:04:00-sun:05:00"
+    assert {"Key": "aws:cloudformation:logical-id", "Value": "Copy"} in made["TagList"]
+    told = rds.describe_events(SourceIdentifier=names["Copy"], SourceType="db-instance")["Events"]
+    messages = [event["Message"] for event in told]
+    assert f"Restored from DB instance {names['Primary']} to {names['Copy']}" in messages
+    assert "Reset master credentials" in messages
+    assert world.deleted(stack["StackId"])["StackStatus"] == "DELETE_COMPLETE"
+    (kept,) = rds.describe_db_instance_automated_backups()["DBInstanceAutomatedBackups"]
+    assert (kept["DBInstanceIdentifier"], kept["Status"]) == (names["Primary"], "retained")
+
+    again = {
+        "SourceDbiResourceId": kept["DbiResourceId"],
+        "RestoreTime": kept["RestoreWindow"]["EarliestTime"].strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+        "DBSubnetGroupName": {"Ref": "Subnets"},
+    }
+    stack = world.made(
+        template(Again={"Type": "AWS::RDS::DBInstance", "DeletionPolicy": "Delete", "Properties": again})
+    )
+    assert stack["StackStatus"] == "CREATE_COMPLETE", world.events(stack["StackId"])
+    assert world.deleted(stack["StackId"])["StackStatus"] == "DELETE_COMPLETE"
+    rds.delete_db_instance_automated_backup(DbiResourceId=kept["DbiResourceId"])
+    assert rds.describe_db_instance_automated_backups()["DBInstanceAutomatedBackups"] == []
+
+
 def test_a_replica_of_another_engine_is_refused(rds_world: World) -> None:
     stack = rds_world.made(template(Primary=primary(), Replica=replica(Engine="mysql")))
     assert stack["StackStatus"] == "ROLLBACK_COMPLETE"

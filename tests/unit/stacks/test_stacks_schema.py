@@ -57,6 +57,11 @@ def problems(kind: str, properties: dict[str, Any]) -> str | None:
         ),
         (
             "AWS::RDS::DBInstance",
+            {"SourceDbiResourceId": "db-P", "UseLatestRestorableTime": True, "MasterUsername": "u"},
+            "MasterUsername must not be set together with a restore to a point in time",
+        ),
+        (
+            "AWS::RDS::DBInstance",
             {"SourceDBInstanceIdentifier": "p", "LicenseModel": "postgresql-license"},
             "LicenseModel must not be set together with SourceDBInstanceIdentifier",
         ),

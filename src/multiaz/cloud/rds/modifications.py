@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from multiaz.cloud.rds import addresses, faults, resizing, rules
+from multiaz.cloud.rds import addresses, automated, faults, resizing, rules
 from multiaz.cloud.rds.core import Core
 from multiaz.cloud.rds.model import Instance, Operation, OperationKind
 from multiaz.cloud.rds.requests import with_request
@@ -180,6 +180,11 @@ def add(core: Core, instance: Instance, wanted: Mapping[str, Any], plan: Plan) -
         days = plan.changes["backup_retention_days"] = wanted["BackupRetentionPeriod"]
         if days == 0 and core.repository.replicas_of(instance.resource_id):
             raise faults.bad_combination("Automated backups cannot be turned off while the instance has read replicas.")
+        users = automated.being_restored(core, instance.resource_id) if days == 0 else []
+        if users:
+            raise faults.wrong_state(
+                f"Automated backups cannot be turned off while {', '.join(users)} is being restored from them."
+            )
         if days == 0:
             plan.done.append("0028 Disabled automated backups")
         elif instance.backup_retention_days == 0:

@@ -115,6 +115,8 @@ def source_of(core: Core, region: str, params: dict[str, Any]) -> Automated:
         raise faults.bad_combination(f"Exactly one of {', '.join(SOURCES[:-1])} and {SOURCES[-1]} must be provided.")
     value = str(params[named[0]])
     if named[0] == "SourceDBInstanceIdentifier":
+        if value.startswith("arn:") and value.split(":")[3] != region:
+            raise faults.instance_not_found(value)
         instance = core.require(region, value)
     else:
         by_id = named[0] == "SourceDbiResourceId"

@@ -181,8 +181,10 @@ def status_of(instance: Instance, seen: Seen) -> str:
     if observed is not None and observed.storage_full and instance.run is RunState.RUNNING:
         return "storage-full" if operation is None else _WORDS[operation.kind]
     if observed is not None and observed.phase is Phase.FAILED:
-        # Other parameters than those that failed are on their way: the next attempt will show.
-        if operation is None or not _unapplied(instance, observed):
+        # Other parameters than those that failed are on their way: the next attempt will show. A creation that failed
+        # before it had any did not fail because of them.
+        made = operation is None or operation.kind is not OperationKind.CREATE or bool(observed.applied)
+        if operation is None or not made or not _unapplied(instance, observed):
             return "failed" if instance.created or instance.restore is None else "restore-error"
         return _WORDS[operation.kind]
     if operation is not None:

@@ -1,9 +1,10 @@
-"""AWS::RDS::DBInstance: a primary, or a read replica of one."""
+"""AWS::RDS::DBInstance: a primary, a read replica of one, or one restored from backups of another."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -46,6 +47,7 @@ class DbInstance(Handler):
             *tables.EITHER,
             *tables.LATER,
             *tables.PRIMARY_ONLY,
+            *tables.RESTORED_TO,
             "AllocatedStorage",
             "AllowMajorVersionUpgrade",
             "ApplyImmediately",
@@ -74,12 +76,16 @@ class DbInstance(Handler):
     slow = True
 
     def refusals(self, properties: Mapping[str, Any]) -> list[str]:
-        """What a replica must not set: it takes these from its source."""
-        if not properties.get("SourceDBInstanceIdentifier"):
+        """What a replica or a restored instance must not set: it takes these from its source."""
+        if _is_restored(properties):
+            made_by, what, taken = "a restore to a point in time", "a restored instance", tables.NOT_RESTORED
+        elif properties.get("SourceDBInstanceIdentifier"):
+            made_by, what, taken = "SourceDBInstanceIdentifier", "a read replica", tables.NOT_ON_REPLICA
+        else:
             return []
         return [
-            f"{name} must not be set together with SourceDBInstanceIdentifier: a read replica takes it from its source"
-            for name in tables.NOT_ON_REPLICA
+            f"{name} must not be set together with {made_by}: {what} takes it from its source"
+            for name in taken
             if name in properties
         ]
 
@@ -103,27 +109,32 @@ class DbInstance(Handler):
         return name if found is not None and call.owns(found.get("TagList", [])) else None
 
     def create(self, call: Call) -> Made:
-        """Create, wait until it is available, then what a replica gets later."""
+        """Create, wait until it is available, then what a replica or a restored instance gets later."""
         name = self.existing(call)
         if name is None:
             name = self._name(call)
             self._begin(call, name)
             call.initiated(name)
         found = self._wait_available(call, name)
-        if call.get("SourceDBInstanceIdentifier"):
+        if _is_restored(call.properties):
+            found = self._finish_restored(call, name, found)
+        elif call.get("SourceDBInstanceIdentifier"):
             found = self._finish_replica(call, name, found)
         return Made(name, _instance_attributes(found))
 
     def _begin(self, call: Call, name: str) -> None:
-        arguments = {
-            "DBInstanceIdentifier": name,
-            "Tags": call.tags(),
-            **selected(call.properties, tables.EITHER),
-        }
+        arguments: dict[str, Any] = {"Tags": call.tags()}
         for key in ("AllocatedStorage", "Port"):
             if key in call.properties:
                 arguments[key] = _integer(key, call.properties[key])
         rds = call.client("rds")
+        if _is_restored(call.properties):
+            arguments |= selected(call.properties, tables.AT_RESTORE)
+            if "RestoreTime" in arguments:
+                arguments["RestoreTime"] = _moment("RestoreTime", arguments["RestoreTime"])
+            rds.restore_db_instance_to_point_in_time(TargetDBInstanceIdentifier=name, **arguments)
+            return
+        arguments |= {"DBInstanceIdentifier": name, **selected(call.properties, tables.EITHER)}
         if call.get("SourceDBInstanceIdentifier"):
             arguments |= selected(call.properties, tables.DIRECT | same("SourceDBInstanceIdentifier"))
             rds.create_db_instance_read_replica(**arguments)
@@ -168,6 +179,13 @@ class DbInstance(Handler):
             rds.reboot_db_instance(DBInstanceIdentifier=name)
             found = self._wait_available(call, name)
         return found
+
+    def _finish_restored(self, call: Call, name: str, found: dict[str, Any]) -> dict[str, Any]:
+        changes = selected(call.properties, tables.AFTER_RESTORE)
+        if not changes:
+            return found
+        call.client("rds").modify_db_instance(DBInstanceIdentifier=name, ApplyImmediately=True, **changes)
+        return self._wait_applied(call, name, or_in=frozenset())
 
     def update(self, call: Call, old: Call, changed: frozenset[str]) -> Made | None:
         """Modify and wait. Without ApplyImmediately false, what waits for a reboot is rebooted for, as on AWS.
@@ -299,6 +317,21 @@ def snapshot_name(call: Call) -> str:
     """Name of the final snapshot of DeletionPolicy Snapshot: as RDS allows it, whatever the stack is called."""
     stack = re.sub("-+", "-", call.stack_name).strip("-")[:64]
     return f"{stack.rstrip('-')}-snapshot-{call.logical_id[:120]}-{call.random}".lower()
+
+
+def _is_restored(properties: Mapping[str, Any]) -> bool:
+    """Whether the instance is made by a restore to a point in time, as CloudFormation's handler for the type has it."""
+    latest = as_text(properties.get("UseLatestRestorableTime", False)).lower() == "true"
+    return latest or any(properties.get(name) for name in tables.RESTORED_TO if name != "UseLatestRestorableTime")
+
+
+def _moment(name: str, value: Any) -> datetime:
+    """A time of a template; without a zone it is UTC, as the property's documentation says."""
+    try:
+        moment = datetime.fromisoformat(as_text(value))
+    except ValueError as error:
+        raise ResourceFailure(f"{name} must be a time such as 2009-09-07T23:45:00Z, not {value}") from error
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _integer(name: str, value: Any) -> int:

@@ -57,7 +57,7 @@ PRIMARY_ONLY = same(
     "MasterUsername",
     "StorageEncrypted",
 )
-NOT_ON_REPLICA = (
+NOT_ON_REPLICA: tuple[str, ...] = (
     "DBName",
     "MasterUsername",
     "MasterUserPassword",
@@ -67,6 +67,37 @@ NOT_ON_REPLICA = (
     "LicenseModel",
     "EngineLifecycleSupport",
 )
+
+RESTORED_TO = same(
+    "RestoreTime", "SourceDBInstanceAutomatedBackupsArn", "SourceDbiResourceId", "UseLatestRestorableTime"
+)
+"""One of these makes it a restore to a point in time, also where SourceDBInstanceIdentifier names the source.
+Source: the type's registry schema, and CloudFormation's handler for it."""
+AFTER_RESTORE = same(
+    "DatabaseInsightsMode",
+    "EnablePerformanceInsights",
+    "EngineVersion",
+    "MasterUserPassword",
+    "MonitoringInterval",
+    "MonitoringRoleArn",
+    "PerformanceInsightsKMSKeyId",
+    "PerformanceInsightsRetentionPeriod",
+    "PreferredMaintenanceWindow",
+)
+"""What RestoreDBInstanceToPointInTime has no parameter for: a restored instance gets it by a later modification."""
+NOT_RESTORED: tuple[str, ...] = ("KmsKeyId", "MasterUsername", "StorageEncrypted")
+"""What a restored instance has from its source."""
+AT_RESTORE = {
+    name: parameter
+    for name, parameter in {
+        **EITHER,
+        **LATER,
+        **PRIMARY_ONLY,
+        **RESTORED_TO,
+        **same("SourceDBInstanceIdentifier"),
+    }.items()
+    if name not in {*AFTER_RESTORE, *NOT_RESTORED}
+}
 
 MODIFIED = {
     **same(
