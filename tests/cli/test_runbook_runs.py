@@ -5,6 +5,7 @@ What this cloud has no API for yet must fail by saying so, not by succeeding.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -22,7 +23,6 @@ from person import Person
 NOT_YET = {
     "SnapshotCommand": "CreateDBSnapshot",
     "ExportCommand": "StartExportTask",
-    "RestoreCommand": "RestoreDBInstanceToPointInTime",
 }
 """Output to the operation this cloud refuses by name."""
 BEFORE = {
@@ -43,6 +43,7 @@ EXPECTED = {
     "AllowDeletionCommand": "DeletionProtection",
     "FailoverCommand": "ecommerce-db-primary-dev",
     "EventsCommand": "Events",
+    "RestoreCommand": '"DBInstanceStatus": "creating"',
 }
 """What each prints, among other things; psql is asked SQL."""
 SILENT = {
@@ -65,6 +66,7 @@ class Shell:
         self._lines = lines.stdout + f"export PATH={shlex.quote(path)}\n"
         self._environment = person.environment
         self.alarms = person.client("cloudwatch")
+        self.rds = person.client("rds")
         stack = person.client("cloudformation").describe_stacks(StackName="ecommerce-dev")["Stacks"][0]
         self.outputs = {told["OutputKey"]: told["OutputValue"] for told in stack["Outputs"]}
 
@@ -106,6 +108,24 @@ def test_it_runs_as_printed(shell: Shell, name: str) -> None:
     done = shell.run(name)
     assert done.returncode == 0, shell.outputs[name] + "\n" + done.stderr
     assert EXPECTED[name] in done.stdout
+
+
+def test_what_the_restore_makes_becomes_an_instance_like_its_source_and_can_be_deleted(shell: Shell) -> None:
+    there = {one["DBInstanceIdentifier"]: one for one in shell.rds.describe_db_instances()["DBInstances"]}
+    made = [name for name in there if name.startswith("ecommerce-db-primary-dev-")]
+    if not made:  # this test alone
+        done = shell.run("RestoreCommand")
+        assert done.returncode == 0, done.stderr
+        made = [json.loads(done.stdout)["DBInstance"]["DBInstanceIdentifier"]]
+    (name,) = made
+    shell.rds.get_waiter("db_instance_available").wait(DBInstanceIdentifier=name, WaiterConfig={"Delay": 1})
+    found = shell.rds.describe_db_instances(DBInstanceIdentifier=name)["DBInstances"][0]
+    source = there["ecommerce-db-primary-dev"]
+    for same in ("DBInstanceClass", "MultiAZ", "DBSubnetGroup", "VpcSecurityGroups", "DBParameterGroups", "DBName"):
+        assert found[same] == source[same], same
+    # It is in the stack's subnets: what somebody rehearsed, he deletes before the stack.
+    shell.rds.delete_db_instance(DBInstanceIdentifier=name, SkipFinalSnapshot=True)
+    shell.rds.get_waiter("db_instance_deleted").wait(DBInstanceIdentifier=name, WaiterConfig={"Delay": 1})
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name in SILENT])

@@ -230,14 +230,6 @@ def test_a_read_replica_has_backups_of_its_own_once_it_is_promoted(cloud: Cloud,
     assert shop["DbiResourceId"] != cloud.instance("reader")["DbiResourceId"]
 
 
-def test_a_stopped_instance_is_restored(cloud: Cloud, shop: dict[str, Any]) -> None:
-    cloud.call("StopDBInstance", DBInstanceIdentifier="shop")
-    assert "LatestRestorableTime" in cloud.until_status("shop", "stopped")
-    restore(cloud, SourceDbiResourceId=shop["DbiResourceId"])
-    cloud.until_status("then", "available")
-    assert cloud.instance("shop")["DBInstanceStatus"] == "stopped"
-
-
 def test_deletion_removes_the_backups_unless_they_are_to_be_retained(cloud: Cloud, shop: dict[str, Any]) -> None:
     restore(cloud)
     then = cloud.until_status("then", "available")

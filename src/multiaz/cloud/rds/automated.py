@@ -16,6 +16,7 @@ from multiaz.cloud.rds.status import Seen
 from multiaz.cloud.service import Context, Operation
 from multiaz.instance.records import BackupRecord
 
+BY_ARN = "DBInstanceAutomatedBackupsArn"
 _log = logging.getLogger("multiaz.cloud.rds")
 
 
@@ -157,7 +158,7 @@ class AutomatedBackupActions:
         """DescribeDBInstanceAutomatedBackups."""
         wanted = filters(params, ("status", "db-instance-id", "dbi-resource-id"))
         found = all_of(self._core, context.region)
-        named = [name for name in ("DbiResourceId", "DBInstanceIdentifier", _ARN) if params.get(name)]
+        named = [name for name in ("DbiResourceId", "DBInstanceIdentifier", BY_ARN) if params.get(name)]
         if named:
             found = [one for one in found if all(is_named(one, name, params[name]) for name in named)]
             if not found:
@@ -168,9 +169,9 @@ class AutomatedBackupActions:
     def delete(self, context: Context, params: dict[str, Any]) -> dict[str, Any]:
         """DeleteDBInstanceAutomatedBackup: of an instance that is no more; its data goes first, then its record."""
         core = self._core
-        named = [name for name in ("DbiResourceId", _ARN) if params.get(name)]
+        named = [name for name in ("DbiResourceId", BY_ARN) if params.get(name)]
         if not named:
-            raise faults.bad_combination(f"One of DbiResourceId and {_ARN} must be provided.")
+            raise faults.bad_combination(f"One of DbiResourceId and {BY_ARN} must be provided.")
         found = [one for one in all_of(core, context.region) if all(is_named(one, n, params[n]) for n in named)]
         if not found:
             raise faults.automated_backup_not_found(params[named[0]])
@@ -189,9 +190,6 @@ class AutomatedBackupActions:
             )
         core.repository.retained_backups.remove(context.region, resource_id)
         return {"DBInstanceAutomatedBackup": {**backup.shape(), "Status": "deleting"}}
-
-
-_ARN = "DBInstanceAutomatedBackupsArn"
 
 
 def _zone(instance: Instance, seen: Seen) -> str:

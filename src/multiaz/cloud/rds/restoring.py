@@ -113,22 +113,23 @@ def source_of(core: Core, region: str, params: dict[str, Any]) -> Automated:
     named = [name for name in SOURCES if params.get(name)]
     if len(named) != 1:
         raise faults.bad_combination(f"Exactly one of {', '.join(SOURCES[:-1])} and {SOURCES[-1]} must be provided.")
-    value = str(params[named[0]])
+    value, instance = str(params[named[0]]), None
     if named[0] == "SourceDBInstanceIdentifier":
         if value.startswith("arn:") and value.split(":")[3] != region:
             raise faults.instance_not_found(value)
         instance = core.require(region, value)
-    else:
-        by_id = named[0] == "SourceDbiResourceId"
-        known = core.repository.instances.all(region)
-        live = [one for one in known if by_id and one.resource_id.lower() == value.lower()]
-        found = [one for one in automated.all_of(core, region) if (automated.is_named(one, "DbiResourceId", value)
-                 if by_id else one.arn == value)]  # fmt: skip
-        if not live and not found:
+    elif named[0] == "SourceDbiResourceId":
+        there = core.repository.instances.all(region)
+        instance = next((one for one in there if one.resource_id.lower() == value.lower()), None)
+    if instance is None:
+        parameter = {"SourceDbiResourceId": "DbiResourceId"}.get(named[0], automated.BY_ARN)
+        kept = automated.all_of(core, region)
+        backup = next((one for one in kept if automated.is_named(one, parameter, value)), None)
+        if backup is None:
             raise faults.automated_backup_not_found(value)
-        if not live and found[0].retained:
-            return _with_a_base(found[0])
-        instance = live[0] if live else found[0].instance
+        if backup.retained:
+            return _with_a_base(backup)
+        instance = backup.instance
     if core.status(instance) == "deleting":
         raise faults.wrong_state(f"The source DB instance {instance.identifier} is being deleted.")
     if instance.backup_retention_days == 0 or instance.is_replica:
