@@ -216,6 +216,12 @@ def cloud() -> Iterator[Cloud]:
     yield from make_cloud(FAKE)
 
 
+@pytest.fixture(scope="module")
+def shared_cloud() -> Iterator[Cloud]:
+    """As `cloud`, shared by the tests of a file: for what changes nothing."""
+    yield from make_cloud(FAKE)
+
+
 @pytest.fixture(params=["fake", "real"])
 def any_cloud(request: pytest.FixtureRequest) -> Iterator[Cloud]:
     """The same cases against the fake supervisor and the real one."""

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import fcntl
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from conftest import FAKE, make_cloud
 from multiaz.cloud.rds import automated
 from multiaz.cloud.rds.backups import DAY_S
 
@@ -146,12 +144,12 @@ def test_a_moment_that_cannot_be_restored_is_refused_with_the_one_that_can(cloud
 
 
 @pytest.fixture(scope="module")
-def one_shop() -> Iterator[Cloud]:
+def one_shop(shared_cloud: Cloud) -> Cloud:
     """As `shop`, shared by what changes nothing."""
-    for cloud in make_cloud(FAKE):
-        cloud.call("CreateDBInstance", DBInstanceIdentifier="shop", **cloud.prepare(), DBName="s")
-        cloud.until_status("shop", "available")
-        yield cloud
+    cloud = shared_cloud
+    cloud.call("CreateDBInstance", DBInstanceIdentifier="shop", **cloud.prepare(), DBName="s")
+    cloud.until_status("shop", "available")
+    return cloud
 
 
 NOW = {"UseLatestRestorableTime": True}
