@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import fcntl
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from test_rds_status import RESTORE, instance, observed
 
 from multiaz.cloud.rds import backups
-from multiaz.cloud.rds.automated import Automated
+from multiaz.cloud.rds.automated import Automated, retained_of
 from multiaz.cloud.rds.model import Instance
 from multiaz.cloud.rds.restoring import restore_of
-from multiaz.cloud.rds.status import first_backup_due
+from multiaz.cloud.rds.status import Seen, first_backup_due
 from multiaz.cloud.rds.wanted import desired_of
 from multiaz.cloud.service import AwsFault
 from multiaz.home import Home
@@ -86,6 +87,20 @@ def test_a_record_that_cannot_be_read_is_told_and_offers_nothing(
     place.record.write_text("{")
     assert backups.read(home, "db-ABC").bases == ()
     assert ["nothing can be restored" in record.message for record in caplog.records] == [True]
+
+
+def test_backups_that_are_to_be_retained_are_retained_also_if_they_cannot_be_read(tmp_path: Path) -> None:
+    home, keeps = Home(tmp_path), instance(retain_backups=True)
+    core = SimpleNamespace(home=home)
+    place = home.backup("db-ABC")
+    place.folder.mkdir(parents=True)
+    empty = BackupRecord(resource_id="db-ABC").model_dump_json()
+    for text, stays in ((None, False), (empty, False), (RECORD.model_dump_json(), True), ("{", True)):
+        if text is not None:
+            place.record.write_text(text)
+        kept = retained_of(core, keeps, Seen())  # type: ignore[arg-type]
+        assert (kept is not None) is stays, text
+        assert retained_of(core, instance(), Seen()) is None  # type: ignore[arg-type]
 
 
 def test_nothing_is_removed_while_somebody_restores(tmp_path: Path) -> None:

@@ -116,7 +116,9 @@ def being_restored(core: Core, resource_id: str) -> list[str]:
 
 def retained_of(core: Core, instance: Instance, seen: Seen) -> RetainedBackup | None:
     """What stays of an instance that is being deleted: its automated backups, if that was asked and there are any."""
-    if not instance.retain_backups or not backups.read(core.home, instance.resource_id).bases:
+    resource_id = instance.resource_id
+    there = backups.is_unreadable(core.home, resource_id) or backups.read(core.home, resource_id).bases
+    if not instance.retain_backups or not there:
         return None
     return RetainedBackup(
         region=instance.region,
@@ -136,8 +138,9 @@ def expire(core: Core, now: float) -> None:
     for one in core.repository.retained_backups.all():
         resource_id = one.instance.resource_id
         record = backups.read(core.home, resource_id)
-        unreadable = not record.bases and core.home.backup(resource_id).record.exists()
-        if unreadable or not backups.is_over(record, one.instance.backup_retention_days, now):
+        if backups.is_unreadable(core.home, resource_id) or not backups.is_over(
+            record, one.instance.backup_retention_days, now
+        ):
             continue
         if remove(core, resource_id):
             core.repository.retained_backups.remove(one.region, resource_id)

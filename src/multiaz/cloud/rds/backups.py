@@ -41,6 +41,17 @@ def read(home: Home, resource_id: str) -> BackupRecord:
     return BackupRecord(resource_id=resource_id)
 
 
+def is_unreadable(home: Home, resource_id: str) -> bool:
+    """There is a record of backups, and nobody can say what is in them: they are not removed for that."""
+    try:
+        BackupRecord.model_validate_json(home.backup(resource_id).record.read_bytes())
+    except FileNotFoundError:
+        return False
+    except (OSError, ValidationError):
+        return True
+    return False
+
+
 def base_for(record: BackupRecord, moment: float) -> BaseBackup | None:
     """The newest base backup that was complete at a moment (Unix time): the one with the least WAL to replay to it.
 
