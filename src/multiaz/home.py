@@ -144,6 +144,11 @@ class BackupHome:
         return self.folder / "backups.lock"
 
     @property
+    def gone(self) -> Path:
+        """All of it while it is being removed."""
+        return self.folder.with_name(f"{self.folder.name}.gone")
+
+    @property
     def wal(self) -> Path:
         """The archive: WAL segments and timeline histories, by PostgreSQL's names."""
         return self.folder / "wal"

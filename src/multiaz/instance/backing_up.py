@@ -53,9 +53,9 @@ def due(plan: BackupPlan, record: BackupRecord, now: float, pointed_at: float) -
     """What is due `now` (Unix time), if the last archive point was begun at `pointed_at`.
 
     A base backup at once if there is none, then daily: as soon as the window has opened, also if that was while nothing
-    ran here. RDS would let such a day pass; its machines do not sleep.
+    ran here. RDS would let such a day pass; its machines do not sleep. One from the future (a clock put back) is none.
     """
-    if not record.bases or record.bases[-1].began_at < last_opening(plan.window, now):
+    if not record.bases or not last_opening(plan.window, now) <= record.bases[-1].began_at <= now:
         return Due.BASE
     return Due.POINT if now - pointed_at >= plan.archive_every_s or now < pointed_at else None
 

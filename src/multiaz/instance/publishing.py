@@ -34,10 +34,11 @@ def told_answers(memory: RoleRecord) -> tuple[Answer, ...]:
 class Publisher:
     """Says what was decided and seen; decides and sees nothing itself."""
 
-    def __init__(self, home: InstanceHome, servers: Servers, observer: Observer) -> None:
+    def __init__(self, home: InstanceHome, servers: Servers, observer: Observer, backups: BackupKeeper) -> None:
         self._home = home
         self._servers = servers
         self._observer = observer
+        self._backups = backups
         self._published = ""
         self._published_at = 0.0
         self._said: tuple[str, str] | None = None
@@ -48,19 +49,9 @@ class Publisher:
             self._said = (step.rule, step.reason)
             log.info("%s [%s] %s", step.phase, step.rule, step.reason)
 
-    def publish(
-        self,
-        step: Step,
-        memory: RoleRecord,
-        *,
-        relay_ready: bool = False,
-        storage_full: bool = False,
-        backups: BackupKeeper | None = None,
-    ) -> None:
+    def publish(self, step: Step, memory: RoleRecord, *, relay_ready: bool = False, storage_full: bool = False) -> None:
         """Replace `observed.json` if something changed, or its heartbeat is due."""
         observed = self._observed(step, memory, relay_ready, storage_full)
-        if backups is not None:
-            observed = observed.model_copy(update=backups.published())
         text = observed.model_dump_json(exclude={"written_at"})
         now = time.monotonic()
         if text == self._published and now - self._published_at < HEARTBEAT_S:
@@ -98,6 +89,7 @@ class Publisher:
             relay_ready=relay_ready,
             storage_full=storage_full,
             last_failover=memory.last_failover,
+            **self._backups.published(),
         )
 
     def _observed_member(self, name: MemberName, sight: Sight | None) -> ObservedMember:

@@ -274,6 +274,10 @@ class BaseBackup(Record):
     ended_at: float
     start_segment: str
     """Name of the first WAL file its recovery reads."""
+    timeline: int
+    """On which it ended."""
+    end: int
+    """WAL position (bytes) up to which it must be recovered to be consistent."""
     size_bytes: int
     """Of its files."""
     server_version: str

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 
 from pydantic import ValidationError
@@ -14,18 +13,15 @@ from multiaz.instance.records import BackupRecord, Restore
 from multiaz.postgres.base_backup import copy_to, recovery_options
 from multiaz.postgres.server import Server, ServerFailed
 
-log = logging.getLogger("multiaz.instance")
-
 
 def read_backups(place: BackupHome, resource_id: str) -> BackupRecord:
-    """What there is to restore; nothing if there is no record, or none that can be read."""
+    """What there is to restore; nothing if there is no record. Raises ServerFailed if it cannot be read."""
     try:
         return BackupRecord.model_validate_json(place.record.read_bytes())
     except FileNotFoundError:
-        pass
+        return BackupRecord(resource_id=resource_id)
     except (OSError, ValidationError) as error:
-        log.error("%s cannot be read: %s", place.record, error)
-    return BackupRecord(resource_id=resource_id)
+        raise ServerFailed(f"{place.record} cannot be read", str(error), "put it back, or remove it") from error
 
 
 def restore(
@@ -41,6 +37,8 @@ def restore(
     meanwhile. How long the recovery takes is for it to say: it is waited for as long as the server lives.
     Raises ServerFailed, NoProgress.
     """
+    if not backups.folder.is_dir():
+        raise ServerFailed("Cannot restore", f"there are no backups in {backups.folder}", "restore from others")
     with shared_lock(backups.lock) as ours:
         if not ours:
             raise NoProgress("Cannot restore", "the backups are being cleared at this moment", "it is tried again")
@@ -48,7 +46,9 @@ def restore(
         base = backups.base(wanted.base)
         if wanted.base not in {one.name for one in record.bases}:
             raise ServerFailed("Cannot restore", f"the base backup {base} is gone", "restore to a later time")
-        copy_to(server, base)
+        if record.restorable_until is None or wanted.until > record.restorable_until:
+            raise ServerFailed("Cannot restore", "that moment is not archived", "restore to an earlier time")
+        copy_to(server, base, go_on)
         go_on()
         configure()
         at = record.marker if wanted.until >= record.marker_at else ""

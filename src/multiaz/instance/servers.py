@@ -21,6 +21,7 @@ from multiaz.instance.following import FOLLOWED, diverged
 from multiaz.instance.records import DesiredInstance, MemberName, RoleRecord
 from multiaz.instance.restoring import restore
 from multiaz.instance.storage import is_on, settle
+from multiaz.postgres.archive import bring
 from multiaz.postgres.config import ServerSettings
 from multiaz.postgres.os_user import server_user
 from multiaz.postgres.processes import doomed_in, still_in
@@ -104,7 +105,7 @@ class Servers:
         wanted = {**desired.parameters, **laid_over}
         settings = self._settings(desired, member, memory, synchronous, wanted)
         if settings.archive is not None:
-            self._make_backup_folders()
+            self.make_backup_folders()
         self[member].configure(settings)
         self.applied[member] = dict(desired.parameters)
         self._laid_over[member] = self._besides(desired, memory)
@@ -222,14 +223,18 @@ class Servers:
             multi_az=desired.multi_az,
         )
 
-    def _make_backup_folders(self) -> None:
-        """The archive must be there before a server is told of it."""
-        place = self.home.backups
+    def make_backup_folders(self) -> None:
+        """The archive must be there before a server is told of it; one that was told before reads it again."""
+        place, made = self.home.backups, False
         for folder in (place.folder.parent, place.folder):
             folder.mkdir(mode=0o711, parents=True, exist_ok=True)
         for folder in (place.wal, place.bases):
-            folder.mkdir(mode=0o700, exist_ok=True)
-            self["a"].user.own(folder)
+            if not folder.is_dir():
+                folder.mkdir(mode=0o700)
+                self["a"].user.own(folder)
+                made = True
+        for member in MEMBERS if made else ():
+            self[member].reload()
 
     def point_upstream(self, member: MemberName) -> None:
         """Lead read replicas to `member`, and end the streams they still have from the other one.
@@ -318,6 +323,7 @@ class Servers:
         server = self[member]
         server.stop(immediate=True)
         server.make_folders()
+        self._save_wal(member, primary)
         try:
             state = server.control().get("Database cluster state", "")
         except ServerFailed as unreadable:
@@ -336,6 +342,19 @@ class Servers:
             self.clone(member, primary)
             return f"cloned, because {why_not.why}"
         return "rewound"
+
+    def _save_wal(self, member: MemberName, primary: MemberName) -> None:
+        """What the fenced member had not archived is archived now: pg_rewind, and a clone, remove it."""
+        if self.desired.backups is None:
+            return
+        try:
+            history = Server.history_of(self.home.socket_folder(primary))
+            saved = bring(self[member].data / "pg_wal", self.home.backups.wal, history)
+        except (ServerFailed, OSError) as error:
+            log.warning("what %s had not archived is not archived: %s", member, error)
+        else:
+            if saved:
+                log.info("archived for %s: %s", member, ", ".join(saved))
 
     def recopy(self, member: MemberName) -> None:
         """Copy a read replica's source again and start from the copy.

@@ -131,8 +131,8 @@ class Supervisor:
             self.servers.note_stuck(member)
         self._write_relay()
         self.observer = Observer(self.home, self.servers, self.wake)
-        self.publisher = Publisher(self.home, self.servers, self.observer)
         self.backups = BackupKeeper(self.home.backups, self.servers, self.observer.beats, self.wake)
+        self.publisher = Publisher(self.home, self.servers, self.observer, self.backups)
         self._load_memory()
         log.info("supervising %s (%s), epoch %d, primary %s", self.desired.identifier, self.desired.resource_id,
                  self.memory.epoch, self.memory.primary)  # fmt: skip
@@ -177,15 +177,14 @@ class Supervisor:
                 self.relay.keep()
             self._watch_storage()
             self._look_after_backups()
-            self.publisher.publish(
-                step, self.memory, relay_ready=self.relay.ready(), storage_full=self.storage.full, backups=self.backups
-            )
+            self.publisher.publish(step, self.memory, relay_ready=self.relay.ready(), storage_full=self.storage.full)
         except OSError as error:
             log.warning("cannot publish: %s", error)
 
     def _look_after_backups(self) -> None:
-        for code in self.backups.events():
-            self.events.append(code, BACKUP_MESSAGES[code])
+        while not self.backups.events.empty():
+            code = self.backups.events.get()
+            self._announce(code, BACKUP_MESSAGES[code])
         primary = self.memory.primary
         answering = primary is not None and self.observer.sight(primary) is not None
         self.backups.look(self.memory, answering=answering)
@@ -266,10 +265,10 @@ class Supervisor:
     def _shut_down(self) -> None:
         """SIGTERM: end the jobs, stop the servers cleanly, end the relay, keep everything."""
         log.info("stopping %s", self.desired.identifier)
-        self.backups.end()
         self.relay.end()
         give_up_at = time.monotonic() + JOBS_PATIENCE_S
         while True:
+            self.backups.end()
             at_work = self.observer.at_work()
             for member in at_work:
                 self.servers.end_job(member)
@@ -342,10 +341,13 @@ class Supervisor:
             case EndJob(member):
                 self.servers.end_job(member)
             case Announce(code, message):
-                try:
-                    self.events.append(code, message)
-                except OSError as error:  # a full disk must not hold a failover back
-                    log.error("the event %s cannot be kept: %s", code, error)
+                self._announce(code, message)
+
+    def _announce(self, code: str, message: str) -> None:
+        try:
+            self.events.append(code, message)
+        except OSError as error:  # a full disk must not hold a failover back
+            log.error("the event %s cannot be kept: %s", code, error)
 
     def _fence(self, member: MemberName) -> None:
         count = fence(self.servers[member].data, patience_s=FENCE_PATIENCE_S, doomed_will_do=True)

@@ -24,6 +24,7 @@ _PAGE_BYTES = 8192
 NAME_LENGTH = 24
 """Of the name of a segment; others have more after it, or less."""
 _TRIMMING = "trimming"
+UNFINISHED_S = 3600.0
 
 
 def segment_name(timeline: int, number: int) -> str:
@@ -56,6 +57,19 @@ def first_missing(names: Collection[str], start: str, last: str, history: Histor
     if history.timeline > int(start[:8], 16) and f"{history.timeline:08X}.history" not in names:
         return f"{history.timeline:08X}.history"
     return next((name for name in needed(start, last, history) if name not in names), None)
+
+
+def beyond(timeline: int, end: int, history: History) -> str:
+    """Why a base backup that ended there is not on this history's way; empty if it is.
+
+    A primary may have been ahead of the standby that was promoted: the backup then needs WAL that is nobody's.
+    """
+    if timeline == history.timeline:
+        return ""
+    left = dict(history.left).get(timeline)
+    if left is None:
+        return f"it was taken on timeline {timeline}, which timeline {history.timeline} does not come from"
+    return f"it ends on timeline {timeline} after that was left" if end > left else ""
 
 
 def outdated(names: Collection[str], start: str) -> list[str]:
@@ -96,21 +110,52 @@ def trim(segment: Path) -> bool:
             return False
         stream.seek(0)
         content = stream.read().rstrip(b"\0")
+    _replace(segment, content, info.st_size, info)
+    return True
+
+
+def _replace(segment: Path, content: bytes, size: int, like: os.stat_result) -> None:
+    """Write the segment durably, whole or not at all, with zeros to its size; owner and mode are those of `like`."""
     building = segment.with_name(f"{segment.name}.{_TRIMMING}")
     with building.open("wb") as stream:
-        os.fchmod(stream.fileno(), info.st_mode & 0o777)
-        if os.geteuid() != info.st_uid:
-            os.fchown(stream.fileno(), info.st_uid, info.st_gid)
+        os.fchmod(stream.fileno(), like.st_mode & 0o777)
+        if os.geteuid() != like.st_uid:
+            os.fchown(stream.fileno(), like.st_uid, like.st_gid)
         stream.write(content)
-        stream.truncate(info.st_size)
+        stream.truncate(size)
         stream.flush()
         os.fsync(stream.fileno())
     building.replace(segment)
     fsync_folder(segment.parent)
-    return True
 
 
-def remove_unfinished(archive: Path) -> None:
-    """Remove what `trim` left when its process died."""
+def remove_unfinished(archive: Path, now: float) -> None:
+    """Remove what `trim`, or a server, left when its process died; `now` is Unix time.
+
+    A server's own temporary files (basic_archive: archtemp.…) are left alone for an hour: they may be in use.
+    """
     for path in archive.glob(f"*.{_TRIMMING}"):
         path.unlink()
+    for path in archive.glob("archtemp.*"):
+        try:
+            if now - path.stat().st_mtime > UNFINISHED_S:
+                path.unlink()
+        except FileNotFoundError:
+            pass
+
+
+def bring(wal: Path, archive: Path, history: History) -> list[str]:
+    """Archive what a dead server had not archived when it died, as far as the history has it; the names of these.
+
+    `wal` is its pg_wal. Once it is rewound or cloned these segments may be nowhere else.
+    """
+    waiting = [path.name.removesuffix(".ready") for path in (wal / "archive_status").glob("*.ready")]
+    useless = set(superseded(waiting, history))
+    brought: list[str] = []
+    for name in sorted(waiting):
+        source, target = wal / name, archive / name
+        if _SEGMENT.fullmatch(name) is None or name in useless or target.exists() or not source.exists():
+            continue
+        _replace(target, source.read_bytes(), SEGMENT_BYTES, source.stat())
+        brought.append(name)
+    return brought

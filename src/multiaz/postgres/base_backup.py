@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +16,7 @@ from multiaz.postgres.os_user import ServerUser
 from multiaz.postgres.processes import end_programs
 from multiaz.postgres.programs import ServerFailed, run
 from multiaz.postgres.server import CONNECT_PATIENCE_S, Server
+from multiaz.postgres.timelines import position_of
 
 _START = re.compile(r"^START WAL LOCATION: \S+ \(file ([0-9A-F]{24})\)$", re.MULTILINE)
 BUILDING = "building"
@@ -27,6 +29,9 @@ class Taken:
 
     start_segment: str
     """The first WAL file its recovery reads."""
+    timeline: int
+    end: int
+    """Timeline and WAL position (bytes) at which it is consistent."""
     size_bytes: int
 
 
@@ -53,22 +58,32 @@ def take(bin_folder: Path, upstream: Path, bases: Path, name: str, user: ServerU
     size = sum(int(file["Size"]) for file in manifest["Files"])
     building.rename(bases / name)
     fsync_folder(bases)
-    return Taken(found[1], size)
+    last = manifest["WAL-Ranges"][-1]
+    return Taken(found[1], int(last["Timeline"]), position_of(last["End-LSN"]), size)
 
 
-def copy_to(server: Server, base: Path) -> None:
+def copy_to(server: Server, base: Path, go_on: Callable[[], None]) -> None:
     """Make the data directory of a server that has none a copy of the base backup, and check it by its manifest.
 
+    The copying is done in this process and ends with it; `go_on`, asked before each file, may raise.
     Raises ServerFailed if a byte is not as it was when the backup was taken.
     """
+
+    def copy(source: str, target: str) -> None:
+        go_on()
+        shutil.copy2(source, target)
+        server.user.own(Path(target))
+
     building = server.folder / BUILDING
     shutil.rmtree(building, ignore_errors=True)
-    run("cp", "-R", "-p", f"{base}/.", str(building), folder=server.folder, user=server.user, name=server.name)
-    building.chmod(0o700)
+    shutil.copytree(base, building, symlinks=True, copy_function=copy)
+    for folder in (building, *(path for path in building.rglob("*") if path.is_dir())):
+        server.user.own(folder)
     run(
         server.bin_folder / "pg_verifybackup", "--exit-on-error", "--quiet", str(building),
         folder=server.folder, user=server.user, name=server.name,
     )  # fmt: skip
+    go_on()
     building.rename(server.data)
     fsync_folder(server.folder)
     write_atomically(server.data / "recovery.signal", "")

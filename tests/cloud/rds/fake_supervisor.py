@@ -122,7 +122,14 @@ class Fake:
             self.kept.base("one").mkdir(parents=True)
             (self.kept.base("one") / "made-by").write_text(desired.identifier)
             base = BaseBackup(
-                name="one", began_at=now, ended_at=now, start_segment="0" * 24, size_bytes=1, server_version="17"
+                name="one",
+                began_at=now,
+                ended_at=now,
+                start_segment="0" * 24,
+                timeline=1,
+                end=0,
+                size_bytes=1,
+                server_version="17",
             )
             self.backups = self.backups.model_copy(update={"bases": (base,)})
             self.events.append("RDS-EVENT-0002", "Finished DB Instance backup")

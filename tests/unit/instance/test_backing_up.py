@@ -20,8 +20,8 @@ def at(day: int, hour: int, minute: int = 0) -> float:
 
 def base(began_at: float) -> BaseBackup:
     return BaseBackup(
-        name=f"{began_at:.0f}", began_at=began_at, ended_at=began_at + 1, start_segment="0" * 24, size_bytes=1,
-        server_version="17.10",
+        name=f"{began_at:.0f}", began_at=began_at, ended_at=began_at + 1, start_segment="0" * 24, timeline=1, end=0,
+        size_bytes=1, server_version="17.10",
     )  # fmt: skip
 
 
@@ -40,6 +40,7 @@ def record(*bases: BaseBackup) -> BackupRecord:
         (at(25, 12), at(26, 12), Due.BASE),  # nothing ran here while the window was open
         (at(26, 3), at(27, 2, 59), None),
         (at(26, 3), at(27, 3), Due.BASE),
+        (at(28, 3), at(27, 3), Due.BASE),  # the clock was put back
     ],
 )
 def test_base_backup_is_due_at_once_and_then_once_the_window_has_opened(

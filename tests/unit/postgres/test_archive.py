@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,9 @@ from hypothesis import strategies as st
 
 from multiaz.postgres.archive import (
     SEGMENT_BYTES,
+    UNFINISHED_S,
+    beyond,
+    bring,
     first_missing,
     needed,
     number_of,
@@ -108,8 +112,42 @@ def test_full_segment_is_left_alone(tmp_path: Path) -> None:
     assert segment.stat().st_ino == before
 
 
-def test_what_a_trim_left_half_done_is_removed(tmp_path: Path) -> None:
-    (tmp_path / f"{one(1, 1)}.trimming").write_bytes(b"half")
+def test_what_a_dead_process_left_half_done_is_removed(tmp_path: Path) -> None:
+    now = 1_800_000_000.0
+    for name, age in ((f"{one(1, 1)}.trimming", 0.0), ("archtemp.old", UNFINISHED_S + 1), ("archtemp.new", 1.0)):
+        (tmp_path / name).write_bytes(b"half")
+        os.utime(tmp_path / name, (now - age, now - age))
     (tmp_path / one(1, 1)).write_bytes(b"whole")
-    remove_unfinished(tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == [one(1, 1)]
+    remove_unfinished(tmp_path, now)
+    assert {path.name for path in tmp_path.iterdir()} == {one(1, 1), "archtemp.new"}
+
+
+@pytest.mark.parametrize(
+    ("timeline", "end", "said"),
+    [
+        (3, 99 * SEGMENT_BYTES, ""),
+        (2, 7 * SEGMENT_BYTES, ""),
+        (2, 7 * SEGMENT_BYTES + 1, "after that was left"),
+        (1, 5 * SEGMENT_BYTES + 101, "after that was left"),
+        (4, 0, "does not come from"),
+    ],
+)
+def test_base_backup_that_ends_where_the_promoted_standby_never_was_is_given_up(
+    timeline: int, end: int, said: str
+) -> None:
+    assert said in beyond(timeline, end, FORKED) if said else beyond(timeline, end, FORKED) == ""
+
+
+def test_what_a_dead_primary_had_not_archived_is_brought_as_far_as_others_have_it(tmp_path: Path) -> None:
+    wal, archive = tmp_path / "pg_wal", tmp_path / "archive"
+    (wal / "archive_status").mkdir(parents=True)
+    archive.mkdir()
+    for name in (one(1, 3), one(1, 4), one(1, 5), one(1, 6), "00000002.history"):
+        (wal / name).write_bytes(name.encode() + b"\0" * (SEGMENT_BYTES - len(name)))
+        (wal / "archive_status" / f"{name}.ready").touch()
+    (wal / "archive_status" / f"{one(1, 2)}.ready").touch()  # the segment is gone
+    (archive / one(1, 3)).write_bytes(b"was archived by the other")
+    assert bring(wal, archive, FORKED) == [one(1, 4)]
+    assert (archive / one(1, 4)).read_bytes() == (wal / one(1, 4)).read_bytes()
+    assert {path.name for path in archive.iterdir()} == {one(1, 3), one(1, 4)}
+    assert bring(wal, archive, FORKED) == []

@@ -24,8 +24,8 @@ DAY = 86400.0
 
 def base(ended_at: float) -> BaseBackup:
     return BaseBackup(
-        name=f"of-{ended_at:g}", began_at=ended_at - 1, ended_at=ended_at, start_segment="0" * 24, size_bytes=1,
-        server_version="17.10",
+        name=f"of-{ended_at:g}", began_at=ended_at - 1, ended_at=ended_at, start_segment="0" * 24, timeline=1, end=0,
+        size_bytes=1, server_version="17.10",
     )  # fmt: skip
 
 

@@ -73,6 +73,8 @@ def remove(home: Home, resource_id: str) -> bool:
     The record goes first: what is left behind by a crash in between is not taken for something whole.
     """
     place = home.backup(resource_id)
+    if place.gone.exists():  # its supervisor ended while it removed them
+        shutil.rmtree(place.gone)
     if not place.folder.exists():
         return True
     lock = os.open(place.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

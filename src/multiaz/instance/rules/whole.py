@@ -88,7 +88,8 @@ def create(view: View) -> Step:
     """There has never been a primary: make the first server."""
     if view.seen.created:
         replica = view.desired.source is not None
-        number = 0 if replica or view.desired.master is None else view.desired.master.number
+        theirs = replica or view.desired.restore is not None  # roles and passwords came with the data
+        number = 0 if theirs or view.desired.master is None else view.desired.master.number
         record = view.remember(primary="a", epoch=1, initialised=True, following=replica, master_number=number)
         return step(Phase.CREATING, "the first server is made", Record(record), PointPrimary("a"))
     if view.p.job is not None:

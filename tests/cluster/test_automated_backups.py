@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from multiaz.instance.records import BackupRecord, MemberName, RequestKind, Rest
 from multiaz.postgres.archive import SEGMENT_BYTES
 from multiaz.postgres.processes import processes_in
 from multiaz.postgres.pulse import title_of
+from multiaz.postgres.timelines import position_of
 
 PLAN = {"retention_days": 7, "window": "03:00-04:00", "archive_every_s": 1.0}
 
@@ -189,15 +192,17 @@ def test_base_backups_whose_wal_is_not_whole_are_given_up_and_a_new_one_is_made(
 @pytest.mark.long
 def test_archive_that_takes_nothing_is_told_and_nothing_is_claimed_until_it_does(make_instance: MakeInstance) -> None:
     source = with_backups(make_instance)
-    wal, aside = source.home.backups.wal, source.home.backups.folder / "aside"
     restorable(source, order(source, 1))
-    wal.rename(aside)
+    wal = source.home.backups.wal
+    wal.chmod(0o500)
+    waiting = len(_waiting(source.server("a").data))
     moment = order(source, 2)
     seen = source.wait("told", lambda seen: seen.backup_problem, within_s=240)
     assert seen.restorable_until is not None
     assert seen.restorable_until < moment
     assert seen.writable
-    aside.rename(wal)
+    assert len(_waiting(source.server("a").data)) <= waiting + 1, "each attempt costs a segment"
+    wal.chmod(0o700)
     source.wait("well again", lambda seen: not seen.backup_problem, within_s=120)
     restorable(source, moment)
     assert len(record_of(source).bases) == 1
@@ -230,6 +235,14 @@ def _waiting(data: Path) -> list[Path]:
     return list((data / "pg_wal" / "archive_status").glob("*.ready"))
 
 
+def due_now(source: Instance) -> dict[str, object]:
+    """A plan by which a base backup is due, because its window opened after the last one began."""
+    began = datetime.fromtimestamp(record_of(source).bases[-1].began_at, UTC)
+    opens = began.replace(second=0, microsecond=0) + timedelta(minutes=1)
+    eventually("a minute is over", lambda: time.time() >= opens.timestamp(), within_s=90)
+    return {**PLAN, "window": f"{opens:%H:%M}-23:59"}
+
+
 @pytest.mark.long
 def test_base_backup_with_a_changed_byte_is_refused_by_name(make_instance: MakeInstance) -> None:
     source = with_backups(make_instance)
@@ -260,3 +273,139 @@ def test_supervisor_that_dies_in_the_middle_of_a_base_backup_leaves_none_half_do
     record = restorable(source, moment)
     assert sorted(path.name for path in bases.iterdir()) == sorted(base.name for base in record.bases)
     assert numbers(restored(make_instance, source, "restored", moment)) == [1]
+
+
+@pytest.mark.long
+def test_base_backup_that_ends_after_the_promoted_standby_left_its_timeline_is_given_up(
+    make_instance: MakeInstance,
+) -> None:
+    """The primary was ahead of its standby: the backup needs WAL that nobody has any more."""
+    source = with_backups(make_instance, multi_az=True)
+    restorable(source, order(source, 1))
+    (kept,) = record_of(source).bases
+    plan, before = due_now(source), source.wait_well()
+    assert before.primary is not None
+    with source.admin_of_shop() as connection:
+        row = connection.execute("SELECT pid FROM pg_stat_replication WHERE application_name ~ '^multiaz'").fetchone()
+    assert row is not None
+    source.write(backups=plan)
+    eventually("one has begun", lambda: (source.home.backups.base("building") / "global" / "pg_control").exists())
+    os.kill(row[0], signal.SIGSTOP)
+    eventually("it is recorded", lambda: len(record_of(source).bases) == 2)
+    ahead = record_of(source).bases[-1]
+    os.kill(source.server(before.primary).pid() or 0, signal.SIGKILL)
+    source.wait("taken over", lambda seen: seen.epoch > before.epoch)
+    moment = order(source, 2)
+    record = restorable(source, moment)
+    history = (source.home.backups.wal / "00000002.history").read_text().split()
+    assert ahead.end > position_of(history[1]), "the standby had it all: nothing was tried"
+    assert kept in record.bases
+    assert ahead not in record.bases
+    assert numbers(restored(make_instance, source, "restored", moment)) == [1, 2]
+
+
+@pytest.mark.long
+def test_attempts_that_fail_leave_no_copies(make_instance: MakeInstance) -> None:
+    source = with_backups(make_instance)
+    plan = due_now(source)
+    source.home.backups.wal.chmod(0o500)
+    source.write(backups=plan)
+    source.wait("told", lambda seen: seen.backup_problem, within_s=120)
+    assert len(list(source.home.backups.bases.iterdir())) <= 2
+    source.home.backups.wal.chmod(0o700)
+    eventually("made at last", lambda: len(record_of(source).bases) == 2, within_s=150)
+    recorded = {base.name for base in record_of(source).bases}
+    eventually("no other", lambda: {path.name for path in source.home.backups.bases.iterdir()} == recorded)
+
+
+@pytest.mark.long
+def test_record_that_cannot_be_read_is_told_and_nothing_is_removed(make_instance: MakeInstance) -> None:
+    source = with_backups(make_instance)
+    restorable(source, order(source, 1))
+    supervisor, record = source.seen(), source.home.backups.record
+    assert supervisor is not None
+    os.kill(supervisor.pid, signal.SIGKILL)
+    source.processes[-1].wait(10)
+    text = record.read_text()
+    record.write_text(text.replace("{", '{"of_a_newer_version": 1,', 1))
+    source.start()
+    seen = source.wait("told, and serving", lambda seen: seen.backup_problem and seen.writable)
+    assert "of_a_newer_version" in seen.backup_problem
+    record.write_text(text)
+    source.wait("read", lambda seen: not seen.backup_problem and seen.restorable_until, within_s=60)
+    assert [base.name for base in record_of(source).bases] == [p.name for p in source.home.backups.bases.iterdir()]
+
+
+@pytest.mark.long
+def test_wal_that_only_the_fenced_primary_had_is_archived_before_it_is_rewound(make_instance: MakeInstance) -> None:
+    """Its archiver was behind, and its standby was cloned after that."""
+    source = with_backups(make_instance)
+    restorable(source, order(source, 1))
+    (base,) = record_of(source).bases
+    source.write(backups={**PLAN, "archive_every_s": 300})
+    os.kill(archiver_of(source, "a"), signal.SIGSTOP)
+    for number in (2, 3, 4):
+        moment = order(source, number)
+        with source.admin_of_shop() as connection:
+            connection.execute("SELECT pg_switch_wal()")
+    source.write(multi_az=True)
+    source.wait("a standby", lambda seen: seen.in_sync, within_s=60)
+    source.kill_postmaster()
+    source.write(backups=PLAN)
+    restorable(source, order(source, 5))
+    assert record_of(source).bases == (base,)
+    assert numbers(restored(make_instance, source, "restored", moment)) == [1, 2, 3, 4]
+
+
+@pytest.mark.long
+def test_file_under_the_name_of_a_segment_is_not_taken_for_it(make_instance: MakeInstance) -> None:
+    source = with_backups(make_instance)
+    before = restorable(source, order(source, 1))
+    with source.admin_of_shop() as connection:
+        (name,) = connection.execute("SELECT pg_walfile_name(pg_current_wal_insert_lsn())").fetchone() or ("",)
+    impostor = source.home.backups.wal / name
+    impostor.write_bytes(b"x" * SEGMENT_BYTES)
+    source.server("a").user.own(impostor)
+    moment = order(source, 2)
+    seen = source.wait("told", lambda seen: seen.backup_problem, within_s=120)
+    assert (seen.restorable_until or 0) < moment
+    impostor.unlink()
+    record = restorable(source, moment)
+    assert record.bases == before.bases
+
+
+@pytest.mark.long
+def test_transaction_that_is_prepared_while_nothing_else_happens_is_in_what_is_restored(
+    make_instance: MakeInstance,
+) -> None:
+    prepares = {"max_prepared_transactions": "5"}
+    source = make_instance("source", multi_az=False, backups=PLAN, parameters=prepares)
+    source.wait("a base backup", lambda seen: seen.restorable_until is not None, within_s=60)
+    restorable(source, order(source, 1))
+    restorable(source, record_of(source).marker_at + 5)
+    with source.admin_of_shop() as connection:
+        for command in ("BEGIN", "INSERT INTO orders VALUES (2)", "PREPARE TRANSACTION 'two'"):
+            connection.execute(command)
+    moment = time.time()
+    record = restorable(source, moment)
+    wanted = Restore(resource_id=source.resource_id, base=record.bases[-1].name, until=moment)
+    made = make_instance("restored", multi_az=False, master=None, restore=wanted, parameters=prepares)
+    made.wait_well()
+    with made.admin_of_shop() as connection:
+        connection.execute("COMMIT PREPARED 'two'")
+    assert numbers(made) == [1, 2]
+
+
+@pytest.mark.long
+def test_backups_turned_off_and_on_again_at_once_are_made_anew(make_instance: MakeInstance) -> None:
+    source = with_backups(make_instance)
+    (first,) = record_of(source).bases
+    source.write(backups=None)
+    source.write(backups=PLAN)
+    source.write(backups=None)
+    eventually("off", lambda: not source.home.backups.record.exists())
+    source.write(backups=PLAN)
+    eventually("on", source.home.backups.record.exists, within_s=60)
+    source.wait("restorable", lambda seen: seen.restorable_until is not None and not seen.backup_problem)
+    assert first not in record_of(source).bases
+    eventually("the old ones are gone", lambda: not source.home.backups.gone.exists())
