@@ -22,7 +22,12 @@ def instances(template: Template) -> Iterator[Resource]:
 
 
 def is_replica(instance: Resource) -> bool:
-    """It streams from another instance, of this template or not."""
+    """It streams from another instance, of this template or not: one that is made from that one's backups does not."""
+    restored = instance.has("RestoreTime") or instance.has("UseLatestRestorableTime")
+    return not restored and _has_source(instance)
+
+
+def _has_source(instance: Resource) -> bool:
     return instance.has("SourceDBInstanceIdentifier") or instance.has("SourceDBClusterIdentifier")
 
 
@@ -58,13 +63,16 @@ def sources(template: Template) -> dict[str, list[Resource]]:
 
 def is_restored(instance: Resource) -> bool:
     """It starts from a snapshot or another instance, and has what that had."""
-    names = ("DBSnapshotIdentifier", "SourceDbiResourceId", "RestoreTime", "SourceDBInstanceAutomatedBackupsArn")
+    names = (
+        "DBSnapshotIdentifier", "SourceDbiResourceId", "SourceDBInstanceAutomatedBackupsArn", "RestoreTime",
+        "UseLatestRestorableTime",
+    )  # fmt: skip
     return any(instance.has(name) for name in names)
 
 
 def engines(instance: Resource) -> list[Choice]:
-    """What the engine may be; of a replica its source's, if that is here."""
-    if not instance.has("Engine") and is_replica(instance):
+    """What the engine may be; of a replica, or what is restored, its source's, if that is here."""
+    if not instance.has("Engine") and _has_source(instance):
         origin = source(instance)
         return origin.choices("Engine") if origin is not None and origin.name != instance.name else []
     return instance.choices("Engine")
