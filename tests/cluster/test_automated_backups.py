@@ -209,6 +209,7 @@ def test_archive_that_takes_nothing_is_told_and_nothing_is_claimed_until_it_does
     assert numbers(restored(make_instance, source, "restored", moment)) == [1, 2]
 
 
+@pytest.mark.long
 def test_without_backups_wanted_nothing_is_archived_and_what_there_was_is_removed(make_instance: MakeInstance) -> None:
     source = with_backups(make_instance)
     eventually("a switched segment takes little room", lambda: _blocks(source) < SEGMENT_BYTES / 4)

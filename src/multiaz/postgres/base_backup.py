@@ -49,7 +49,7 @@ def take(bin_folder: Path, upstream: Path, bases: Path, name: str, user: ServerU
     )
     run(
         bin_folder / "pg_basebackup", "-D", str(building), "-d", conninfo, "--wal-method=stream", "--checkpoint=fast",
-        "--manifest-checksums=SHA256", "--no-password", *sync, folder=bases, user=user, name="backup",
+        "--no-password", *sync, folder=bases, user=user, name="backup",
     )  # fmt: skip
     found = _START.search((building / "backup_label").read_text())
     if found is None:
