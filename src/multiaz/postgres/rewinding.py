@@ -27,6 +27,8 @@ from multiaz.postgres.timelines import History, parting, position_of
 PORT = 5433
 """The socket beside the server's own, which does not run meanwhile."""
 _SEGMENT = re.compile(rb"pg_wal/([0-9A-F]{8})([0-9A-F]{16})")
+_PARTIAL = re.compile(rb"pg_wal/[0-9A-F]{24}\.partial")
+"""The end of a timeline that was left, kept for the archive (xlog.c, CleanupAfterArchiveRecovery); one a promotion."""
 _NAME = re.compile(r"[0-9A-F]{24}$")
 _BEGINS = re.compile(r"\(file ([0-9A-F]{24})\)")
 """In a backup_label's START WAL LOCATION."""
@@ -42,7 +44,7 @@ seen in 17.10. Where it is otherwise, `missing_wal` tells."""
 class WalFilter:
     """What a server sends, less the rows of a list of files that name WAL segments which are not needed. Pure.
 
-    Left in is, of each segment number in `needed`, the one of the newest timeline.
+    Left in is, of each segment number in `needed`, the one of the newest timeline; partial ones no recovery reads.
     Source: PostgreSQL manual, "Message Formats" (RowDescription, DataRow, CommandComplete).
     """
 
@@ -72,6 +74,8 @@ class WalFilter:
             needed = b"".join(row for _, row in self._newest.values())
             self._listing, self._newest = False, {}
             return needed + message
+        elif kind == b"D" and self._listing and _PARTIAL.fullmatch(_first_value(message[5:])):
+            return b""
         elif kind == b"D" and self._listing and (segment := _SEGMENT.fullmatch(_first_value(message[5:]))):
             timeline, number = int(segment[1], 16), segment_number(segment[2])
             is_needed = any(number in numbers for numbers in self._needed)
