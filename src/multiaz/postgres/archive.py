@@ -24,6 +24,8 @@ _PAGE_BYTES = 8192
 NAME_LENGTH = 24
 """Of the name of a segment; others have more after it, or less."""
 _TRIMMING = "trimming"
+_TEMPORARY = "archtemp."
+"""As basic_archive calls its own."""
 UNFINISHED_S = 3600.0
 
 
@@ -110,19 +112,18 @@ def trim(segment: Path) -> bool:
             return False
         stream.seek(0)
         content = stream.read().rstrip(b"\0")
-    _replace(segment, content, info.st_size, info)
+    _replace(segment, segment.with_name(f"{segment.name}.{_TRIMMING}"), content, info)
     return True
 
 
-def _replace(segment: Path, content: bytes, size: int, like: os.stat_result) -> None:
-    """Write the segment durably, whole or not at all, with zeros to its size; owner and mode are those of `like`."""
-    building = segment.with_name(f"{segment.name}.{_TRIMMING}")
+def _replace(segment: Path, building: Path, content: bytes, like: os.stat_result) -> None:
+    """Write the segment durably, whole or not at all; size (filled with zeros), owner and mode are those of `like`."""
     with building.open("wb") as stream:
         os.fchmod(stream.fileno(), like.st_mode & 0o777)
         if os.geteuid() != like.st_uid:
             os.fchown(stream.fileno(), like.st_uid, like.st_gid)
         stream.write(content)
-        stream.truncate(size)
+        stream.truncate(like.st_size)
         stream.flush()
         os.fsync(stream.fileno())
     building.replace(segment)
@@ -132,11 +133,11 @@ def _replace(segment: Path, content: bytes, size: int, like: os.stat_result) -> 
 def remove_unfinished(archive: Path, now: float) -> None:
     """Remove what `trim`, or a server, left when its process died; `now` is Unix time.
 
-    A server's own temporary files (basic_archive: archtemp.…) are left alone for an hour: they may be in use.
+    Temporary files of what archives at this moment are left alone for an hour.
     """
     for path in archive.glob(f"*.{_TRIMMING}"):
         path.unlink()
-    for path in archive.glob("archtemp.*"):
+    for path in archive.glob(f"{_TEMPORARY}*"):
         try:
             if now - path.stat().st_mtime > UNFINISHED_S:
                 path.unlink()
@@ -156,6 +157,6 @@ def bring(wal: Path, archive: Path, history: History) -> list[str]:
         source, target = wal / name, archive / name
         if _SEGMENT.fullmatch(name) is None or name in useless or target.exists() or not source.exists():
             continue
-        _replace(target, source.read_bytes(), SEGMENT_BYTES, source.stat())
+        _replace(target, archive / f"{_TEMPORARY}{name}", source.read_bytes(), source.stat())
         brought.append(name)
     return brought
