@@ -508,6 +508,8 @@ def test_member_in_recovery_is_cloned_because_pg_rewind_would_write_wal_of_its_o
     if not whole:
         hand.servers["b"].rewind(hand.servers["a"].socket_folder)
         end = end_of_wal(hand.servers["b"])
+        with hand.servers["a"].connect() as connection:  # "b" ended with a switch, as what archives does
+            connection.execute("SELECT pg_switch_wal()")
         with hand.client("a") as client:
             client.execute("INSERT INTO t VALUES (1)")
         assert wal_at(hand.servers["a"], end) != wal_at(hand.servers["b"], end)  # same timeline, same place
