@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +53,13 @@ def eventually(what: str, holds: Callable[[], Any], within_s: float = 30.0) -> A
         if time.monotonic() > deadline:
             raise AssertionError(f"not within {within_s * PATIENCE} s: {what}")
         time.sleep(0.02)
+
+
+def halt(pids: Iterable[int]) -> None:
+    """SIGSTOP to those that are still there: what archives a segment lives for an instant."""
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGSTOP)
 
 
 class Instance:

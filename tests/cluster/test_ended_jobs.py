@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import time
 
 import pytest
-from harness import Instance, MakeInstance, eventually
+from harness import Instance, MakeInstance, eventually, halt
 
 from multiaz.files import lock_holder, write_atomically
 from multiaz.instance.faults import Fault, Faults, Network, wire_name
@@ -56,9 +55,7 @@ def test_stop_does_not_wait_for_a_standby_that_confirms_nothing(make_instance: M
     """A primary that shuts down waits until its last WAL is confirmed, or for wal_sender_timeout (a minute)."""
     instance = make_instance("one")
     instance.wait_well()
-    for pid in processes_in(instance.home.data("b")):
-        with contextlib.suppress(ProcessLookupError):  # what archives a segment lives for an instant
-            os.kill(pid, signal.SIGSTOP)
+    halt(processes_in(instance.home.data("b")))
     instance.write(run=RunState.STOPPED)
     instance.wait("stopped", lambda seen: seen.phase == "stopped", within_s=20)
     instance.write(run=RunState.RUNNING)

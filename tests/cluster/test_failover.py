@@ -10,7 +10,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from harness import PATIENCE, Instance, MakeInstance, eventually
+from harness import PATIENCE, Instance, MakeInstance, eventually, halt
 from ledger import Ledger
 from test_hangs import let_go, stop_processes
 
@@ -70,8 +70,7 @@ def test_commit_waits_for_the_standby_until_the_record_says_it_left(multi_az: In
         assert supervisor is not None
         os.kill(supervisor, signal.SIGSTOP)
         try:
-            for pid in processes_in(instance.home.data(standby)):
-                os.kill(pid, signal.SIGSTOP)
+            halt(processes_in(instance.home.data(standby)))
             connection.pgconn.send_query(b"INSERT INTO kept VALUES (1)")
             eventually(
                 "the commit waits for the standby",

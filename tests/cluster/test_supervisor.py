@@ -9,7 +9,7 @@ import time
 
 import psycopg
 import pytest
-from harness import PASSWORD, Instance, MakeInstance, eventually
+from harness import PASSWORD, Instance, MakeInstance, eventually, halt
 from ledger import Ledger
 
 from multiaz.files import lock_holder, write_atomically
@@ -139,8 +139,7 @@ def test_new_password_does_not_hold_the_loop_while_the_standby_hangs(multi_az: I
     """Its commit waits for the standby; the loop that strikes the standby off must not wait for the commit."""
     instance = multi_az
     hung = processes_in(instance.home.data(instance.standby()))
-    for pid in hung:
-        os.kill(pid, signal.SIGSTOP)
+    halt(hung)
     try:
         assert instance.desired.master is not None
         number = instance.desired.master.number + 1
