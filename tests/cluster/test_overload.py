@@ -14,12 +14,12 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from harness import PASSWORD, Instance, MakeInstance
+from harness import PASSWORD, Instance, MakeInstance, eventually
 from ledger import Ledger
 from starving import cpu_group
 
 from multiaz.files import lock_holder
-from multiaz.instance.progress import HANG_AFTER_S
+from multiaz.instance.progress import GIVE_UP_AFTER_S, HANG_AFTER_S
 from multiaz.instance.records import MemberName, ObservedInstance
 from multiaz.instance.servers import MEMBERS
 from multiaz.postgres.processes import processes_in
@@ -29,6 +29,8 @@ BUSY_S = 20.0
 
 STARVED_S, SHARE = 20.0, 0.01
 """For so long they have so much of one CPU, all together."""
+LEAST = 0.001
+"""The least share the kernel grants: 1 ms in a second."""
 CLIENTS = 8
 
 
@@ -52,17 +54,25 @@ class Asking:
 
     def __init__(self, instance: Instance, member: MemberName) -> None:
         self.took_s: list[float] = []
+        self.asked_at: float | None = None
+        """`time.monotonic` of the question that has no answer yet."""
         self._instance, self._member = instance, member
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def _run(self) -> None:
         while not self._stop.wait(0.1):
-            began = time.monotonic()
+            began = self.asked_at = time.monotonic()
             with contextlib.suppress(psycopg.OperationalError), self._instance.admin(self._member) as connection:
                 connection.execute("SET synchronous_commit = local")
                 connection.execute("SELECT pg_logical_emit_message(true, 'test', '')")
+            self.asked_at = None
             self.took_s.append(time.monotonic() - began)
+
+    def waits_s(self) -> float:
+        """For how long the present question has waited."""
+        asked_at = self.asked_at
+        return 0.0 if asked_at is None else time.monotonic() - asked_at
 
     def __enter__(self) -> Asking:
         self._thread.start()
@@ -138,6 +148,26 @@ def test_probes_that_are_slow_for_want_of_cpu_are_no_failover(make_instance: Mak
     for ledger in ledgers:
         ledger.check()
         assert not ledger.unknown, "a session was cut"
+
+
+@pytest.mark.long
+def test_servers_that_answer_nobody_for_want_of_cpu_are_no_failover_however_long_it_lasts(
+    make_instance: MakeInstance,
+) -> None:
+    """So little CPU that no question is answered in the time after which a server that loops is given up."""
+    instance = make_instance("one")
+    before = begin(instance)
+    assert before.primary is not None
+    with cpu_group() as group:
+        if group is None:
+            pytest.skip("no control group for the CPU can be made here")
+        group.take(pid for member in MEMBERS for pid in processes_in(instance.home.data(member)))
+        with Asking(instance, before.primary) as asking:
+            group.limit(LEAST)
+            eventually("a question waits", lambda: asking.waits_s() > GIVE_UP_AFTER_S + 5, within_s=150)
+            group.lift()
+    assert "[awaken] the primary is slow to answer" in instance.whole_log()
+    nobody_was_blamed(instance, before)
 
 
 def _pgbench(instance: Instance, *arguments: str) -> tuple[list[str], dict[str, str]]:

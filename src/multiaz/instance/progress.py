@@ -23,7 +23,7 @@ ASLEEP_AFTER_S = 5.0
 STUCK_IO_AFTER_S = 10.0
 """One single request to the kernel (a read, a write, an fsync) that takes so long is stuck."""
 GIVE_UP_AFTER_S = 30.0
-"""A server that moves all the while and has not answered for so long is given up."""
+"""A server that moves all the while, has the CPU it asks for, and has not answered for so long is given up."""
 SETBACK_S, LONGEST_SETBACK_S = 1.0, 60.0
 """Pause before a standby that fell out although it ran joins again, doubled each time: a join is a CHECKPOINT, and a
 disk or wire that is too slow gets slower by it."""
@@ -79,10 +79,22 @@ class Watched:
     """Since when it has been stopped."""
     kernel_at: float | None = None
     """Since when it has been in one and the same request to the kernel."""
+    first: Pulse | None = None
+    """What it was when first seen."""
+    first_at: float = 0.0
+    counted_at: float = 0.0
+    """When the kernel last counted anything for it."""
+
+    @classmethod
+    def seen(cls, pulse: Pulse, now: float) -> Watched:
+        """A process that is seen for the first time."""
+        stopped, waits = pulse.state in STOPPED, pulse.state in IN_KERNEL
+        return cls(pulse, now, now if stopped else None, now if waits else None, pulse, now, now)
 
     def after(self, pulse: Pulse, now: float) -> Watched:
         """The same process, seen again."""
-        moved = pulse.state in RUNNABLE or (pulse.ran_ns, pulse.waited_ns) != (self.pulse.ran_ns, self.pulse.waited_ns)
+        counted = (pulse.ran_ns, pulse.waited_ns) != (self.pulse.ran_ns, self.pulse.waited_ns)
+        moved = counted or pulse.state in RUNNABLE
         stopped = pulse.state in STOPPED
         waits = pulse.state in IN_KERNEL
         return Watched(
@@ -90,7 +102,21 @@ class Watched:
             now if moved and not stopped else self.moved_at,
             (self.stopped_at if self.stopped_at is not None else now) if stopped else None,
             (self.kernel_at if self.kernel_at is not None and not moved else now) if waits else None,
+            self.first,
+            self.first_at,
+            now if counted else self.counted_at,
         )
+
+    def starved(self, now: float) -> bool:
+        """For most of the time since it was first seen it could have run and was given no CPU.
+
+        The kernel counts such a time when it is over.
+        """
+        first = self.first or self.pulse
+        waited_s = (self.pulse.waited_ns - first.waited_ns) / 1e9
+        if self.pulse.state in RUNNABLE:
+            waited_s += now - self.counted_at
+        return waited_s > STARVED_FROM * (now - self.first_at)
 
 
 @dataclass(frozen=True)
@@ -120,7 +146,7 @@ class Watch:
         known = self.processes.get(pid)
         if known is not None and known.pulse.began_s == pulse.began_s:
             return known.after(pulse, now)
-        return Watched(pulse, now, now if pulse.state in STOPPED else None, now if pulse.state in IN_KERNEL else None)
+        return Watched.seen(pulse, now)
 
     def direct(self) -> dict[int, Watched]:
         """Those the question itself waits on: the backend that commits; else the postmaster and newer backends."""
@@ -149,8 +175,9 @@ ANSWERS = Verdict(False, "it answers")
 def judge(watch: Watch, now: float) -> Verdict:
     """Whether the server hangs: no answer for long enough *and* no progress of those the answer waits on.
 
-    A process that runs, could run, or ends one request to the kernel after the other is progress:
-    such a server is slow, and is given up only after `GIVE_UP_AFTER_S`.
+    A process that runs, could run, or ends one request to the kernel after the other is progress: such a server is
+    slow, and is given up only after `GIVE_UP_AFTER_S`; never while what it waits on is starved, for the standby
+    would be given no more by the same machine.
     """
     waited = now - watch.asked_at
     if waited < STOPPED_AFTER_S:
@@ -174,6 +201,9 @@ def judge(watch: Watch, now: float) -> Verdict:
         found = _without_progress(watch, now, waited, stopped)
         if found is not None:
             return found
+    waits_on = direct if moving else watch.processes
+    if any(seen.starved(now) for seen in waits_on.values()):
+        return Verdict(False, "it is slow: it is given little CPU")
     if waited >= GIVE_UP_AFTER_S:
         return Verdict(True, f"it moves and has not answered for {GIVE_UP_AFTER_S:g} s")
     return Verdict(False, "it is slow: its processes move")

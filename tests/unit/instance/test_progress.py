@@ -51,6 +51,11 @@ def starved(began_s: float = 1.0) -> Schedule:
     return lambda _: Pulse("R", 5, 5, began_s)
 
 
+def rationed(began_s: float = 1.0) -> Schedule:
+    """Gets a millisecond of CPU in each second, and waits for it for the rest; asleep when it is looked at."""
+    return lambda at: Pulse("S", int(at) * 10**6, int(at) * 999 * 10**6, began_s)
+
+
 def awake(at: float) -> Pulse:
     """The thread that asks."""
     return Pulse("S", int(at * 1e9))
@@ -93,13 +98,12 @@ IDLE = {POSTMASTER: still("S"), WRITER: running()}
         (COMMITTING, {**IDLE, BACKEND: running("R")}, GIVE_UP_AFTER_S),
         (COMMITTING, {**IDLE, BACKEND: running("D")}, GIVE_UP_AFTER_S),
         (COMMITTING, {**IDLE, WRITER: running("R"), BACKEND: still("S")}, GIVE_UP_AFTER_S),
-        (CONNECTING, {**IDLE, POSTMASTER: starved()}, GIVE_UP_AFTER_S),
     ],
     ids=[
         "postmaster stopped", "postmaster traced", "its new backend stopped", "the committing backend stopped",
         "postmaster stopped, backend runs", "another is stopped and the commit waits", "postmaster sleeps on",
         "nobody moves", "all sleep", "commit stuck in the disk", "writer stuck in the disk", "burns CPU",
-        "request after request", "waits for one that runs", "gets no CPU",
+        "request after request", "waits for one that runs",
     ],
 )  # fmt: skip
 def test_hang_is_found_when_its_evidence_is_complete_and_no_sooner(
@@ -108,6 +112,32 @@ def test_hang_is_found_when_its_evidence_is_complete_and_no_sooner(
     found = hung_at(question, schedules)
     assert found is not None
     assert within_s <= found <= within_s + 3 * STEP_S
+
+
+@pytest.mark.parametrize("schedule", [starved, rationed])
+@pytest.mark.parametrize("question", [CONNECTING, COMMITTING], ids=["connecting", "committing"])
+def test_server_that_is_given_no_cpu_is_never_called_hung_however_long_it_takes(
+    question: Question, schedule: Callable[[], Schedule]
+) -> None:
+    """A flat timeout would be no evidence: the standby is on the same machine, and is given no more."""
+    alone = {POSTMASTER: still("S"), WRITER: running(), (question.backend or POSTMASTER): schedule()}
+    assert hung_at(question, alone, for_s=10 * GIVE_UP_AFTER_S) is None
+
+
+def test_commit_that_waits_for_a_process_without_cpu_is_slow_however_long_it_takes() -> None:
+    waiting = {POSTMASTER: still("S"), WRITER: starved(), BACKEND: still("S")}
+    assert hung_at(COMMITTING, waiting, for_s=10 * GIVE_UP_AFTER_S) is None
+
+
+def test_server_that_was_starved_and_then_loops_is_given_up() -> None:
+    """It has all the CPU it asks for by then, and no more than half of the time since it was asked went without."""
+
+    def loops(at: float) -> Pulse:
+        return Pulse("R", 5, 5) if at < 10 else Pulse("R", int((at - 10) * 1e9), int(10e9))
+
+    found = hung_at(COMMITTING, {POSTMASTER: still("S"), WRITER: still("S"), BACKEND: loops}, for_s=60)
+    assert found is not None
+    assert found == pytest.approx(GIVE_UP_AFTER_S, abs=3 * STEP_S)
 
 
 _slow = st.sampled_from([running("R"), running("D"), running("S"), starved()])
