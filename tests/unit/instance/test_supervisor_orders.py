@@ -20,9 +20,10 @@ from multiaz.instance import supervisor as module
 from multiaz.instance.actions import Step
 from multiaz.instance.decide import decide
 from multiaz.instance.evidence import read_record
-from multiaz.instance.records import DesiredInstance, RequestKind
+from multiaz.instance.records import DesiredInstance, RequestKind, RoleRecord
 from multiaz.instance.supervisor import Supervisor
 from multiaz.instance.view import Seen
+from power_cut import Disk
 
 
 class Told(Supervisor):
@@ -92,6 +93,57 @@ def test_record_of_a_failover_is_not_in_force_before_the_fence(told: Told, monke
         told.step(DESIRED, seen(a=DEAD))
     assert read_record(told.home.role)[0].primary == "a"
     assert told.memory.primary == "a"
+
+
+class Cut(Told):
+    """A supervisor of no servers, and before each action what a power cut would leave of its record."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.disk = Disk(folder, monkeypatch)
+        super().__init__(folder)
+        self.left: list[tuple[str, RoleRecord]] = []
+        self.prepared: list[RoleRecord] = []
+        """What waited on the disk, before a fence, to become the record."""
+
+    def _do(self, action: Any) -> None:
+        (record,) = self.disk.left("role.json")  # one, and whole
+        self.left.append((type(action).__name__, parsed(record)))
+        if isinstance(action, module.Record):
+            self._remember(action.memory)
+        super()._do(action)
+
+    def _fence(self, member: str) -> None:
+        waiting = [path.name for path in self.disk.folder.glob(".role.json.*")]
+        self.prepared += [parsed(content) for name in waiting for content in self.disk.left(name)]
+        super()._fence(member)
+
+
+def parsed(content: bytes | None) -> RoleRecord:
+    assert content is not None, "a power cut might leave anything"
+    return RoleRecord.model_validate_json(content)
+
+
+@pytest.mark.parametrize("view", [seen(), seen(a=DEAD)], ids=["requested", "after a death"])
+def test_power_cut_in_a_failover_leaves_the_old_record_up_to_the_fence_and_the_new_one_from_then_on(
+    tmp_path: Path, view: Seen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cut = Cut(tmp_path, monkeypatch)
+    cut.step(desired(request=request(RequestKind.FAILOVER)), view)
+    assert [(done, left.epoch, left.primary) for done, left in cut.left] == [
+        ("Fence", WELL.epoch, "a"),
+        *((done, WELL.epoch + 1, "b") for done in ("Announce", "Promote", "PointPrimary", "PointUpstream")),
+    ]
+    assert [(left.epoch, left.primary, left.fenced) for left in cut.prepared] == [(WELL.epoch + 1, "b", "a")]
+
+
+def test_power_cut_once_commits_no_longer_wait_leaves_a_record_that_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cut = Cut(tmp_path, monkeypatch)
+    cut.step(DESIRED, seen(b=DEAD))
+    assert [(done, left.in_sync) for done, left in cut.left] == [
+        ("Record", True), ("Configure", False), ("PointUpstream", False),
+    ]  # fmt: skip
 
 
 def test_moments_of_a_failover_are_kept_though_the_record_was_written_before_them(told: Told) -> None:
