@@ -3,10 +3,11 @@
     make bench-ha                                        every section, 50 trials of each kind
     make bench-ha ARGS="--only kill,hang --trials 5"     these sections only
     make bench-ha ARGS="--install"                       gets the peers first (needs root for apt-get)
-    make bench-ha ARGS="--report"                        writes docs/benchmarks.md from what was measured
+    make bench-ha ARGS="--report"                        writes docs/benchmarks.md, and its plot, from what was measured
 
 A section is continued where an earlier run of the same code and settings ended; --fresh starts it anew. Each trial is
-written to bench-results/ha-SECTION.json at once. A peer that is not installed is skipped by name.
+written to bench-results/ha-SECTION.json at once; a run writes its page and plot there too, so that a look at a few
+trials leaves the documents alone. A peer that is not installed is skipped by name.
 """
 
 from __future__ import annotations
@@ -44,8 +45,13 @@ def main() -> int:
     if arguments.install:
         peers.install()
     done = arguments.report or run(arguments)
-    report.write()
-    print(f"wrote {report.PAGE.relative_to(results.ROOT)}")
+    try:
+        page = report.write(arguments.results, report.DOCS if arguments.report else arguments.results,
+                            fewer=not arguments.report)  # fmt: skip
+    except ValueError as error:
+        next_step = "finish these sections, copy their results there, or remove the plot if they are to be left out"
+        raise SystemExit(f"The page is left as it is: {error}\n  next: {next_step}") from error
+    print(f"wrote {page} and {report.PLOT}" + ("" if arguments.report else "; --report writes them into docs"))
     return 0 if done else 1
 
 
@@ -69,8 +75,9 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
         "--limit", type=float, default=60, help="seconds after which a trial is given up and recorded so"
     )
     parser.add_argument(
-        "--report", action="store_true", help="measure nothing, write docs/benchmarks.md from bench-results"
+        "--report", action="store_true", help="measure nothing, write docs/benchmarks.md and its plot from --results"
     )
+    parser.add_argument("--results", type=Path, default=results.RESULTS, help="where figures are kept: bench-results")
     parser.add_argument("--install", action="store_true", help="get the peers first: .venv-peers, and apt-get as root")
     parser.add_argument("--fresh", action="store_true", help="forget what was measured of these sections")
     parser.add_argument("--port", type=int, default=14566, help="of the AWS endpoint")
@@ -97,7 +104,7 @@ def our_section(name: str, arguments: argparse.Namespace) -> bool:
     def build(base: Path) -> Stack:
         return Stack(base / "home", arguments.port, arguments.port_base)
 
-    return measure(name, kinds.ours(name), build, arguments, arguments.trials)
+    return measure(name, kinds.ours(name), build, arguments, arguments.trials, results.OURS)
 
 
 def patroni_section(name: str, arguments: argparse.Namespace) -> bool:
@@ -110,7 +117,7 @@ def patroni_section(name: str, arguments: argparse.Namespace) -> bool:
     def build(base: Path) -> patroni.Cluster:
         return patroni.Cluster(base, settings)
 
-    return measure(name, kind, build, arguments, arguments.peer_trials, peers.versions())
+    return measure(name, kind, build, arguments, arguments.peer_trials, results.PATRONI, peers.versions())
 
 
 def endpoint_section(name: str, arguments: argparse.Namespace) -> bool:
@@ -120,9 +127,9 @@ def endpoint_section(name: str, arguments: argparse.Namespace) -> bool:
         return True
     settings = {
         "seconds": arguments.seconds, "machine": results.machine(), "versions": results.versions(),
-        "code": results.code(),
+        "code": results.code(results.ENDPOINT),
     }  # fmt: skip
-    section = results.Section(name, settings, facts())
+    section = results.Section(name, settings, facts(), arguments.results)
     had = section.resume(fresh=arguments.fresh)
     print(f"{name}: pgbench -S and COPY through each way; {had} of {arguments.rounds} rounds are there", flush=True)
     try:
@@ -142,6 +149,7 @@ def measure(
     build: Build,
     arguments: argparse.Namespace,
     wanted: int,
+    code: Sequence[str],
     versions: Mapping[str, str] | None = None,
 ) -> bool:
     """Do the trials of one section that are still missing; False if not all could be done, or rows were lost."""
@@ -149,9 +157,9 @@ def measure(
         "kind": asdict(kind), "clients": arguments.clients, "think_s": arguments.think_ms / 1000,
         "limit_s": arguments.limit, "machine": results.machine(),
         "versions": {**results.versions(), **(versions or {})},
-        "code": results.code(),
+        "code": results.code(code),
     }  # fmt: skip
-    section = results.Section(name, settings, facts())
+    section = results.Section(name, settings, facts(), arguments.results)
     had = section.resume(fresh=arguments.fresh)
     print(f"{name}: {kind.says}; {had} of {wanted} trials are there", flush=True)
     rebuilds = 0

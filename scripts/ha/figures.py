@@ -8,9 +8,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-STEPS = ("detect", "fence", "record", "promote", "endpoint", "first commit")
-"""What an outage consists of, in order; each ends at the moment `ENDS` names."""
-ENDS = ("detected", "fenced", "recorded", "promoted", "endpoint")
+STEPS = ("detect", "fence", "record", "promote", "restart", "endpoint", "first commit")
+"""What an outage consists of, in order; each ends at the moment `ENDS` names. Nothing has all: what is started again
+in place is neither fenced nor promoted."""
+ENDS = ("detected", "fenced", "recorded", "promoted", "restarted", "endpoint")
 
 
 @dataclass(frozen=True)
@@ -90,8 +91,8 @@ def judge(acknowledged: Iterable[int], unknown: Iterable[int], failed: Iterable[
 def split(fault: float, told: Mapping[str, float | None], first_commit: float) -> dict[str, float] | None:
     """Seconds of each of `STEPS`, from the unix time of the fault to that of the first commit after it.
 
-    `told` has the unix times of `ENDS`, as `last_failover` of observed.json; a step whose end it does not
-    know is part of the next one. None if it knows none, or is of a failover before the fault.
+    `told` has the unix times of `ENDS`, as `last_failover` of observed.json and `restarts.py`; a step whose end it
+    does not know is part of the next one. None if it knows none, or is of a failover before the fault.
     """
     known = [(step, told.get(end)) for step, end in zip(STEPS, ENDS, strict=False)]
     steps, at = {}, fault

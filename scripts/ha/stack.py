@@ -14,6 +14,7 @@ from typing import Any
 
 import boto3
 
+from ha import restarts
 from ha.processes import KeptDown, postmaster, server_processes, signal_all
 from ha.trials import Mark, NotWell
 
@@ -123,8 +124,12 @@ class Stack:
         return bool(found["DBInstanceStatus"] == "available")
 
     def told(self) -> dict[str, Any] | None:
-        """What the supervisor says its latest failover took."""
-        return self.observed().get("last_failover")
+        """What is known of the latest failover, or of the latest restart in place if that was later."""
+        failover: dict[str, Any] | None = self.observed().get("last_failover")
+        restart = restarts.latest(self._folder(self.resource_id) / "logs" / "instance.log", self._primary_data())
+        if restart is None or (failover is not None and failover["detected"] > restart["detected"]):
+            return failover
+        return restart
 
     # -- breaking ----------------------------------------------------------------------------------
 

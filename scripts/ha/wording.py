@@ -3,12 +3,13 @@
 HEAD = """\
 # Benchmarks
 
-Written by `make bench-ha ARGS="--report"` from the figures of `make bench-ha`; do not edit. What is called *not
-measured* was not measured: nothing here is expected, estimated or remembered.
+Written by `make bench-ha ARGS="--report"` from the figures of `make bench-ha`, with its plot; do not edit. What is
+called *not measured* was not measured: nothing here is expected, estimated or remembered.
 
 | command | does |
 |---|---|
-| `make bench-ha` | every section that is not complete, then this page |
+| `make bench-ha` | every section that is not complete; page and plot are beside the figures, in `bench-results` |
+| `make bench-ha ARGS="--report"` | writes them into `docs`, unless a section would have fewer trials there than now |
 | `make bench-ha ARGS="--install"` | gets etcd, Patroni, HAProxy and PgBouncer first (as root) |
 | `make bench-ha ARGS="--only kill,hang --trials 5"` | some sections, some trials |
 """
@@ -64,8 +65,14 @@ pg_rewind.
 STEPS = """\
 ## Where the time goes
 
-Median seconds of each step, from the fault to the first commit; the supervisor's own record (`last_failover` of
+Median seconds of each step, from the fault to the first commit: the supervisor's own record (`last_failover` of
 `observed.json`) joined with the clients' clock. Medians of steps need not add up to the median of the whole.
+
+The second failure of `second-early` is no failover: there is no standby yet, so the primary is started again in place.
+Nothing is fenced, promoted or led elsewhere. It has two steps, detect (until the supervisor's log says that it starts
+the primary) and restart (until PostgreSQL's `postmaster.pid` says that it takes clients, crash recovery included), and
+then the first commit. Where *nothing tells of the steps* of a section, it was measured before they were kept; its
+outages are above.
 
 """
 

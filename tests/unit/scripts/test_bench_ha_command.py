@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 import bench_ha
 import pytest
@@ -28,12 +29,37 @@ def test_a_section_that_is_not_there_is_refused_by_name(capsys: pytest.CaptureFi
 
 
 def test_report_measures_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    written: list[None] = []
+    written: list[tuple[object, ...]] = []
+
+    def write(results: Path, into: Path, *, fewer: bool) -> Path:
+        written.append((results, into, fewer))
+        return into
+
     monkeypatch.setattr(bench_ha, "SECTIONS", {})
-    monkeypatch.setattr(bench_ha.report, "write", lambda: written.append(None))
+    monkeypatch.setattr(bench_ha.report, "write", write)
     monkeypatch.setattr("sys.argv", ["bench_ha.py", "--report"])
     assert bench_ha.main() == 0
-    assert written == [None]
+    assert written == [(bench_ha.results.RESULTS, bench_ha.report.DOCS, False)]
+
+
+def test_a_run_leaves_the_documents_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A look at two sections once went into the documents by half: the plot without its page."""
+    before = {name: (bench_ha.report.DOCS / name).read_bytes() for name in (bench_ha.report.PAGE, bench_ha.report.PLOT)}
+    monkeypatch.setattr(bench_ha, "SECTIONS", {"kill": lambda *_: True})
+    monkeypatch.setattr("sys.argv", ["bench_ha.py", "--only", "kill", "--results", str(tmp_path)])
+    assert bench_ha.main() == 0
+    assert {path.name for path in tmp_path.iterdir()} == {bench_ha.report.PAGE, bench_ha.report.PLOT}
+    for name, held in before.items():
+        assert (bench_ha.report.DOCS / name).read_bytes() == held
+
+
+def test_code_of_ours_is_none_of_a_peers() -> None:
+    """Patroni's figures, hours of measuring, stay in force when ours changes."""
+    for path in bench_ha.results.PATRONI:
+        assert path.startswith("scripts/ha/")
+        assert "stack" not in path and "restarts" not in path
+    for paths in (bench_ha.results.OURS, bench_ha.results.PATRONI, bench_ha.results.ENDPOINT):
+        assert all((bench_ha.results.ROOT / path).exists() for path in paths), "git knows each"
 
 
 def test_peers_have_a_fifth_of_the_trials() -> None:

@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 import pytest
 from ha import kinds
 from ha.plot import Strip, svg
-from ha.report import PAGE, outage_strips, page
+from ha.report import DOCS, PAGE, PLOT, outage_strips, page, plot_rows, plotted, write
 from ha.results import Section, load_all
 
 VERSIONS = {"multiaz": "0.1.0"}
@@ -62,14 +62,26 @@ def test_without_results_every_section_is_not_measured() -> None:
 
 def test_outages_are_shown_with_their_number() -> None:
     text = page({"kill": section("kill", *(trial(outage) for outage in (0.2, 0.1, 0.4, 0.3)))})
-    assert row(text, kinds.ours("kill").says)[1:] == ["4", "0.200", "0.400", "0.400", "0.210", "0", "2.500", "2.500"]
+    assert row(text, kinds.ours("kill").says)[1:] == ["4", "0.200", "–", "0.400", "0.210", "0", "2.500", "2.500"]
     assert row(text, kinds.ours("hang").says)[2] == "not measured"
 
 
-def test_trials_without_a_failover_are_not_called_unmeasured() -> None:
+@pytest.mark.parametrize("name", ["kill", "patroni-fast-kill"])
+def test_p90_is_shown_from_ten_trials_on(name: str) -> None:
+    says = next(says for section, _, _, says in plot_rows() if section == name)
+    outages = [0.1 * number for number in range(1, 11)]
+    ten = page({name: section(name, *map(trial, outages))})
+    assert row(ten, says)[1:5] == ["10", "0.500", "0.900", "1.000"]
+    assert "is not shown" not in ten
+    nine = page({name: section(name, *map(trial, outages[:9]))})
+    assert row(nine, says)[1:5] == ["9", "0.500", "–", "0.900"]
+    assert nine.count("of fewer than 10 trials p90 is their maximum, and is not shown") == 1
+
+
+def test_trials_without_a_split_are_not_called_unmeasured() -> None:
     text = page({"second-early": section("second-early", trial(0.2, split=None)), "kill": section("kill", trial(0.2))})
     steps = text[text.index("## Where the time goes") :]
-    assert row(steps, "second-early")[1:3] == ["0", "the supervisor recorded no failover"]
+    assert row(steps, "second-early")[1:3] == ["0", "nothing tells of the steps"]
     assert row(steps, "kill")[1:3] == ["1", "0.010"]
     assert row(steps, "zone")[1:3] == ["0", "not measured"]
 
@@ -137,7 +149,7 @@ def test_rows_of_a_peer_are_not_ours() -> None:
 
 def test_steps_are_medians_of_what_was_told() -> None:
     text = page({"kill": section("kill", trial(0.2), trial(0.2, split=None))})
-    assert row(text, "kill |")[1:] == ["1", "0.010", "0.020", "0.030", "0.040", "0.050", "0.060"]
+    assert row(text, "kill |")[1:] == ["1", "0.010", "0.020", "0.030", "0.040", "", "0.050", "0.060"]
     assert row(text, "zone |")[2] == "not measured"
 
 
@@ -147,6 +159,7 @@ def test_the_plot_has_a_dot_a_trial_and_an_arrow_for_what_was_not_over() -> None
     picture = ElementTree.fromstring(svg(strips))
     names = [element.tag.rpartition("}")[2] for element in picture.iter()]
     assert (names.count("circle"), names.count("path")) == (2, 1)
+    assert plotted(svg(strips)) == {"multiaz: kill": (3, "0.300")}
 
 
 def test_results_are_continued_only_with_the_same_settings(tmp_path: Path) -> None:
@@ -162,9 +175,34 @@ def test_results_are_continued_only_with_the_same_settings(tmp_path: Path) -> No
     assert Section("kill", {"clients": 16}, {"began": "now"}, tmp_path).resume() == 0
 
 
+def test_the_report_is_not_written_from_a_part_of_the_results(tmp_path: Path) -> None:
+    results, docs = tmp_path / "results", tmp_path / "docs"
+    for name, outages in (("kill", (0.2, 0.3)), ("hang", (0.6,))):
+        kept = Section(name, section(name)["settings"], {"began": "2026-11-26T01:00:00"}, results)
+        for outage in outages:
+            kept.add("trials", trial(outage))
+    write(results, docs, fewer=False)
+    was = [(docs / name).read_bytes() for name in (PAGE, PLOT)]
+    (results / "ha-hang.json").unlink()
+    with pytest.raises(ValueError, match="multiaz: hang has 1, and 0 in"):
+        write(results, docs, fewer=False)
+    assert [(docs / name).read_bytes() for name in (PAGE, PLOT)] == was, "neither of the two"
+    write(results, docs, fewer=True)
+    assert plotted((docs / PLOT).read_text()) == {"multiaz: kill": (2, "0.200")}
+
+
+def test_page_and_plot_in_the_tree_are_of_the_same_results() -> None:
+    text, shown = (DOCS / PAGE).read_text(), plotted((DOCS / PLOT).read_text())
+    tabled = {label: row(text, says)[1:3] for _, label, _, says in plot_rows()}
+    assert {label: (str(n), p50) for label, (n, p50) in shown.items()} == {
+        label: (n, p50) for label, (n, p50) in tabled.items() if n != "0"
+    }
+    assert len(shown) >= len(kinds.OURS)
+
+
 def test_the_page_in_the_tree_was_written_by_the_report() -> None:
     """Its fixed parts are those of the report: nobody changed a figure's meaning by hand."""
-    written, empty = PAGE.read_text(), page({})
+    written, empty = (DOCS / PAGE).read_text(), page({})
     for heading in re.findall(r"^## .*", empty, flags=re.MULTILINE):
         assert heading in written
     assert (
@@ -187,3 +225,14 @@ def test_the_relay_is_compared_within_each_round() -> None:
     assert cells[8] == "2.00", "the median of 0.8, 2 and 3, which is not the ratio of the medians"
     assert row(text, "pgbench -S, 8 clients, plain: relay beside haproxy")[3] == "yes"
     assert row(text, "pgbench -S, 8 clients, TLS: relay beside pgbouncer")[2:] == ["not measured", ""]
+    assert "Not met" not in text
+
+
+def test_an_aim_of_the_relay_that_is_missed_says_why() -> None:
+    text = page({"endpoint": section("endpoint", endpoint_round(40000, 50000))})
+    assert row(text, "pgbench -S, 8 clients, plain: relay beside haproxy")[2:] == ["0.80", "no"]
+    told = text[text.index("Not met:") :]
+    assert re.findall(r"^- (\w+):", told, flags=re.MULTILINE)[0] == "HAProxy"
+    assert "- PgBouncer:" not in told, "that was not measured"
+    link = re.search(r"\((decisions/[^)]+)\)", told)
+    assert link is not None and (DOCS / link[1]).exists()
