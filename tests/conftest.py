@@ -7,6 +7,7 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -16,6 +17,13 @@ from typing import TypeVar
 import pytest
 
 T = TypeVar("T")
+
+if os.environ.pop("PYTHONDONTWRITEBYTECODE", ""):
+    # Images often set it, and then each of the hundreds of processes the tests start compiles boto3, moto and pydantic
+    # anew: more than half of the CPU of a `multiaz status`. What was compiled goes into the environment's folder, and
+    # none beside the sources, as before.
+    sys.pycache_prefix = os.environ["PYTHONPYCACHEPREFIX"] = str(Path(sys.prefix) / "pycache")
+    sys.dont_write_bytecode = False
 
 PORTS = range(20000, 32000)
 """Below Linux's ephemeral range (32768…), so that no client socket takes one by chance."""
