@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 import psycopg
 import pytest
@@ -31,8 +32,9 @@ from multiaz.instance.actions import (
     PointUpstream,
     Promote,
     Record,
+    Step,
 )
-from multiaz.instance.records import MemberName, Request, RequestKind
+from multiaz.instance.records import MemberName, Phase, Request, RequestKind
 from multiaz.postgres.processes import fence, processes_in
 from multiaz.postgres.server import Server, ServerFailed
 
@@ -86,6 +88,35 @@ def seam(hand: ByHand, name: str) -> threading.Event:
     return reached
 
 
+class Died(Exception):
+    """The supervisor is no more."""
+
+
+Order = Callable[[Sequence[Action]], Sequence[Action]]
+
+
+def as_decided(actions: Sequence[Action]) -> Sequence[Action]:
+    """The product's own order."""
+    return actions
+
+
+def dies_in(hand: ByHand, rule: str, after: int, of: int, order: Order = as_decided) -> None:
+    """Take rounds until that rule speaks; the supervisor dies after so many of the actions of its step."""
+    real = hand._perform
+
+    def perform(step: Step) -> None:
+        if step.rule != rule:
+            real(step)
+            return
+        assert len(step.actions) == of, "another number of places to die at: add them"
+        real(replace(step, actions=tuple(order(step.actions))[:after]))
+        raise Died
+
+    hand._perform = perform  # type: ignore[method-assign]
+    with pytest.raises(Died):
+        hand.until(f"{rule} speaks", lambda *_: False)
+
+
 def acknowledged_by_the_primary_alone(hand: ByHand, number: int) -> None:
     """A client's commit is acknowledged while the standby stands still."""
     with hand.stopped("b", "walreceiver"):
@@ -104,7 +135,26 @@ def waits_while_the_standby_stands_still(hand: ByHand, number: int) -> None:
     eventually("the row is acknowledged", lambda: insert.acknowledged)
 
 
-# -- joining: setting, seen, checkpoint, flush, replicas, flush, record -----------------------------------
+# -- joining: moves, setting, seen, checkpoint, flush, replicas, flush, record ----------------------------
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("whole", [True, False])
+def test_join_sees_the_standby_move_first_because_commits_would_wait_for_one_that_stands_still(
+    hand: ByHand, whole: bool
+) -> None:
+    """The job as the loop begins it, for a standby that streams by all that the primary knows."""
+    if not whole:
+        hand.servers.see_it_move = nothing  # type: ignore[method-assign]
+    reached = seam(hand, "_wait_for_flush")
+    with hand.stopped("b", "walreceiver"):
+        hand.until("the join waits for the standby", lambda *_: reached.is_set())
+        insert = Insert(hand, 1)
+        if whole:
+            eventually("the row is acknowledged", lambda: insert.acknowledged)
+        else:
+            eventually("the commit waits", hand.waits_for_standby)
+            assert not insert.acknowledged
 
 
 @pytest.mark.long
@@ -149,6 +199,7 @@ def test_join_completes_a_checkpoint_because_until_then_commits_do_not_wait(hand
 def test_join_waits_for_the_flush_position_because_the_standby_lacks_what_was_acknowledged_before(
     hand: ByHand, whole: bool
 ) -> None:
+    """Either wait keeps this harm away, so both are left out; the next two tests say what each is for."""
     with hand.stopped("b", "walreceiver"):
         insert = Insert(hand, 1)
         eventually("the row is acknowledged, for nobody waits yet", lambda: insert.acknowledged)
@@ -194,6 +245,48 @@ def test_join_leads_replicas_to_the_standby_because_on_the_primary_they_show_wha
 
 @pytest.mark.long
 @pytest.mark.parametrize("whole", [True, False])
+def test_join_waits_before_it_leads_replicas_away_because_they_stand_still_on_a_standby_that_is_behind(
+    hand: ByHand, replica: Replica, whole: bool
+) -> None:
+    """Nothing is lost without the first wait, for the second one follows; a replica gets no WAL until its end."""
+    real, calls = hand.servers._wait_for_flush, []
+    waiting = threading.Event()
+
+    def wait_for_flush(*arguments: object) -> None:
+        calls.append(1)
+        if len(calls) == 1 and not whole:
+            return
+        waiting.set()
+        real(*arguments)  # type: ignore[arg-type]
+
+    hand.servers._wait_for_flush = wait_for_flush  # type: ignore[method-assign]
+    with hand.stopped("b", "walreceiver"):
+        Insert(hand, 1)
+        eventually("the replica shows it", lambda: replica.rows() == {1})
+        joining = Joining(hand)
+        assert waiting.wait(30)
+        if not whole:
+            eventually("the replica is at b", lambda: "replica_x" in followers(hand, "b"))
+        with hand.client("a") as client:
+            client.execute("SET synchronous_commit = local")  # else it waits for the standby, too
+            client.execute("INSERT INTO t VALUES (2)")
+        if whole:
+            eventually("the replica goes on", lambda: replica.rows() == {1, 2})
+            assert "replica_x" in followers(hand, "a")
+        else:
+            assert not followers(hand, "a") - {"multiaz_b"}
+            assert replica.rows() == {1}  # from nobody it could have more
+        assert joining.is_alive()
+    joining.finish()
+    assert len(calls) == 2
+    hand.record_in_sync()
+    hand.fail_over_after_loss()
+    assert hand.rows("b") == {1, 2}
+    eventually("the replica follows", lambda: replica.rows() == {1, 2})
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("whole", [True, False])
 def test_join_waits_again_because_a_replica_saw_more_before_it_was_led_away(
     hand: ByHand, replica: Replica, whole: bool
 ) -> None:
@@ -232,6 +325,8 @@ def test_join_waits_again_because_a_replica_saw_more_before_it_was_led_away(
 @pytest.mark.parametrize("order", ["record after the join", "record before the join"])
 def test_join_is_recorded_last_because_a_failover_before_loses_what_was_acknowledged(hand: ByHand, order: str) -> None:
     with hand.stopped("b", "walreceiver"):
+        if order == "record after the join":
+            hand.until("the join is begun", lambda _, seen: seen.members["b"].job is JobKind.JOIN)
         insert = Insert(hand, 1)
         eventually("the row is acknowledged, for nobody waits yet", lambda: insert.acknowledged)
         if order == "record before the join":
@@ -252,33 +347,42 @@ def test_join_is_recorded_last_because_a_failover_before_loses_what_was_acknowle
 # -- leaving: record, setting ----------------------------------------------------------------------------
 
 
+def setting_first(actions: Sequence[Action]) -> Sequence[Action]:
+    return sorted(actions, key=lambda action: not isinstance(action, Configure))
+
+
 @pytest.mark.long
-@pytest.mark.parametrize("order", ["record, setting", "setting, record"])
-def test_leave_is_recorded_before_commits_stop_waiting(hand: ByHand, order: str) -> None:
-    """The supervisor dies between the two: the next one believes the record."""
+@pytest.mark.parametrize(("order", "after"), [*((as_decided, after) for after in range(4)), (setting_first, 1)])
+def test_leave_is_recorded_before_commits_stop_waiting(hand: ByHand, order: Order, after: int) -> None:
+    """The supervisor dies between two of the actions: the next one believes the record."""
     hand.join()
     hand.record_in_sync()
+    hand.servers.point_upstream("b")
     fence(hand.servers["b"].data)
-    first = Record if order == "record, setting" else Configure
-    hand.left_out = lambda action: not isinstance(action, first)
-    hand.until("the standby leaves", lambda memory, _: not memory.in_sync or not hand.servers.waits["a"])
+    dies_in(hand, "leave", after, 3, order)
     insert = Insert(hand, 1)
-    if order == "record, setting":
+    if hand.servers.waits["a"]:
         eventually("the commit waits for the dead standby", hand.waits_for_standby)
-        assert not insert.acknowledged
     else:
         eventually("the row is acknowledged", lambda: insert.acknowledged)
+    acknowledged = {1} if insert.acknowledged else set()
     hand = hand.reborn()
     try:
-        assert hand.memory.in_sync == (order == "setting, record")
+        in_sync, upstream = hand.memory.in_sync, hand.home.upstream_link.readlink().name
         hand.lose_primary()
-        if order == "setting, record":
+        if in_sync:
             hand.until("b has taken over", lambda memory, seen: memory.epoch == 2 and seen.members["b"].answering)
-            assert hand.rows("b") == set()  # acknowledged, and lost
+            lost = acknowledged - hand.rows("b")
         else:
             for _ in range(20):
                 hand.round()
             assert (hand.memory.primary, hand.memory.epoch) == ("a", 1)
+            lost = set()
+        if order is as_decided:
+            assert not lost
+            assert not in_sync or upstream == "b", "replicas may show what a failover loses"
+        else:
+            assert lost == {1}
     finally:
         hand.die()
 
@@ -294,15 +398,23 @@ def test_failover_fences_first_because_the_old_primary_acknowledges_what_the_new
     hand.join()
     hand.record_in_sync()
     with hand.client("a") as old:
-        hand.left_out = lambda action: not whole and isinstance(action, Fence)
+        beside: list[list[int]] = []
+
+        def look(action: Action) -> None:
+            if isinstance(action, Promote):
+                beside.append(processes_in(hand.servers["a"].data))
+
+        hand.left_out, hand.after = lambda action: not whole and isinstance(action, Fence), look
         hand.instance.write(request=Request(number=1, kind=RequestKind.FAILOVER, epoch=1).model_dump())
         while hand.memory.epoch == 1:
             hand.round()
         if whole:
             with pytest.raises(psycopg.OperationalError):
                 old.execute("INSERT INTO t VALUES (1)")
+            assert beside == [[]]
             assert not processes_in(hand.servers["a"].data)
             return
+        assert beside[0]
         old.execute("SET synchronous_commit = local")  # a cancelled wait does the same, with a warning
         old.execute("INSERT INTO t VALUES (1)")
         with hand.client("b") as new:
@@ -310,35 +422,46 @@ def test_failover_fences_first_because_the_old_primary_acknowledges_what_the_new
         assert (hand.rows("a"), hand.rows("b")) == ({1}, {2})  # two primaries
 
 
+def promotion_first(actions: Sequence[Action]) -> Sequence[Action]:
+    return sorted(actions, key=lambda action: not isinstance(action, Fence | Promote))
+
+
 @pytest.mark.long
-@pytest.mark.parametrize("whole", [True, False])
+@pytest.mark.parametrize(("order", "after"), [*((as_decided, after) for after in range(7)), (promotion_first, 2)])
 def test_failover_is_recorded_before_the_promotion_because_the_next_supervisor_knows_only_the_record(
-    hand: ByHand, whole: bool
+    hand: ByHand, order: Order, after: int
 ) -> None:
+    """The primary's zone is lost, and the supervisor dies between two of the actions."""
     hand.join()
     hand.record_in_sync()
-    hand.left_out = lambda action: not whole and isinstance(action, Record)
-    fence(hand.servers["a"].data)
-    while hand.seen_link() != "b":
-        hand.round()
-    with hand.client("b") as new:
-        new.execute("INSERT INTO t VALUES (1)")
+    with hand.client("a") as client:
+        client.execute("INSERT INTO t VALUES (1)")
+    hand.lose_primary()
+    dies_in(hand, "take_over", after, 6, order)
+    acknowledged = {1}
+    if hand.seen_link() == "b":
+        with hand.client("b") as client:
+            client.execute("INSERT INTO t VALUES (2)")
+        acknowledged.add(2)
     hand = hand.reborn()
     try:
-        if whole:
-            hand.until("b serves", lambda _, seen: seen.members["b"].answering)
-            assert hand.rows("b") == {1}
+        if order is as_decided:
+            hand.until("b serves", lambda memory, seen: memory.primary == seen.primary_link == "b")
+            hand.sees_answering("b")
+            assert hand.memory.epoch == 2  # one failover, carried on
+            assert hand.rows("b") == acknowledged
             return
         hand.sees_answering("b")
         hand.until("the promoted server is fenced", lambda memory, _: memory.fenced == "b")
-        hand.until("a serves", lambda _, seen: seen.members["a"].answering)
-        assert hand.rows("a") == set()  # acknowledged by "b", and lost
+        hand.until("it is given up", lambda *_: hand.round().phase is Phase.FAILED)
+        assert not hand.memory.in_sync  # so nobody takes over: an instance that had a whole standby is lost
     finally:
         hand.die()
 
 
 @pytest.mark.long
-def test_failover_leads_clients_after_the_promotion_because_before_they_are_refused(hand: ByHand) -> None:
+@pytest.mark.parametrize("whole", [True, False])
+def test_failover_leads_clients_after_the_promotion_because_before_they_are_refused(hand: ByHand, whole: bool) -> None:
     hand.join()
     hand.record_in_sync()
     fence(hand.servers["a"].data)
@@ -355,27 +478,44 @@ def test_failover_leads_clients_after_the_promotion_because_before_they_are_refu
                     tried.append("done")
 
     hand.after = try_it
-    hand.left_out = lambda action: isinstance(action, Promote)
+    hand.left_out = lambda action: not whole and isinstance(action, Promote)
     hand.until("clients are led to b", lambda *_: tried)
-    hand.left_out = lambda _: False
-    hand.until("clients are led to b again, by finish_promotion", lambda *_: len(tried) > 1)
-    assert tried == ["refused", "done"]
+    if not whole:
+        hand.left_out = lambda _: False
+        hand.until("clients are led to b again, by finish_promotion", lambda *_: len(tried) > 1)
+    assert tried == (["done"] if whole else ["refused", "done"])
 
 
 @pytest.mark.long
+@pytest.mark.parametrize("link", ["names b", "is gone"])
 def test_replicas_need_not_be_led_in_a_failover_because_they_stream_from_the_standby_already(
-    hand: ByHand, replica: Replica
+    hand: ByHand, replica: Replica, link: str
 ) -> None:
-    """The last action of a failover finds its work done, whenever the record said "in sync"."""
+    """The last action of a failover finds its work done, whenever the record said "in sync" and the link is there.
+
+    Where that is gone, with the run folder of a machine that was started anew, rule `upstream` sets it soon after.
+    """
     hand.join()
     hand.record_in_sync()
     eventually("the replica streams from b", lambda: "replica_x" in followers(hand, "b"))
-    hand.left_out = lambda action: isinstance(action, PointUpstream)
+    if link == "is gone":
+        replica.server.stop()
+        hand.home.upstream_link.unlink()
     fence(hand.servers["a"].data)
-    hand.until("b serves", lambda memory, seen: memory.epoch == 2 and seen.primary_link == "b")
-    with hand.client("b") as client:
-        client.execute("INSERT INTO t VALUES (1)")
-    eventually("the replica follows", lambda: replica.rows() == {1})
+    dies_in(hand, "take_over", 5, 6)  # all but PointUpstream
+    hand = hand.reborn()
+    try:
+        if link == "is gone":
+            assert not hand.home.upstream_link.is_symlink()
+            replica.server.wait_until_ready(replica.server.start())
+        else:
+            hand.left_out = lambda action: isinstance(action, PointUpstream)
+        hand.until("b serves", lambda memory, seen: memory.epoch == 2 and seen.members["b"].answering)
+        with hand.client("b") as client:
+            client.execute("INSERT INTO t VALUES (1)")
+        hand.until("the replica follows", lambda *_: replica.rows() == {1})
+    finally:
+        hand.die()
 
 
 # -- rejoining -------------------------------------------------------------------------------------------
