@@ -43,6 +43,23 @@ def test_connection_survives_the_supervisor_and_failover_works_without_it(multi_
     assert {before.primary, instance.wait_well().primary} == {"a", "b"}
 
 
+def test_endpoint_that_hangs_is_replaced_and_the_servers_are_left_alone(multi_az: Instance) -> None:
+    instance = multi_az
+    before = instance.wait_well()
+    pids = [one.pid for one in before.members]
+    hung = lock_holder(instance.home.relay_lock)
+    assert hung is not None
+    os.kill(hung, signal.SIGSTOP)
+    eventually("another one holds its lock", lambda: lock_holder(instance.home.relay_lock) not in (None, hung))
+    instance.wait("it listens", lambda seen: seen.relay_ready)
+    with instance.connect_by_endpoint() as connection:
+        assert connection.execute("SELECT 1").fetchone() == (1,)
+    after = instance.wait_well()
+    assert (after.epoch, after.primary, after.in_sync) == (before.epoch, before.primary, True)
+    assert [one.pid for one in after.members] == pids
+    assert f"the endpoint ({hung}) hangs: it is stopped" in instance.whole_log()
+
+
 def test_everything_killed_at_once_comes_back_with_every_acknowledged_row(multi_az: Instance) -> None:
     """A reboot: no process is left and the run folder is gone."""
     instance = multi_az

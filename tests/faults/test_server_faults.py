@@ -6,6 +6,7 @@ import json
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import psycopg
 import pytest
 from endpoint_client import by_the_endpoint
 from harness import Instance, eventually
@@ -207,15 +208,34 @@ def test_a_hang_that_is_healed_before_anybody_acts_lets_the_same_server_go_on(
 
 
 @pytest.mark.long
+def test_a_frozen_endpoint_is_replaced_and_healing_finds_nothing_left(shop: Instance, home: Home) -> None:
+    before = shop.wait("well, with its relay", lambda seen: seen.redundant and seen.writable and seen.relay_ready)
+    with by_the_endpoint(shop) as session, Ledger(shop) as ledger:
+        (frozen,) = faults.break_relay(home, freeze=True).processes
+        eventually("another one holds its lock", lambda: lock_holder(shop.home.relay_lock) not in (None, frozen))
+        shop.wait("it listens", lambda seen: seen.relay_ready)
+        with by_the_endpoint(shop) as connection:
+            assert connection.execute("SELECT 1").fetchone() == (1,)
+        with pytest.raises(psycopg.OperationalError):
+            session.execute("SELECT 1")
+        ledger.wait_for(20)
+    after = shop.wait_well()
+    ledger.check()
+    assert (ledger.unknown, ledger.failed) == ([], []), "the databases are well all the while"
+    assert (after.epoch, [one.pid for one in after.members]) == (before.epoch, [one.pid for one in before.members])
+    assert faults.active(home) == faults.heal(home) == ()
+
+
+@pytest.mark.long
 def test_a_frozen_endpoint_holds_sessions_and_logins_and_healing_lets_them_go_on(shop: Instance, home: Home) -> None:
+    """Its supervisor stands still as well: one that runs replaces it within seconds."""
     before = shop.wait("well, with its relay", lambda seen: seen.redundant and seen.writable and seen.relay_ready)
     with by_the_endpoint(shop) as session, ThreadPoolExecutor(2) as pool, Ledger(shop) as ledger:
         backend = session.info.backend_pid
+        faults.break_supervisor(home, freeze=True)
         (frozen,) = faults.break_relay(home, freeze=True).processes
         asked = pool.submit(session.execute, "SELECT pg_backend_pid(), 'arrived'")
         new = pool.submit(by_the_endpoint, shop)
-        since = time.time()
-        shop.wait("its supervisor leaves it", lambda seen: seen.written_at > since + 1)
         ledger.wait_for(50)
         assert lock_holder(shop.home.relay_lock) == frozen
         assert (asked.done(), new.done()) == (False, False)
@@ -225,6 +245,9 @@ def test_a_frozen_endpoint_holds_sessions_and_logins_and_healing_lets_them_go_on
         assert asked.result(30).fetchone() == (backend, "arrived")
         with new.result(30) as connection:
             assert connection.execute("SELECT 1").fetchone() == (1,)
+        faults.heal(home, kind="supervisor")
+        since = time.time()
+        shop.wait("has looked at it for a while", lambda seen: seen.written_at > since + 2)
     after = shop.wait_well()
     ledger.check()
     assert (ledger.unknown, ledger.failed) == ([], []), "the databases are well all the while"

@@ -1,4 +1,5 @@
-"""Goes the way a client goes, again and again: a new connection through the postmaster, a backend, a flushed commit.
+"""Goes the server's part of a client's way, again and again: by its socket a new connection through the postmaster, a
+backend, a flushed commit. The endpoint's part has a question of its own (`endpoint_probe.py`).
 
 What it costs: one connection every `PACE_S` (about 3 ms of CPU; three log lines with `log_connections`), and a flushed
 record only if nobody else has flushed anything for `COMMIT_EVERY_S`. Measured on 17.10: 58 bytes of WAL, and 50 more by

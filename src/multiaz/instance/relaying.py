@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -17,13 +18,19 @@ from typing import Any, Literal
 
 from multiaz.files import lock_holder, write_atomically
 from multiaz.home import Home, InstanceHome
+from multiaz.instance.endpoint_watch import EndpointWatch
+from multiaz.instance.progress import STOPPED
 from multiaz.instance.records import DesiredInstance
 from multiaz.postgres.config import REPLICATION_USER, SOCKET_PORT, SUPERUSER
 from multiaz.postgres.os_user import server_user
+from multiaz.postgres.processes import open_pidfd
+from multiaz.postgres.pulse import Pulse, pulse_of
 
 LOOK_EVERY_S = 0.25
 CONNECT_WAIT_S = 30
 """How long a new connection waits for a primary during a failover."""
+
+log = logging.getLogger("multiaz.instance")
 
 
 @dataclass(frozen=True)
@@ -49,7 +56,7 @@ class Wire:
 
 
 class RelayKeeper:
-    """Starts the relay whenever its lock is free; the relay does the same for the supervisor."""
+    """Starts the relay whenever its lock is free, as the relay does the supervisor, and ends a relay that hangs."""
 
     def __init__(self, top: Home, home: InstanceHome) -> None:
         self._top = top
@@ -58,12 +65,17 @@ class RelayKeeper:
         self._child: subprocess.Popen[bytes] | None = None
         self._ready = False
         self._where: tuple[str, int] | None = None
+        self._shaped = False
+        self._watch = EndpointWatch()
+        self._killed: tuple[int, float] | None = None
+        """Pid and begin of the relay that was ended because it hangs: it may be a while until the kernel lets it go."""
 
     def write(self, desired: DesiredInstance, network: Shaping | None = None, wires: Sequence[Wire] = ()) -> None:
         """Write `relay.json` if it changed, and have the relay read it at once.
 
         `network` lies between clients and the endpoint. The folders of `wires` are made here.
         """
+        self._shaped = network is not None and network != Shaping()
         where = (desired.endpoint.address, desired.endpoint.port)
         if where != self._where:  # renamed: what was seen of the relay speaks of another address
             self._where, self._ready, self._looked = where, False, 0.0
@@ -93,7 +105,8 @@ class RelayKeeper:
         return said.get("config") == wanted and said.get("pid") == lock_holder(self._home.relay_lock)
 
     def keep(self) -> None:
-        """Start the relay if nobody holds its lock (looked at a few times a second)."""
+        """Start the relay if nobody holds its lock, and end one that hangs (looked at a few times a second)."""
+        self._watch.tick(time.monotonic())
         if self._child is not None:
             self._child.poll()
         if time.monotonic() - self._looked < LOOK_EVERY_S:
@@ -108,6 +121,7 @@ class RelayKeeper:
                     cwd=self._home.folder, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
                     start_new_session=True,
                 )  # fmt: skip
+        self._end_hung(holder)
 
     def ready(self) -> bool:
         """The relay runs and listens."""
@@ -115,11 +129,15 @@ class RelayKeeper:
 
     def end(self) -> None:
         """End the relay and wait until its lock is free; `relay.json` is removed so that nobody starts it again."""
+        self._watch.forget()
         self._home.relay.unlink(missing_ok=True)
         deadline = time.monotonic() + 10
         while (holder := lock_holder(self._home.relay_lock)) is not None and time.monotonic() < deadline:
             with contextlib.suppress(ProcessLookupError):
-                if holder > 0:
+                pulse = pulse_of(holder) if holder > 0 else None
+                if pulse is not None and pulse.state in STOPPED:
+                    self._kill(holder, pulse)  # it would obey SIGTERM when it goes on
+                elif holder > 0:
                     os.kill(holder, signal.SIGTERM)
             if self._child is not None:
                 self._child.poll()
@@ -127,6 +145,42 @@ class RelayKeeper:
         if self._child is not None:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._child.wait(1)  # its lock is free, so all that is left is its exit code
+
+    def _end_hung(self, holder: int | None) -> None:
+        """SIGKILL a relay that hangs; a later look finds its lock free. A shaped network is late on purpose."""
+        verdict = self._watch.look(holder, self._where if self._ready and not self._shaped else None)
+        seen = self._watch.seen
+        if not verdict.hung or holder is None or seen is None or self._killed == (holder, seen.pulse.began_s):
+            return
+        if self._kill(holder, seen.pulse):
+            log.warning("the endpoint (%d) hangs: %s; it is ended and started again", holder, verdict.why)
+            self._killed = (holder, seen.pulse.began_s)
+            self._watch.forget()
+            self._ready, self._looked = False, 0.0
+
+    def _kill(self, pid: int, seen: Pulse) -> bool:
+        """SIGKILL the relay of this instance that was `seen`; False if this pid is another process by now."""
+        handle = open_pidfd(pid)
+        if handle is None:
+            return False
+        try:
+            now = pulse_of(pid)
+            if now is None or now.began_s != seen.began_s or not self._is_relay(pid):
+                return False
+            signal.pidfd_send_signal(handle, signal.SIGKILL)
+        except ProcessLookupError:
+            return False
+        finally:
+            os.close(handle)
+        return True
+
+    def _is_relay(self, pid: int) -> bool:
+        """It is an endpoint process, of this instance: the pid in the lock's file may be that of the one before."""
+        try:
+            words = (Path("/proc") / str(pid) / "cmdline").read_bytes().split(b"\0")
+            return b"multiaz.relay" in words and (Path("/proc") / str(pid) / "cwd").samefile(self._home.folder)
+        except OSError:
+            return False
 
     def _listening(self, holder: int) -> bool:
         said = self._said()

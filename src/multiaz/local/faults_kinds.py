@@ -58,8 +58,9 @@ KINDS = (
          "killed: its relay starts another within a second; frozen: clients go on, nobody fails over",
          f"killed: {BY_ITSELF}; frozen: {SAME_PROCESSES}"),
     Kind("relay", "kill -9 of the instance's endpoint process, or SIGSTOP",
-         "killed: sessions are cut, its supervisor starts another; frozen: clients get no answer",
-         f"killed: {BY_ITSELF}; frozen: {SAME_PROCESSES}"),
+         "killed: sessions are cut, its supervisor starts another; frozen: clients get no answer until it is taken for "
+         "a hang and replaced, within seconds",
+         f"by itself, once it is ended; before, {SAME_PROCESSES}"),
     Kind("cloud-endpoint", "kill -9 of the AWS endpoint, or SIGSTOP",
          "AWS calls fail; databases serve and fail over; afterwards everything is as it was",
          "heal, or whatever command starts it (`multiaz local start`, `multiaz up`)"),
