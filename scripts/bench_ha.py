@@ -1,6 +1,6 @@
 """Measures what a failover costs the clients that write, beside Patroni; and the endpoint beside other proxies.
 
-    make bench-ha                                        every section, 50 trials of each kind
+    make bench-ha                                        every section, 50 trials of each kind, 20 promotions
     make bench-ha ARGS="--only kill,hang --trials 5"     these sections only
     make bench-ha ARGS="--install"                       gets the peers first (needs root for apt-get)
     make bench-ha ARGS="--report"                        writes docs/benchmarks.md, and its plot, from what was measured
@@ -25,7 +25,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from ha import endpoint, kinds, patroni, peers, report, results, trials
+from ha import endpoint, kinds, patroni, peers, promoting, report, results, trials
 from ha.processes import make_base, remove_base
 from ha.stack import Stack
 from ha.trials import Kind, System
@@ -67,6 +67,7 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--only", default="", help=f"sections, with commas between: {', '.join(SECTIONS)}")
     parser.add_argument("--trials", type=int, default=50, help="of each kind")
     parser.add_argument("--peer-trials", type=int, default=None, help="of each kind of Patroni; by default a fifth")
+    parser.add_argument("--promotions", type=int, default=None, help="of the section promote; by default two fifths")
     parser.add_argument("--rounds", type=int, default=5, help="of the section endpoint")
     parser.add_argument("--seconds", type=int, default=5, help="of each pgbench in it")
     parser.add_argument("--clients", type=int, default=8, help="that write at the same time")
@@ -86,6 +87,8 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     parsed.sections = [name for name in parsed.only.split(",") if name] or list(SECTIONS)
     if parsed.peer_trials is None:
         parsed.peer_trials = -(-parsed.trials // 5)
+    if parsed.promotions is None:
+        parsed.promotions = -(-parsed.trials * 2 // 5)
     for name in parsed.sections:
         if name not in SECTIONS:
             parser.error(f"there is no section {name!r}; there are {', '.join(SECTIONS)}")
@@ -118,6 +121,28 @@ def patroni_section(name: str, arguments: argparse.Namespace) -> bool:
         return patroni.Cluster(base, settings)
 
     return measure(name, kind, build, arguments, arguments.peer_trials, results.PATRONI, peers.versions())
+
+
+def promote_section(name: str, arguments: argparse.Namespace) -> bool:
+    settings = {
+        "clients": arguments.clients, "think_s": arguments.think_ms / 1000, "limit_s": arguments.limit,
+        "machine": results.machine(), "versions": results.versions(), "code": results.code(results.PROMOTE),
+    }  # fmt: skip
+    section = results.Section(name, settings, facts(), arguments.results)
+    had = section.resume(fresh=arguments.fresh)
+    print(f"{name}: PromoteReadReplica, under load; {had} of {arguments.promotions} trials are there", flush=True)
+
+    def work(base: Path) -> None:
+        with Stack(base / "home", arguments.port, arguments.port_base) as stack, Writers() as writers:
+            trials.prepare(stack)
+            load = Load(stack.target, arguments.clients, 0, arguments.think_ms / 1000)
+            while (number := len(section.values["trials"])) < arguments.promotions:
+                record = promoting.run(stack, writers, number, load, arguments.limit)
+                section.add("trials", record)
+                print(f"  {number + 1}: {record['first_write_s']:.3f} s" + ("" if record["written"] else " and no row"),
+                      flush=True)  # fmt: skip
+
+    return complete(section, arguments.promotions, work)
 
 
 def endpoint_section(name: str, arguments: argparse.Namespace) -> bool:
@@ -162,42 +187,49 @@ def measure(
     section = results.Section(name, settings, facts(), arguments.results)
     had = section.resume(fresh=arguments.fresh)
     print(f"{name}: {kind.says}; {had} of {wanted} trials are there", flush=True)
+    done = complete(section, wanted, lambda base: _trials(section, kind, build, arguments, wanted, base))
+    lost = sum(trial["rows"]["lost"] for trial in section.values["trials"])
+    print(f"{name}: {len(section.values['trials'])} trials, {lost} acknowledged rows lost", flush=True)
+    return done and (not lost or name.startswith("patroni"))
+
+
+def complete(section: results.Section, wanted: int, work: Callable[[Path], None]) -> bool:
+    """Let `work` add trials until all are there, below a new folder each time it is begun anew; False if it gave up."""
     rebuilds = 0
     while len(section.values["trials"]) < wanted and rebuilds <= REBUILDS:
+        base = make_base()
         try:
-            _trials(section, kind, build, arguments, wanted)
+            work(base)
         except Exception as error:  # noqa: BLE001  (whatever broke it is told, and the section goes on with a new system)
             rebuilds += 1
             section.add("errors", {"at": now(), "error": f"{type(error).__name__}: {error}"[:2000]})
             traceback.print_exc()
-            print(f"{name}: made anew", flush=True)
+            print(f"{section.values['section']}: made anew", flush=True)
+        finally:
+            left = remove_base(base)
+            if left:
+                print(f"  ended {len(left)} processes that were left", flush=True)
     section.values["ended"] = now()
     section.save()
-    lost = sum(trial["rows"]["lost"] for trial in section.values["trials"])
-    print(f"{name}: {len(section.values['trials'])} trials, {lost} acknowledged rows lost", flush=True)
-    return len(section.values["trials"]) >= wanted and (not lost or name.startswith("patroni"))
+    return len(section.values["trials"]) >= wanted
 
 
-def _trials(section: results.Section, kind: Kind, build: Build, arguments: argparse.Namespace, wanted: int) -> None:
-    base = make_base()
-    try:
-        with build(base) as system, Writers() as writers:
-            trials.prepare(system)
-            load = Load(system.target, arguments.clients, kind.fresh, arguments.think_ms / 1000)
-            expected = 0
-            while (number := len(section.values["trials"])) < wanted:
-                record = trials.run(system, writers, kind, number, load, arguments.limit)
-                rows = record["rows"]
-                expected += rows["acknowledged"] - rows["lost"] + rows["unknown_landed"] + rows["failed_landed"]
-                section.add("trials", record)
-                say(record)
-            # Rows of early trials lived through every later failover: they must still be there.
-            missing = expected - trials.count_all(system)
-            section.values["rows_missing_at_end"] = section.values.get("rows_missing_at_end", 0) + missing
-    finally:
-        left = remove_base(base)
-        if left:
-            print(f"  ended {len(left)} processes that were left", flush=True)
+def _trials(
+    section: results.Section, kind: Kind, build: Build, arguments: argparse.Namespace, wanted: int, base: Path
+) -> None:
+    with build(base) as system, Writers() as writers:
+        trials.prepare(system)
+        load = Load(system.target, arguments.clients, kind.fresh, arguments.think_ms / 1000)
+        expected = 0
+        while (number := len(section.values["trials"])) < wanted:
+            record = trials.run(system, writers, kind, number, load, arguments.limit)
+            rows = record["rows"]
+            expected += rows["acknowledged"] - rows["lost"] + rows["unknown_landed"] + rows["failed_landed"]
+            section.add("trials", record)
+            say(record)
+        # Rows of early trials lived through every later failover: they must still be there.
+        missing = expected - trials.count_all(system)
+        section.values["rows_missing_at_end"] = section.values.get("rows_missing_at_end", 0) + missing
 
 
 def say(record: dict[str, Any]) -> None:
@@ -225,6 +257,7 @@ def now() -> str:
 
 SECTIONS: dict[str, Callable[[str, argparse.Namespace], bool]] = {
     **{kind.name: our_section for kind in kinds.OURS},
+    "promote": promote_section,
     **{f"patroni-{how}-{kind.name}": patroni_section for how in ("fast", "default") for kind in kinds.PATRONI},
     "endpoint": endpoint_section,
 }

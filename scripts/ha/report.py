@@ -61,6 +61,7 @@ def page(found: Results) -> str:
         wording.METHOD,
         outage_part(found),
         steps_part(found),
+        promote_part(found),
         rows_part(found),
         patroni_part(found),
         endpoint_part(found),
@@ -88,13 +89,13 @@ def outage_part(found: Results) -> str:
     """Outages of ours."""
     body = [outage_row(kind.says, found.get(kind.name)) for kind in kinds.OURS]
     picture = "![outages](benchmarks-outages.svg)\n\n" if outage_strips(found) else ""
-    return wording.OUTAGES + picture + outage_table(body) + "\n" + aims(found)
+    return wording.OUTAGES + picture + p90_table(OUTAGE_HEAD, body) + "\n" + aims(found)
 
 
-def outage_table(body: Sequence[Sequence[str]]) -> str:
+def p90_table(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
     """The table, and a word below it where p90 is left out."""
     few = f"\n{TOO_FEW}: of fewer than {LEAST_FOR_P90} trials p90 is their maximum, and is not shown.\n"
-    return table(OUTAGE_HEAD, body) + (few if any(TOO_FEW in row for row in body) else "")
+    return table(head, body) + (few if any(TOO_FEW in row for row in body) else "")
 
 
 AIMS = (("kill", "p50", 0.3), ("kill", "max", 1.0), ("hang", "p50", 2.0), ("kill", "redundancy, max", 5.0))
@@ -186,6 +187,23 @@ def steps_part(found: Results) -> str:
     return wording.STEPS + table(("section", "n", *STEPS), body)
 
 
+PROMOTE_HEAD = ("n", "p50", "p90", "max", "not in time", "available again, p50", "max", "source's pause, p50", "max")
+
+
+def promote_part(found: Results) -> str:
+    """Promotions of a read replica, from the request on."""
+    trials = found.get("promote", {}).get("trials")
+    if not trials:
+        return wording.PROMOTE + table(PROMOTE_HEAD, [])
+    writes = [trial["first_write_s"] for trial in trials]
+    row = [str(len(trials)), seconds(percentile(writes, 0.5)), p90(writes), seconds(max(writes))]
+    row.append(str(sum(not trial["written"] for trial in trials)))
+    for figure in ("available_s", "source_pause_s"):
+        known = [trial[figure] for trial in trials if trial[figure] is not None]
+        row += [seconds(percentile(known, 0.5)), seconds(max(known))] if known else ["", ""]
+    return wording.PROMOTE + p90_table(PROMOTE_HEAD, [row])
+
+
 def rows_part(found: Results) -> str:
     """Rows of ours, and the sum."""
     measured = {kind.name: found[kind.name] for kind in kinds.OURS if found.get(kind.name, {}).get("trials")}
@@ -241,7 +259,7 @@ def patroni_part(found: Results) -> str:
             body.append(outage_row(f"{kind.says} ({label})", values))
             if values is not None and values["trials"]:
                 rows.append(rows_row(name, values))
-    return wording.PATRONI + outage_table(body) + ("\n" + table(ROWS_HEAD, rows) if rows else "")
+    return wording.PATRONI + p90_table(OUTAGE_HEAD, body) + ("\n" + table(ROWS_HEAD, rows) if rows else "")
 
 
 def endpoint_part(found: Results) -> str:

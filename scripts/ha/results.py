@@ -16,6 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "bench-results"
 _TRIALS = tuple(f"scripts/ha/{name}.py" for name in ("trials", "writers", "figures", "processes"))
 OURS = ("src", *_TRIALS, "scripts/ha/stack.py", "scripts/ha/restarts.py")
+PROMOTE = (*OURS, "scripts/ha/promoting.py")
 PATRONI = (*_TRIALS, "scripts/ha/patroni.py", "scripts/ha/peers.py")
 ENDPOINT = ("src/multiaz/relay", "scripts/bench_relay.py", "scripts/ha/endpoint.py")
 """The code of sections: what is measured, and what measures. Another one is measured anew; what renders is in none,

@@ -16,7 +16,7 @@ import boto3
 
 from ha import restarts
 from ha.processes import KeptDown, postmaster, server_processes, signal_all
-from ha.trials import Mark, NotWell
+from ha.trials import Mark, NotWell, wait_until
 
 COMMAND = [sys.executable, "-m", "multiaz.cli"]
 COMMAND_S = 600.0
@@ -113,15 +113,11 @@ class Stack:
                 name for resource_id, name in self._identifiers.items()
                 if not (now := self.observed(resource_id)).get("writable") or not now["redundant"]
             ]  # fmt: skip
-            if not sick and self._rds_available():
+            if not sick and self.available(self.identifier):
                 return
             if time.monotonic() > deadline:
                 raise NotWell(f"not well within {within_s:.0f} s: {sick or 'DBInstanceStatus'}: {self.observed()}")
             time.sleep(0.05)
-
-    def _rds_available(self) -> bool:
-        (found,) = self._rds.describe_db_instances(DBInstanceIdentifier=self.identifier)["DBInstances"]
-        return bool(found["DBInstanceStatus"] == "available")
 
     def told(self) -> dict[str, Any] | None:
         """What is known of the latest failover, or of the latest restart in place if that was later."""
@@ -130,6 +126,50 @@ class Stack:
         if restart is None or (failover is not None and failover["detected"] > restart["detected"]):
             return failover
         return restart
+
+    # -- read replicas -----------------------------------------------------------------------------
+
+    def make_replica(self, identifier: str, within_s: float) -> dict[str, Any]:
+        """Make a read replica and wait until it is available; the target of its endpoint. Raises NotWell."""
+        self._rds.create_db_instance_read_replica(
+            DBInstanceIdentifier=identifier, SourceDBInstanceIdentifier=self.identifier
+        )
+        if not wait_until(lambda: self.available(identifier), within_s):
+            raise NotWell(f"the read replica is not available within {within_s:.0f} s")
+        endpoint = self._described(identifier)["Endpoint"]
+        return {**self.target, "host": endpoint["Address"], "port": endpoint["Port"]}
+
+    def promote(self, identifier: str) -> None:
+        """Ask for it; returns at once."""
+        self._rds.promote_read_replica(DBInstanceIdentifier=identifier)
+
+    def available(self, identifier: str) -> bool:
+        """As DescribeDBInstances says."""
+        return bool(self._described(identifier)["DBInstanceStatus"] == "available")
+
+    def remove(self, identifier: str, within_s: float) -> None:
+        """Delete the instance, its backups too, and wait until it is gone. Raises NotWell."""
+        gone = self._rds.exceptions.DBInstanceNotFoundFault
+        try:
+            self._rds.delete_db_instance(
+                DBInstanceIdentifier=identifier, SkipFinalSnapshot=True, DeleteAutomatedBackups=True
+            )
+        except gone:
+            return
+
+        def is_gone() -> bool:
+            try:
+                self._described(identifier)
+            except gone:
+                return True
+            return False
+
+        if not wait_until(is_gone, within_s):
+            raise NotWell(f"{identifier} is not deleted within {within_s:.0f} s")
+
+    def _described(self, identifier: str) -> dict[str, Any]:
+        (found,) = self._rds.describe_db_instances(DBInstanceIdentifier=identifier)["DBInstances"]
+        return dict(found)
 
     # -- breaking ----------------------------------------------------------------------------------
 

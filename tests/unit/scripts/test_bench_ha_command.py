@@ -68,6 +68,12 @@ def test_peers_have_a_fifth_of_the_trials() -> None:
     assert bench_ha.parse(["--trials", "50", "--peer-trials", "3"]).peer_trials == 3
 
 
+def test_promotions_are_two_fifths_of_the_trials() -> None:
+    assert bench_ha.parse([]).promotions == 20
+    assert bench_ha.parse(["--trials", "1"]).promotions == 1
+    assert bench_ha.parse(["--trials", "50", "--promotions", "3"]).promotions == 3
+
+
 def test_a_section_of_patroni_names_its_settings_and_its_kind() -> None:
     for name in bench_ha.SECTIONS:
         if name.startswith("patroni"):

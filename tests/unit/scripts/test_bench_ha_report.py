@@ -53,8 +53,8 @@ def test_without_results_every_section_is_not_measured() -> None:
     text = page({})
     parts = re.split(r"^## ", text, flags=re.MULTILINE)[1:]
     told = {part.splitlines()[0]: part for part in parts}
-    for name in ("Machine and versions", "Write outage", "Where the time goes", "Acknowledged rows",
-                 "Patroni 4 with etcd, beside it", "Endpoint"):  # fmt: skip
+    for name in ("Machine and versions", "Write outage", "Where the time goes", "Promotion of a read replica",
+                 "Acknowledged rows",                 "Patroni 4 with etcd, beside it", "Endpoint"):  # fmt: skip
         assert "not measured" in told[name].lower(), name
     assert not re.search(r"\d\.\d{3}", text), "no figure"
     assert "![" not in text, "no plot of nothing"
@@ -126,6 +126,19 @@ def test_of_a_pair_the_second_failure_counts() -> None:
 def test_clients_that_connect_anew_count_where_there_are_some() -> None:
     text = page({"hang-postmaster": section("hang-postmaster", trial(0.0, fresh_outage_s=1.5))})
     assert row(text, kinds.ours("hang-postmaster").says)[2] == "1.500"
+
+
+def promotion(first_write: float, **changes: Any) -> dict[str, Any]:
+    told = {"written": True, "available_s": first_write + 1, "source_pause_s": 0.02}
+    return {"first_write_s": first_write, **told, **changes}
+
+
+def test_promotions_are_shown_and_one_that_took_no_row_is_counted() -> None:
+    trials = [promotion(0.3), promotion(0.2), promotion(60.0, written=False, available_s=None, source_pause_s=0.05)]
+    text = page({"promote": section("promote", *trials)})
+    part = text[text.index("## Promotion of a read replica") :]
+    assert row(part, "3 |") == ["3", "0.300", "–", "60.0", "1", "1.200", "1.300", "0.020", "0.050"]
+    assert "of fewer than 10 trials" in part[: part.index("## Acknowledged rows")]
 
 
 def test_lost_rows_are_summed_over_every_failover() -> None:
