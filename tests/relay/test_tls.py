@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import _ssl
 import asyncio
+import ctypes
 import ssl
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from relay_harness import Authority
 
-from multiaz.relay.tls import SLICE_BYTES, TlsTransport, server_context
+from multiaz.relay.tls import MOST_ANSWERED, SLICE_BYTES, TlsTransport, server_context
 
 VERSIONS = pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 
@@ -24,11 +26,15 @@ class Below(asyncio.Transport):
     def __init__(self) -> None:
         super().__init__()
         self.written = bytearray()
+        self.drains = True
         self.closed = self.aborted = False
 
     def write(self, data: Any) -> None:
         assert not self.is_closing(), "nothing is written to a closed transport"
         self.written += data
+
+    def get_write_buffer_size(self) -> int:
+        return 0 if self.drains else len(self.written)
 
     def is_closing(self) -> bool:
         return self.closed or self.aborted
@@ -91,6 +97,19 @@ class Talk:
                 self.to_relay()
                 self.to_client()
         raise AssertionError("no end of the handshake")
+
+    def ask_for_a_key_update(self) -> None:
+        """KeyUpdate(update_requested), RFC 8446, section 4.6.3: the relay has to answer. Python has no call for it."""
+        try:
+            update = ctypes.CDLL(_ssl.__file__).SSL_key_update  # of the library that Python uses
+        except AttributeError:
+            pytest.skip("this Python has OpenSSL built in")
+        update.argtypes = [ctypes.c_void_p, ctypes.c_int]
+        # struct PySSLSocket: the head of every object, the socket, the SSL
+        handle = ctypes.c_void_p.from_address(id(cast(Any, self.client)._sslobj) + object.__basicsize__ + 8)
+        assert update(handle, 1) == 1
+        self.client.do_handshake()
+        self.to_relay()
 
     def read(self) -> bytes:
         self.to_client()
@@ -256,3 +275,40 @@ def test_a_client_that_leaves_during_the_handshake_is_gone(contexts: Any) -> Non
         assert not made.above.made
 
     asyncio.run(run())
+
+
+def test_a_client_that_makes_tls_answer_and_reads_nothing_is_cut(contexts: Any) -> None:
+    """Nobody else bounds these answers: the relay kept them all."""
+
+    def work(made: Talk) -> None:
+        made.below.drains = False
+        for _ in range(MOST_ANSWERED):
+            made.ask_for_a_key_update()
+            if made.below.aborted:
+                break
+        assert made.below.aborted
+        assert 0 < len(made.below.written) <= MOST_ANSWERED
+
+    talk(contexts, ssl.TLSVersion.TLSv1_3, work)
+
+
+def test_a_client_that_reads_its_result_late_may_update_its_keys(contexts: Any) -> None:
+    """What waits for it then is the result, however much; and answers it has read count no more."""
+
+    def work(made: Talk) -> None:
+        result = b"r" * (64 * MOST_ANSWERED)
+        made.below.drains = False
+        made.transport.write(result)
+        for _ in range(20):
+            made.ask_for_a_key_update()
+        assert made.read() == result
+        made.below.drains = True
+        for _ in range(MOST_ANSWERED // 16):
+            made.ask_for_a_key_update()
+        assert not made.below.aborted
+        assert made.read() == b""
+        made.client.write(b"still here")
+        made.to_relay()
+        assert bytes(made.above.got) == b"still here"
+
+    talk(contexts, ssl.TLSVersion.TLSv1_3, work)

@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from urllib.parse import parse_qs
+from urllib.parse import unquote
 
 from multiaz.cloud import policy, sigv4
 from multiaz.cloud.door import Door, HttpRequest
@@ -57,7 +57,7 @@ class DatabaseLogins:
                 str(document["host"]),
                 int(document["port"]),
             )
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
             body = json.dumps({"allowed": False, "reason": "malformed request"}).encode()
             return AwsResponse(400, {"content-type": "application/json"}, body)
         reason = self.refusal(login)
@@ -71,8 +71,10 @@ class DatabaseLogins:
             return "the password is not an IAM token"
         if place != f"{login.host}:{login.port}":
             return f"the token is for {place[:80]}, not for {login.host}:{login.port}"
+        if not login.token.isascii():
+            return "the token is malformed"
         request = sigv4.Signed("GET", "/", query[1:], {"host": place})
-        fields = parse_qs(query[1:], keep_blank_values=True)
+        fields = _fields(request.query)
         if fields.get("Action") != ["connect"]:
             return "the token is not for Action=connect"
         if fields.get("DBUser") != [login.user]:
@@ -90,7 +92,10 @@ class DatabaseLogins:
                 return "the token is signed with an unknown access key"
             sigv4.check(request, claim, principal.secret, _EMPTY_HASH, self._now())
         except sigv4.BadSignature as bad:
-            return {"expired": "the token has expired"}.get(bad.kind, "the token's signature is wrong")
+            reasons = {"expired": "the token has expired", "malformed": "the token is malformed"}
+            return reasons.get(bad.kind, "the token's signature is wrong")
+        except (ValueError, OverflowError):  # a number of thousands of digits, a time before the year 1
+            return "the token is malformed"
         if principal.token is not None and not hmac.compare_digest(
             principal.token.encode(), (claim.token or "").encode()
         ):
@@ -107,3 +112,12 @@ class DatabaseLogins:
         if not decision.allowed:
             return f"{principal.caller.arn} may not rds-db:connect to {arn} {decision.reason}"
         return None
+
+
+def _fields(query: str) -> dict[str, list[str]]:
+    """The values of each field, as the signature covers them: a plus is a plus, not a space."""
+    found: dict[str, list[str]] = {}
+    for piece in query.split("&"):
+        name, _, value = piece.partition("=")
+        found.setdefault(unquote(name), []).append(unquote(value))
+    return found

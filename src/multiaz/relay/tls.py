@@ -19,6 +19,9 @@ RECORD_BYTES = 16_384
 SLICE_BYTES = 4 * RECORD_BYTES
 """Encrypted at once: a MemoryBIO keeps the room it once needed for as long as the client stays."""
 
+MOST_ANSWERED = RECORD_BYTES
+"""Bytes of TLS's own answers that may wait for a client: one to a key update is 27 long, and nobody needs hundreds."""
+
 
 class BadCertificate(Exception):
     """The certificate or its key cannot be used; the text says why."""
@@ -55,6 +58,8 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
         self._below: asyncio.Transport
         self._shaken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._closing = False
+        self._answered = 0
+        """Bytes of TLS's own answers since everything was last sent."""
 
     async def handshake(self) -> None:
         """Return when the client speaks TLS. Raises ssl.SSLError or ConnectionResetError; all is closed then."""
@@ -92,6 +97,20 @@ class TlsTransport(asyncio.Transport, asyncio.Protocol):
             self._send()
             self.abort()
         if self._outgoing.pending:  # an answer of TLS itself, such as a key update
+            self._answer()
+
+    def _answer(self) -> None:
+        """Send what TLS itself has to say, unless the client only asks and reads nothing.
+
+        Only these answers are counted, because nobody else bounds them: what the protocol above writes is bounded by
+        `pause_writing`, and may fill the transport below for as long as an honest client reads slowly.
+        """
+        if not self._below.get_write_buffer_size():
+            self._answered = 0
+        self._answered += self._outgoing.pending
+        if self._answered > MOST_ANSWERED:
+            self.abort()
+        else:
             self._send()
 
     def _shake(self) -> bool:
