@@ -170,6 +170,25 @@ def test_new_password_does_not_hold_the_loop_while_the_standby_hangs(multi_az: I
     instance.wait_well()
 
 
+@pytest.mark.long
+def test_no_value_of_a_parameter_group_ends_the_sessions_an_instance_is_run_by(make_instance: MakeInstance) -> None:
+    """Else it is never created, or has no redundancy, or keeps its password."""
+    instance = make_instance("one", parameters={
+        "statement_timeout": "5", "lock_timeout": "1", "default_transaction_read_only": "1",
+        "recovery_min_apply_delay": "60000",
+    })  # fmt: skip
+    first = instance.wait_well()
+    assert instance.desired.master is not None
+    number = instance.desired.master.number + 1
+    instance.write(master={**instance.desired.master.model_dump(), "number": number})
+    instance.wait("set", lambda seen: seen.master_number == number)
+    instance.kill_postmaster()
+    third = instance.fail_over()
+    assert third.primary == first.primary
+    log = instance.whole_log()
+    assert "WARNING" not in log, log
+
+
 def test_data_without_a_role_record_is_left_alone(make_instance: MakeInstance) -> None:
     instance = make_instance("one", multi_az=False)
     instance.wait_well()

@@ -204,9 +204,10 @@ class Servers:
     ) -> ServerSettings:
         upstream: Path | None = None
         feedback: str | None = None
+        replica = desired.source is not None and (memory.following or memory.primary is None)
         if memory.primary is not None and member != memory.primary:
             upstream = self._way_to(memory.primary)
-        elif desired.source is not None and (memory.following or memory.primary is None):
+        elif replica:
             upstream = self._way_to(None)
             feedback = f"replica_{desired.resource_id}"
         return ServerSettings(
@@ -221,6 +222,7 @@ class Servers:
             feedback_name=feedback,
             archive=self.home.backups.wal if _archives(desired, memory) else None,
             multi_az=desired.multi_az,
+            replica=replica,
         )
 
     def make_backup_folders(self) -> None:

@@ -39,6 +39,8 @@ class ServerSettings:
     """Folder its WAL is archived to; None: it is not archived."""
     multi_az: bool = False
     """A commit that was acknowledged must survive the loss of this server, as on RDS."""
+    replica: bool = False
+    """It, or what it is a standby of, is a read replica of another DB instance."""
 
 
 OURS = frozenset({
@@ -50,6 +52,18 @@ OURS = frozenset({
     "unix_socket_group", "unix_socket_permissions", "wal_retrieve_retry_interval",
 })  # fmt: skip
 """Settings no parameter group may change, because an instance's servers depend on them."""
+
+
+def session_options(major: int) -> str:
+    """Options of our own sessions: what a parameter group may set for everybody's would end them, or let them write
+    nothing.
+
+    Source: PostgreSQL manual, "Client Connection Defaults".
+    """
+    timeouts = ["statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout", "idle_session_timeout"]
+    if major >= 17:
+        timeouts.append("transaction_timeout")
+    return " ".join(["-c default_transaction_read_only=off", *(f"-c {name}=0" for name in timeouts)])
 
 
 def quote(value: str) -> str:
@@ -102,6 +116,9 @@ def postgresql_conf(settings: ServerSettings) -> str:
         "archive_timeout": "0",  # the supervisor has segments switched (`backups`)
         "restore_command": "",
     }
+    if not settings.replica:
+        # A standby of ours replays at once, whatever a group wants of read replicas: a join waits for it.
+        ours["recovery_min_apply_delay"] = "0"
     if settings.multi_az and given.get("synchronous_commit", "").lower() in ("local", "remote_write"):
         # RDS's standby is a copy of the storage, so that there what the primary has flushed survives its loss. Not only
         # while a standby is in sync: a statement that began before would be acknowledged without it. Without one

@@ -33,6 +33,7 @@ from multiaz.postgres.config import (
     pg_hba,
     pg_ident,
     postgresql_conf,
+    session_options,
 )
 from multiaz.postgres.os_user import ServerUser
 from multiaz.postgres.processes import (
@@ -203,7 +204,7 @@ class Server:
         try:
             with psycopg.connect(
                 host=str(upstream), port=SOCKET_PORT, user=SUPERUSER, dbname=OWN_DATABASE,
-                connect_timeout=CONNECT_PATIENCE_S,
+                connect_timeout=CONNECT_PATIENCE_S, options=session_options(self._data_major()),
             ) as connection:  # fmt: skip
                 row = connection.execute(
                     "SELECT redo_wal_file, pg_walfile_name(pg_current_wal_flush_lsn() - 1) FROM pg_control_checkpoint()"
@@ -337,11 +338,13 @@ class Server:
     ) -> psycopg.Connection[tuple[object, ...]]:
         """A connection as the superuser, in autocommit. Raises psycopg.OperationalError.
 
-        By default to a database no customer can close or lay settings on: `postgres` is the master user's.
+        By default to a database no customer can close or lay settings on: `postgres` is the master user's. `options`
+        come after `session_options`.
         """
         return psycopg.connect(
             host=str(self.socket_folder), port=SOCKET_PORT, user=SUPERUSER, dbname=dbname,
-            connect_timeout=timeout_s, autocommit=True, application_name="rdsadmin", options=options,
+            connect_timeout=timeout_s, autocommit=True, application_name="rdsadmin",
+            options=f"{session_options(self._data_major())} {options}",
         )  # fmt: skip
 
     def last_words(self) -> str:
@@ -417,6 +420,13 @@ class Server:
         return parse_history(timeline, text.decode(errors="replace"))
 
     # -- programs ----------------------------------------------------------------------------------
+
+    def _data_major(self) -> int:
+        """Version of the data; 0 where it cannot be read."""
+        try:
+            return int((self.data / "PG_VERSION").read_text())
+        except (OSError, ValueError):
+            return 0
 
     def _major(self) -> int:
         said = self._run("postgres", "--version")

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from multiaz.postgres.config import OURS, ServerSettings, pg_hba, pg_ident, postgresql_conf, quote
+from multiaz.postgres.config import OURS, ServerSettings, pg_hba, pg_ident, postgresql_conf, quote, session_options
 
 
 def settings(**changes: object) -> ServerSettings:
@@ -81,3 +81,17 @@ def test_only_our_own_users_become_the_superuser() -> None:
     assert 'rds "root" rdsadmin' in text
     assert 'iam "root" all' in text
     assert 'iam "postgres"' not in text
+
+
+def test_own_standby_replays_at_once_and_a_read_replica_as_late_as_its_group_says() -> None:
+    """A join waits until the standby has replayed."""
+    late = {"recovery_min_apply_delay": "60000"}
+    assert last_value(postgresql_conf(settings(parameters=late)), "recovery_min_apply_delay") == "'0'"
+    text = postgresql_conf(settings(parameters=late, replica=True))
+    assert last_value(text, "recovery_min_apply_delay") == "'60000'"
+
+
+def test_own_sessions_set_no_parameter_their_server_does_not_know() -> None:
+    """Else it refuses them. Source: release notes of PostgreSQL 17."""
+    assert "transaction_timeout" in session_options(17).replace("idle_in_transaction", "")
+    assert " transaction_timeout" not in session_options(16)

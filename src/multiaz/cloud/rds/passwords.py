@@ -18,7 +18,7 @@ import psycopg
 from multiaz.cloud.rds.core import Core
 from multiaz.home import InstanceHome
 from multiaz.instance import bootstrap
-from multiaz.postgres.config import OWN_DATABASE, SOCKET_PORT, SUPERUSER
+from multiaz.postgres.config import OWN_DATABASE, SOCKET_PORT, SUPERUSER, session_options
 from multiaz.postgres.scram import verifier
 
 CONNECT_S = 10
@@ -45,6 +45,8 @@ class Login:
     database: str
     place: InstanceHome
     """Of the DB instance whose endpoint it is."""
+    major: int
+    """Version of its servers."""
     authority: Path
     password: str = field(repr=False)
 
@@ -66,18 +68,17 @@ def login_of(core: Core, text: str) -> Login:
     if not re.fullmatch("[0-9]{1,5}", port_text):
         raise NotOurs(f"its port is {port_text}, not a number")
     port = int(port_text)
-    endpoints = {
-        (one.network.address, one.network.port): core.home.instance(one.resource_id)
-        for one in core.repository.instances.all()
-    }
+    endpoints = {(one.network.address, one.network.port): one for one in core.repository.instances.all()}
     if (host, port) not in endpoints or not ipaddress.ip_address(host).is_loopback:
         raise NotOurs(f"{host}:{port} is no DB instance of this cloud")
+    instance = endpoints[host, port]
     return Login(
         host,
         port,
         str(entries["username"]),
         str(entries.get("dbname") or "postgres"),
-        endpoints[host, port],
+        core.home.instance(instance.resource_id),
+        instance.major,
         core.home.pki / "ca.pem",
         str(entries["password"]),
     )
@@ -123,6 +124,7 @@ def set_password(working: Login, wanted: Login) -> None:
             autocommit=True,
             connect_timeout=CONNECT_S,
             application_name="rdsadmin",
+            options=session_options(working.major),
         ) as connection:
             connection.execute(bootstrap.QUIET)
             connection.execute(bootstrap.password_of(wanted.user, verifier(wanted.password)))
