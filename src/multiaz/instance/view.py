@@ -207,8 +207,9 @@ class View:
 
     @property
     def reboot_in_progress(self) -> bool:
-        """A requested reboot was begun and is not answered."""
-        return self.memory.request is not None and self.memory.request.kind is RequestKind.REBOOT
+        """A requested reboot was begun and is not answered. One that another request superseded never will be."""
+        begun = self.memory.request
+        return begun is not None and begun.kind is RequestKind.REBOOT and begun == self.desired.request
 
     @property
     def waiting_request(self) -> Request | None:

@@ -65,13 +65,22 @@ def test_server_that_hangs_while_it_is_restarted_is_ended() -> None:
     """Its restart would never end; ended, it has failed, and what follows is decided as after a death."""
     hangs = {"job": JobKind.RESTART, "hung": True, "hung_why": "it is stopped while it starts", "answering": False,
              "in_recovery": None}  # fmt: skip
-    rebooting = memory(request=request(RequestKind.REBOOT))
-    step = decide(DESIRED, seen(a=member(PRIMARY, **hangs)), rebooting)
+    asked = request(RequestKind.REBOOT)
+    wanted, rebooting = desired(request=asked), memory(request=asked)
+    step = decide(wanted, seen(a=member(PRIMARY, **hangs)), rebooting)
     assert (step.phase, step.actions) == (Phase.REBOOTING, (Fence("a"),))
     step = decide(DESIRED, seen(b=member(STANDBY, **hangs)), memory(in_sync=False))
     assert step.actions == (Fence("b"),)
-    step = decide(DESIRED, seen(a=member(DEAD, failed="it was ended")), rebooting)
+    step = decide(wanted, seen(a=member(DEAD, failed="it was ended")), rebooting)
     assert Promote("b") in step.actions
+
+
+def test_reboot_that_another_request_took_the_place_of_holds_no_failover_up() -> None:
+    """It stays on record, unanswered for ever, and would have each later death answered by a restart."""
+    asked = request(RequestKind.REBOOT)
+    assert decide(desired(request=asked), seen(a=DEAD), memory(request=asked)).rule == "recover"
+    later = desired(request=request(RequestKind.FAILOVER, number=2))
+    assert decide(later, seen(a=DEAD), memory(request=asked)).rule == "take_over"
 
 
 def test_standby_that_replays_nothing_leaves_and_is_restarted() -> None:

@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 import pytest
+from carried_out import Broken
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
-from simulated import MOST_ACTIONS, Broken, World
+from simulated import MOST_ACTIONS, World
 
 from multiaz.instance.decide import view_of
 from multiaz.instance.records import MemberName, RequestKind, RunState
@@ -303,6 +304,11 @@ def test_whole_machine_keeps_its_promises_on_every_walk(seed: int) -> None:
     ("left_out", "promise"),
     [
         ("Fence", "two primaries"),
+        ("fence before", "a fenced member answers"),
+        ("stale_request", "is carried out in another epoch"),
+        ("answers", "is carried out twice"),
+        ("answer_reboot", "is neither carried out nor answered"),
+        ("the restart", "is said to be done, and is not"),
         ("Promote", "nobody takes writes"),
         ("PointPrimary", "does not become well"),
         ("Configure", "does not become well"),
@@ -324,6 +330,36 @@ def test_no_step_has_more_actions_than_a_failover() -> None:
 
 def test_on_the_walks_the_supervisor_dies_after_each_number_of_actions_of_a_failover() -> None:
     assert walked().interrupted >= EVERY_NUMBER
+
+
+def rebooted() -> World:
+    """A reboot was requested and is answered."""
+    world = World()
+    calm(world, 25)
+    world.request(RequestKind.REBOOT)
+    while not world.memory.answered:
+        world.round()
+        world.jobs_go_on()
+    return world
+
+
+def test_reboot_that_is_on_record_as_done_is_not_done_again() -> None:
+    world = rebooted()
+    done = dict(world.requests.over)
+    world.supervisor_dies()
+    world.replay_request(0)
+    calm(world, 10)
+    assert world.requests.over == done
+
+
+def test_reboot_is_done_again_if_its_answer_is_lost_with_the_record() -> None:
+    """Nobody has acted on the answer, so that nothing speaks against an older `role.json`: docs/failover.md says so."""
+    world = rebooted()
+    done = dict(world.requests.over)
+    world.record_is_put_back(len(world.files) - 2)
+    assert world.doubt is None
+    calm(world, 10)
+    assert world.requests.over[1] > done[1]
 
 
 @pytest.mark.parametrize("after", range(MOST_ACTIONS + 1))

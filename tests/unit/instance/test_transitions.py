@@ -41,7 +41,7 @@ from multiaz.instance.actions import (
     StopAll,
 )
 from multiaz.instance.decide import TRANSITIONS, decide, view_of
-from multiaz.instance.records import DesiredInstance, MasterUser, RequestKind, RoleRecord, RunState
+from multiaz.instance.records import Answer, DesiredInstance, MasterUser, RequestKind, RoleRecord, RunState
 from multiaz.instance.states import HAPPENINGS, RESTING, State, state_of
 from multiaz.instance.view import IDLE_AFTER_S, STRAY_AFTER_S, Seen, SeenMember
 
@@ -262,6 +262,35 @@ def test_each_row_speaks_in_each_of_its_states(row: Any, state: State) -> None:
         jobs = [EndJob for one in case.seen.members.values() if one.job is not None]
         expected = [*jobs, StopAll] if jobs or alive(case) else []
     assert kinds == OTHERWISE.get((row.name, state), expected)
+
+
+def carried_out(case: Case) -> bool:
+    """A request is: it is answered as done, or a server is restarted or a replica promoted for it."""
+    actions = decide(case.desired, case.seen, case.memory).actions
+    answers = [answer for one in actions if isinstance(one, Record) for answer in one.memory.answers]
+    return (
+        any(answer.outcome == "done" for answer in answers if answer not in case.memory.answers)
+        or any(isinstance(one, Begin) and one.kind is JobKind.RESTART for one in actions)
+        or (case.memory.following and any(isinstance(one, Promote) for one in actions))
+    )
+
+
+CARRIED_OUT = [
+    (kind, state) for kind in RequestKind for state in State if carried_out(asking(kind)(as_replica(AT[state])))
+]
+
+
+def test_each_kind_of_request_is_carried_out_in_some_state() -> None:
+    assert {kind for kind, _ in CARRIED_OUT} == set(RequestKind)
+
+
+@pytest.mark.parametrize(("kind", "state"), CARRIED_OUT)
+def test_request_of_an_earlier_epoch_or_answered_is_not_carried_out(kind: RequestKind, state: State) -> None:
+    """In the states in which it would be."""
+    case = as_replica(AT[state])
+    assert not carried_out(asking(kind, epoch=2)(case))
+    answered = Answer(number=1, outcome="done", reason="")
+    assert not carried_out(asking(kind)(case.remembering(answers=(answered,))))
 
 
 def alive(case: Case) -> bool:
