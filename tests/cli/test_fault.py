@@ -16,6 +16,7 @@ import pytest
 from multiaz.cli import main as cli
 from multiaz.errors import ExitCode
 from multiaz.home import Home, InstanceHome
+from multiaz.local import faults, faults_degraded
 from multiaz.local.faults_kinds import KINDS, NAMES
 from multiaz.local.faults_processes import is_frozen, started_at
 from multiaz.local.faults_record import Fault, FrozenProcess, Network, read_faults, write_faults
@@ -181,6 +182,78 @@ def test_what_degrades_is_recorded_as_the_supervisor_obeys_it(home: Home, capsys
 def test_the_lost_standby_is_the_member_that_is_not_primary(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
     ask(capsys, "fault", "standby-loss")
     assert read_faults(home.instance("db-P").faults)[0].held == ("a",)
+
+
+def test_what_was_meant_for_a_read_replica_ends_with_its_promotion(
+    home: Home, capsys: pytest.CaptureFixture[str]
+) -> None:
+    replica = home.instance("db-R")
+    for command in (["replica-lag", "5"], ["slow-disk", "1", REPLICA], ["slow-network", REPLICA, "--delay", "5"],
+                    ["partition", REPLICA, "--cut"],
+                    ["slow-network", REPLICA, "--delay", "5", "--between", "servers"]):  # fmt: skip
+        ask(capsys, "fault", *command)
+    assert len(ask(capsys, "fault", "list")["faults"]) == 5
+    replica.role.write_text(json.dumps({"primary": "a", "following": False}))
+    assert [one["kind"] for one in ask(capsys, "fault", "list")["faults"]] == ["slow-disk", "slow-network"]
+    assert [one["kind"] for one in ask(capsys, "fault", "heal", "--all")["healed"]] == ["slow-disk", "slow-network"]
+    assert not replica.faults.exists()
+
+
+def test_a_partition_that_is_interrupted_before_it_parts_is_not_in_force(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was listed, and parted nobody."""
+
+    def interrupted(*_: object) -> None:
+        assert [one.fault.kind for one in faults.active(home)] == ["slow-disk", "partition"]
+        raise KeyboardInterrupt
+
+    faults.slow_disk(home, 1, PRIMARY)
+    monkeypatch.setattr(faults_degraded, "_receivers", lambda *_: [1])
+    monkeypatch.setattr(faults_degraded, "_wait_until_wired", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        faults.partition(home, PRIMARY)
+    assert [one.fault.kind for one in faults.active(home)] == ["slow-disk"]
+
+
+def test_a_record_that_cannot_be_read_keeps_no_other_fault_from_being_healed(
+    home: Home, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ask(capsys, "fault", "zone-loss", "us-west-2b")
+    home.instance("db-P").faults.write_text("{")
+    told = ask(capsys, "fault", "heal", "--all", code=ExitCode.CONFLICT)
+    assert str(home.instance("db-P").faults) in told["what"]
+    assert "healed: Availability Zone us-west-2b is lost" in told["why"]
+    assert told["next"] == "remove that file: the faults it may have held end with it"
+    assert not home.instance("db-R").faults.exists()
+    home.faults.write_text("{")
+    told = ask(capsys, "fault", "heal", "--all", code=ExitCode.CONFLICT)
+    assert [str(path) in told["what"] for path in (home.faults, home.instance("db-P").faults)] == [True, True]
+    assert "healed" not in told["why"]
+
+
+def test_who_is_told_to_remove_a_record_is_told_whom_it_may_have_frozen(
+    home: Home, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of that instance: those of others have a record that can be read."""
+    stopped = {}
+    for place in (home.instance("db-P").folder, home.instance("db-R").folder, home.root):
+        command = [sys.executable, "-c", "import time; print(); time.sleep(600)", "-m", "multiaz.relay"]
+        stopped[place] = process = subprocess.Popen(command, cwd=place, stdout=subprocess.PIPE)
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, process.pid, os.WSTOPPED)
+    try:
+        for place, process in stopped.items():
+            (place / "faults.json").write_text("{")
+            told = ask(capsys, "fault", "heal", "--all", code=ExitCode.CONFLICT)
+            assert f"`kill -CONT {process.pid}`, and remove that file" in told["next"]
+            (place / "faults.json").unlink()
+    finally:
+        for process in stopped.values():
+            process.kill()
+            process.communicate()
 
 
 @pytest.fixture

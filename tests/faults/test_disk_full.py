@@ -18,7 +18,7 @@ from multiaz.errors import Conflict, Missing
 from multiaz.home import Home
 from multiaz.instance.records import InstanceEvent, MemberName
 from multiaz.local import faults, faults_disk
-from multiaz.local.faults_record import Fault, FrozenProcess, write_faults
+from multiaz.local.faults_record import Fault, FrozenProcess, read_faults, write_faults
 from multiaz.local.faults_targets import find
 
 MEMBERS: tuple[MemberName, ...] = ("a", "b")
@@ -121,6 +121,22 @@ def test_room_that_would_not_fit_into_memory_is_refused(
     with pytest.raises(Missing, match="2000000 MiB when full"):
         faults.fill_disk(home, "none", free_mib=1_000_000)
     assert [path.name for path in nothing.iterdir()] == ["desired.json"]
+
+
+def test_a_disk_that_was_full_until_it_grew_can_be_filled_again(
+    home: Home, nothing: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(faults_disk, "_require_mount", lambda _: None)
+    faults.fill_disk(home, "none")
+    with pytest.raises(Conflict, match="in force already"):
+        faults.fill_disk(home, "none")
+    desired = nothing / "desired.json"
+    desired.write_text(desired.read_text().replace('"allocated_gib": 20', '"allocated_gib": 30'))
+    assert faults.active(home) == ()
+    faults.fill_disk(home, "none")
+    (full,) = read_faults(nothing / "faults.json")
+    assert full.allocated_gib == 30, "the one that is over is gone"
+    assert [one.fault for one in faults.active(home)] == [full]
 
 
 def test_healing_tells_what_was_in_force_and_drops_the_rest(home: Home, nothing: Path) -> None:

@@ -84,7 +84,8 @@ def test_a_replica_that_hangs_is_ended_and_started_again_and_its_source_goes_on(
 def test_a_late_replica_is_promoted_at_once_with_all_it_has_received(
     shop: Instance, home: Home, free_port: Callable[[], int]
 ) -> None:
-    """An hour late: a promotion that waited for the rest of the delay would not be done."""
+    """An hour late: a promotion that waited for the rest of the delay would not be done. Its standby replays at once,
+    and is not parted from it as it was from its source."""
     late = Instance(home, "late", free_port(), multi_az=False, source=shop)
     late.start()
     try:
@@ -96,11 +97,15 @@ def test_a_late_replica_is_promoted_at_once_with_all_it_has_received(
         flushed = position(shop, "pg_current_wal_flush_lsn()")
         eventually("it has received every row", lambda: position(late, "pg_last_wal_receive_lsn()") >= flushed)
         assert position(late, "pg_last_wal_replay_lsn()") < flushed, "and not replayed them"
+        faults.partition(home, "late")
         number = late.request(RequestKind.PROMOTE)
         late.wait("promoted", lambda seen: seen.writable and any(one.number == number for one in seen.answers))
         assert set(ledger.acknowledged) <= replicated(late)
         with late.connect() as connection:
             connection.execute("INSERT INTO ledger VALUES (-1)")
+        assert faults.active(home) == (), "they were meant for a replica"
+        late.write(multi_az=True)
+        late.wait_well()
         shop.wait_well()
         ledger.check()
     finally:

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from multiaz.errors import BadInput, Conflict, ExitCode, MultiazError, NotFound
+from multiaz.errors import BadInput, Conflict, ExitCode, MultiazError, NoProgress, NotFound
 from multiaz.files import lock_holder
 from multiaz.home import Home
-from multiaz.local import LocalCloud, environment, running_cloud, shell_lines, start, status, stop
+from multiaz.local import LocalCloud, environment, faults, running_cloud, shell_lines, start, status, stop
 
 PortOf = Callable[[], int]
 
@@ -239,3 +239,30 @@ def test_shell_lines_survive_the_shell(cloud: LocalCloud, home: Home) -> None:
         check=True,
     )
     assert said.stdout == secret + "unset"
+
+
+def test_an_endpoint_that_was_killed_and_started_again_is_not_killed_once_it_is_stopped(
+    cloud: LocalCloud, home: Home
+) -> None:
+    """Healing everything would start what was stopped on purpose."""
+    faults.break_cloud(home)
+    assert [one.fault.kind for one in faults.active(home)] == ["cloud-endpoint"]
+    start(home, command=stand_in())
+    stop(home)
+    assert faults.active(home) == ()
+    assert not home.faults.exists()
+
+
+def test_an_endpoint_that_was_frozen_and_is_stopped_is_not_to_be_healed(cloud: LocalCloud, home: Home) -> None:
+    faults.break_cloud(home, freeze=True)
+    with pytest.raises(NoProgress):
+        start(home, command=stand_in())
+    assert len(faults.active(home)) == 1
+    stop(home)
+    assert not home.faults.exists()
+
+
+def test_an_endpoint_that_was_killed_stays_recorded_until_somebody_starts_it(cloud: LocalCloud, home: Home) -> None:
+    faults.break_cloud(home)
+    stop(home)
+    assert len(faults.active(home)) == 1, "nobody has started it"

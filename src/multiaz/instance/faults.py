@@ -63,6 +63,8 @@ class Fault(Record):
     """The WAL of each member lies on a small file system with so many bytes left."""
     allocated_gib: int = 0
     """AllocatedStorage when the fault came: with more than that it is over."""
+    follower: bool = Field(default=False, strict=True)
+    """Meant for a read replica: it is over once the instance follows nobody any more (it was promoted)."""
 
 
 class Faults(Record):
@@ -70,6 +72,12 @@ class Faults(Record):
 
     version: int = Field(default=1, ge=1, le=1)
     faults: tuple[Fault, ...] = ()
+
+    def of(self, *, following: bool) -> Faults:
+        """Those that are in force for an instance that follows a source, or for one that follows nobody."""
+        if following or not any(fault.follower for fault in self.faults):
+            return self
+        return self.model_copy(update={"faults": tuple(fault for fault in self.faults if not fault.follower)})
 
     def held(self, member: MemberName) -> str | None:
         """Why this member must not run; None if nothing holds it down."""

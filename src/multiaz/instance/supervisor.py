@@ -126,7 +126,7 @@ class Supervisor:
         self.relay = RelayKeeper(self.top, self.home)
         self.storage = StorageWatch()
         self.faults = FaultFile(self.home.faults)
-        self.servers.faults = self.faults.read()
+        self.servers.faults = self.faults.read().of(following=read_record(self.home.role)[0].following)
         for member in MEMBERS:
             self.servers.note_stuck(member)
         self._write_relay()
@@ -217,8 +217,8 @@ class Supervisor:
         return told.st_ino, told.st_mtime_ns
 
     def _read_faults(self) -> None:
-        faults = self.faults.read()
-        if faults is not self.servers.faults:
+        faults = self.faults.read().of(following=self.memory.following)
+        if faults != self.servers.faults:
             before, self.servers.faults = self.servers.faults, faults
             try:
                 self._write_relay()

@@ -17,6 +17,7 @@ from multiaz.errors import BadInput, Conflict, ExitCode, MultiazError, NoProgres
 from multiaz.files import lock_holder
 from multiaz.home import Home
 from multiaz.local import ports
+from multiaz.local.faults_cloud import forget_faults
 from multiaz.local.marker import plan_marker, prepare_folder, read_marker, record_marker, starting
 from multiaz.local.processes import is_stopped, processor_ticks, send
 
@@ -100,6 +101,7 @@ def start(
                     "start it again",
                 )
             _refuse_other_ports(running, port, port_base)
+            forget_faults(home, started=True)
             return LocalCloud(home, running.pid, running.host, running.port, False, time.monotonic() - began)
         marker = plan_marker(home, port=port, port_base=port_base)
         _refuse_taken_port(marker.port)
@@ -109,6 +111,7 @@ def start(
         _wait_until_ready(home, process.pid, process, progress)
         # It outlives us: it is not ours to wait for any more.
         process.returncode = 0
+        forget_faults(home, started=True)
         return LocalCloud(home, process.pid, ports.HOST, marker.port, True, time.monotonic() - began)
 
 
@@ -157,6 +160,7 @@ def stop_endpoint(home: Home, progress: Progress = lambda _: None) -> int | None
                 f"look at the storage below {home.root}",
             )
         time.sleep(0.01)
+    forget_faults(home, started=False)
     return stopped
 
 

@@ -8,18 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
-from multiaz.errors import BadInput, NotFound
+from multiaz.errors import BadInput, Conflict, NotFound
 from multiaz.files import lock_holder
 from multiaz.home import Home
 from multiaz.local import faults_processes as processes
 from multiaz.local.endpoint import start
 from multiaz.local.faults_degraded import partition, replica_lag, slow_disk, slow_network
 from multiaz.local.faults_disk import fill_disk
-from multiaz.local.faults_entries import CLOUD, ActiveFault, Injected, add, in_force, refuse_twice, tell
+from multiaz.local.faults_entries import ActiveFault, Injected, add, in_force, record_of, refuse_twice, tell
 from multiaz.local.faults_kinds import NAMES
-from multiaz.local.faults_record import Fault, changing, read_faults, write_faults
+from multiaz.local.faults_record import CLOUD, Fault, changing, read_faults, write_faults
 from multiaz.local.faults_targets import Target, find, targets
 from multiaz.local.marker import require_marker
 
@@ -45,7 +44,7 @@ class Healed:
 def active(home: Home) -> tuple[ActiveFault, ...]:
     """The faults in force, the oldest first; reads only. Raises NotFound without a local cloud, Conflict
     for a `faults.json` that cannot be read."""
-    found = [ActiveFault(None, fault) for fault in read_faults(home.faults) if in_force(home, fault)]
+    found = [ActiveFault(None, fault) for fault in read_faults(home.faults) if in_force(home, fault, None)]
     found += [
         ActiveFault(target.identifier, fault)
         for target in targets(home)
@@ -59,31 +58,53 @@ def heal(home: Home, instance: str | None = None, kind: str | None = None) -> tu
     """End the faults of an instance (or of all), of one kind (or of all); what was ended, of what was in force.
 
     Frozen processes go on if they still are the same; an AWS endpoint that was killed is started. Raises BadInput
-    for a kind there is not, NotFound for an instance there is not.
+    for a kind there is not, NotFound for an instance there is not, and Conflict, when all else is healed, for a
+    `faults.json` that cannot be read.
     """
     if kind is not None and kind not in NAMES:
         raise BadInput(f"There is no fault {kind}", f"the kinds are {', '.join(NAMES)}", "name one of them")
     chosen = targets(home) if instance is None else [find(home, instance)]
     healed: list[Healed] = []
+    unreadable: list[Conflict] = []
+    down = False
     with changing(home):
         for target in chosen:
-            healed += _heal_file(home, target.place.faults, target, kind)
+            try:
+                healed += _heal_file(home, target, kind)
+            except Conflict as error:
+                unreadable.append(error)
             tell(home, target)
-        # An endpoint that was frozen and then killed is no longer in force as a fault, and is to be started as well.
-        down = instance is None and lock_holder(home.cloud_lock) is None and _chosen(read_faults(home.faults), kind)
         if instance is None:
-            healed += _heal_file(home, home.faults, None, kind)
+            try:
+                # One that was frozen and then killed is no longer in force as a fault, and is to be started as well.
+                down = lock_holder(home.cloud_lock) is None and bool(_chosen(read_faults(home.faults), kind))
+                healed += _heal_file(home, None, kind)
+            except Conflict as error:
+                unreadable.append(error)
     if down:
         start(home)
+    if unreadable:
+        raise _not_all(unreadable, healed) from unreadable[0]
     return tuple(healed)
+
+
+def _not_all(unreadable: list[Conflict], healed: list[Healed]) -> Conflict:
+    """What could not be healed, and what was."""
+    done = f"; healed: {', '.join(one.why for one in healed)}" if healed else ""
+    return Conflict(
+        "; ".join(error.what for error in unreadable),
+        "; ".join(error.why for error in unreadable) + done,
+        "; ".join(error.next_step for error in unreadable),
+    )
 
 
 def _chosen(faults: tuple[Fault, ...], kind: str | None) -> list[Fault]:
     return [fault for fault in faults if kind is None or fault.kind == kind]
 
 
-def _heal_file(home: Home, path: Path, target: Target | None, kind: str | None) -> list[Healed]:
+def _heal_file(home: Home, target: Target | None, kind: str | None) -> list[Healed]:
     """End the faults of one file; those that were over by themselves go without a word."""
+    path = record_of(home, target)
     faults = read_faults(path)
     ending = _chosen(faults, kind)
     # Before anything is thawed: a process that goes on is no longer frozen.
@@ -170,9 +191,9 @@ def _hold(
     """Forbid first, then kill: so that nobody starts in between what is dead."""
     with changing(home):
         for target, _ in hit:
-            refuse_twice(home, target.place.faults, target.identifier, kind, arguments)
+            refuse_twice(home, target, kind, arguments)
         for target, members in hit:
-            add(home, target.place.faults, Fault(kind, why, arguments=arguments, held=members))
+            add(home, target, Fault(kind, why, arguments=arguments, held=members))
     folders = [target.place.member(member) for target, members in hit for member in members]
     killed = processes.kill_all(lambda: processes.servers_below(home, folders))
     for target, _ in hit:
@@ -215,7 +236,7 @@ def _break(home: Home, target: Target | None, kind: str, what: str, pid: int | N
         return Injected(kind, names, why, (pid,) if processes.kill(pid) else (), False)
     with changing(home):
         killed = (pid,) if processes.kill(pid) else ()
-        add(home, home.faults, Fault(kind, why))
+        add(home, None, Fault(kind, why))
     return Injected(kind, names, why, killed, True)
 
 
@@ -223,12 +244,11 @@ def _freeze(
     home: Home, target: Target | None, kind: str, why: str, arguments: dict[str, str | bool], pid: int,
     living: Callable[[], list[int]] = list,
 ) -> Injected:  # fmt: skip
-    path = home.faults if target is None else target.place.faults
     with changing(home):
-        refuse_twice(home, path, None if target is None else target.identifier, kind, arguments)
+        refuse_twice(home, target, kind, arguments)
         frozen = processes.freeze(pid, living)
         try:
-            add(home, path, Fault(kind, why, arguments=arguments, frozen=frozen))
+            add(home, target, Fault(kind, why, arguments=arguments, frozen=frozen))
         except BaseException:
             processes.thaw(frozen)  # nobody could heal what is not recorded
             raise

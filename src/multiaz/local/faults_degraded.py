@@ -10,11 +10,11 @@ import hashlib
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from multiaz.errors import BadInput, NoProgress
 from multiaz.home import Home
-from multiaz.local.faults_entries import Injected, enter, replace_fault
+from multiaz.local.faults_entries import Injected, enter, replace_fault, withdraw
 from multiaz.local.faults_processes import require_linux
 from multiaz.local.faults_record import Argument, Fault, Network
 from multiaz.local.faults_targets import Target, find, find_replica
@@ -41,7 +41,8 @@ def replica_lag(home: Home, seconds: float, instance: str | None = None) -> Inje
     target = find_replica(home, instance)
     why = f"the replica {target.identifier} replays {seconds:g} s late"
     parameters = {"recovery_min_apply_delay": f"{round(seconds * 1000)}ms"}
-    return enter(home, target, Fault("replica-lag", why, arguments={"seconds": seconds}, parameters=parameters))
+    lag = Fault("replica-lag", why, arguments={"seconds": seconds}, parameters=parameters, follower=True)
+    return enter(home, target, lag)
 
 
 def slow_disk(home: Home, milliseconds: float, instance: str | None = None) -> Injected:
@@ -86,7 +87,7 @@ def slow_network(
     whose = _between(target, between)
     arguments: dict[str, Argument] = {"between": between, "delay_ms": delay_ms, "bandwidth_kib": bandwidth_kib}
     why = f"the network between {whose} is slow: {', '.join(figures)}"
-    done = enter(home, target, _fault("slow-network", why, arguments, between, network))
+    done = enter(home, target, _fault(target, "slow-network", why, arguments, between, network))
     _wait_until_shaped(target, between, network)
     return done
 
@@ -104,11 +105,16 @@ def partition(home: Home, instance: str | None = None, *, cut: bool = False) -> 
     why = f"the network between {whose} is parted ({how})"
     arguments: dict[str, Argument] = {"between": SERVERS, "cut": cut}
     before = _receivers(home, target)
-    done = enter(home, target, _fault("partition", why, arguments, SERVERS, Network()))
-    if not cut and before:
-        _wait_until_wired(home, target, before)
     parted = Network(blocked="cut" if cut else True)
-    replace_fault(home, target, _fault("partition", why, arguments, SERVERS, parted))
+    begun = _fault(target, "partition", why, arguments, SERVERS, Network())
+    try:
+        done = enter(home, target, begun)
+        if not cut and before:
+            _wait_until_wired(home, target, before)
+        replace_fault(home, target, replace(begun, servers=parted))
+    except BaseException:  # interrupted, perhaps: it would be listed as in force, and part nobody
+        withdraw(home, target, begun)
+        raise
     _wait_until_shaped(target, SERVERS, parted)
     return done
 
@@ -167,10 +173,13 @@ def _receivers(home: Home, target: Target) -> list[int]:
     ]
 
 
-def _fault(kind: str, why: str, arguments: dict[str, Argument], between: str, network: Network) -> Fault:
+def _fault(
+    target: Target, kind: str, why: str, arguments: dict[str, Argument], between: str, network: Network
+) -> Fault:
+    """Of a read replica it is the way to its source that is shaped: with its promotion that is over."""
     if between == CLIENTS:
         return Fault(kind, why, arguments=arguments, clients=network)
-    return Fault(kind, why, arguments=arguments, servers=network)
+    return Fault(kind, why, arguments=arguments, servers=network, follower=target.following)
 
 
 def _between(target: Target, between: str) -> str:

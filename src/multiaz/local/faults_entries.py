@@ -10,11 +10,9 @@ from multiaz.errors import Conflict
 from multiaz.files import lock_holder
 from multiaz.home import Home
 from multiaz.local.faults_processes import is_frozen
-from multiaz.local.faults_record import Fault, changing, read_faults, write_faults
+from multiaz.local.faults_record import CLOUD, Fault, changing, read_faults, write_faults
 from multiaz.local.faults_targets import Target
 from multiaz.local.processes import send
-
-CLOUD = "cloud-endpoint"
 
 
 @dataclass(frozen=True)
@@ -62,9 +60,11 @@ class ActiveFault:
         return f"multiaz fault heal {self.instance + ' ' if self.instance else ''}{self.fault.kind}"
 
 
-def in_force(home: Home, fault: Fault, target: Target | None = None) -> bool:
-    """A frozen process may have been killed meanwhile, the endpoint started, the storage of the instance grown: then
-    the fault is over by itself."""
+def in_force(home: Home, fault: Fault, target: Target | None) -> bool:
+    """A frozen process may have been killed meanwhile, the endpoint started, the storage of the instance grown, or the
+    read replica promoted: then the fault is over by itself. `target` is the instance, None for the AWS endpoint."""
+    if target is not None and fault.follower and not target.following:
+        return False
     if target is not None and fault.small_wal_room is not None:
         return target.allocated_gib <= fault.allocated_gib
     if fault.frozen:
@@ -72,15 +72,22 @@ def in_force(home: Home, fault: Fault, target: Target | None = None) -> bool:
     return fault.kind != CLOUD or lock_holder(home.cloud_lock) is None
 
 
-def add(home: Home, path: Path, fault: Fault) -> None:
+def record_of(home: Home, target: Target | None) -> Path:
+    """The `faults.json` of the instance; of the AWS endpoint without one."""
+    return home.faults if target is None else target.place.faults
+
+
+def add(home: Home, target: Target | None, fault: Fault) -> None:
     """Enter one more, and drop what is over by itself."""
-    write_faults(path, (*(one for one in read_faults(path) if in_force(home, one)), fault))
+    path = record_of(home, target)
+    write_faults(path, (*(one for one in read_faults(path) if in_force(home, one, target)), fault))
 
 
-def refuse_twice(home: Home, path: Path, instance: str | None, kind: str, arguments: object) -> None:
+def refuse_twice(home: Home, target: Target | None, kind: str, arguments: object) -> None:
     """Raise Conflict if the very same fault is in force."""
-    for fault in read_faults(path):
-        if fault.kind == kind and fault.arguments == arguments and in_force(home, fault):
+    instance = None if target is None else target.identifier
+    for fault in read_faults(record_of(home, target)):
+        if fault.kind == kind and fault.arguments == arguments and in_force(home, fault, target):
             raise Conflict(
                 f"Cannot inject {kind} into {instance or 'the AWS endpoint'}",
                 f"it is in force already: {fault.why}",
@@ -101,10 +108,19 @@ def enter(home: Home, target: Target, fault: Fault) -> Injected:
     with changing(home):
         for one in read_faults(target.place.faults):
             if one.kind == fault.kind and one.arguments.get("between") == fault.arguments.get("between"):
-                refuse_twice(home, target.place.faults, target.identifier, one.kind, one.arguments)
-        add(home, target.place.faults, fault)
+                refuse_twice(home, target, one.kind, one.arguments)
+        add(home, target, fault)
     tell(home, target)
     return Injected(fault.kind, (target.identifier,), fault.why, (), True)
+
+
+def withdraw(home: Home, target: Target, fault: Fault) -> None:
+    """Take back this very fault, which was not brought about, if it is still there."""
+    with changing(home):
+        faults = read_faults(target.place.faults)
+        if fault in faults:
+            write_faults(target.place.faults, tuple(one for one in faults if one != fault))
+    tell(home, target)
 
 
 def replace_fault(home: Home, target: Target, fault: Fault) -> None:

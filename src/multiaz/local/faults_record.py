@@ -18,9 +18,12 @@ from typing import Any
 from multiaz.errors import Conflict, NoProgress
 from multiaz.files import ProcessLock, fsync_folder, write_atomically
 from multiaz.home import Home
+from multiaz.local.processes import stopped_at
 
 VERSION = 1
 LOCK = "faults.lock"
+CLOUD = "cloud-endpoint"
+"""The kind of faults of the AWS endpoint, which are in the home's own `faults.json`."""
 LOCK_PATIENCE_S = 30.0
 """How long one change of faults waits for another one."""
 
@@ -72,6 +75,8 @@ class Fault:
     """The WAL of each member lies on a small file system with so many bytes left."""
     allocated_gib: int = 0
     """AllocatedStorage when the fault came: with more than that it is over."""
+    follower: bool = False
+    """Meant for a read replica: it is over once the instance follows nobody any more (it was promoted)."""
 
 
 def read_faults(path: Path) -> tuple[Fault, ...]:
@@ -84,8 +89,15 @@ def read_faults(path: Path) -> tuple[Fault, ...]:
         raise Conflict(
             f"Cannot read {path}",
             f"it is no record of faults this multiaz knows ({type(error).__name__}: {error})",
-            "remove that file: the faults it may have held end with it",
+            f"{_advice(stopped_at(path.parent))}remove that file: the faults it may have held end with it",
         ) from error
+
+
+def _advice(stopped: tuple[int, ...]) -> str:
+    """Nobody could heal what a removed record had frozen."""
+    if not stopped:
+        return ""
+    return f"let the stopped processes go on that it may have frozen, `kill -CONT {' '.join(map(str, stopped))}`, and "
 
 
 def _faults(values: object) -> Iterator[Fault]:
@@ -150,6 +162,7 @@ _FAULT: Mapping[str, Check] = {
     "servers": lambda value: value is None or isinstance(value, dict),
     "small_wal_room": lambda value: value is None or _is_count(value),
     "allocated_gib": _is_count,
+    "follower": lambda value: isinstance(value, bool),
 }
 _PROCESS: Mapping[str, Check] = {"pid": _is_count, "started": _is_count}
 _NETWORK: Mapping[str, Check] = {

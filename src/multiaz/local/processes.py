@@ -159,6 +159,18 @@ def is_stopped(pid: int) -> bool:
         return False
 
 
+def stopped_at(place: Path) -> tuple[int, ...]:
+    """Pids of our stopped processes that work in `place` or below: the folder of a DB instance, or of a whole home,
+    there without those of its instances."""
+    root = os.path.realpath(place)
+    instances = Home(Path(root)).instances
+    return tuple(
+        process.pid
+        for process in _below(root)
+        if process.ours and is_stopped(process.pid) and not Path(process.working_directory).is_relative_to(instances)
+    )
+
+
 def processor_ticks(pid: int) -> int:
     """Processor time a process has used, in clock ticks; 0 if that cannot be told."""
     try:

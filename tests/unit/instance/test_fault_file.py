@@ -21,7 +21,7 @@ FULL = Fault(
     kind="zone-loss", why="Availability Zone us-west-2a is lost", since=12.5, arguments={"zone": "us-west-2a"},
     held=("a",), parameters={"commit_delay": "100"}, frozen=(FrozenProcess(7, 99),),
     clients=Network(delay_ms=5.0), servers=Network(blocked="cut"),
-    small_wal_room=4096, allocated_gib=20,
+    small_wal_room=4096, allocated_gib=20, follower=True,
 )  # fmt: skip
 
 
@@ -80,7 +80,7 @@ def test_what_cannot_be_read_is_told_and_leaves_in_force_what_was(
      {"clients": {"delay_ms": float("inf")}},
      {"clients": {"delay_ms": -1}}, {"servers": {"bytes_per_s": 0}}, {"servers": {"bytes_per_s": float("inf")}},
      {"servers": {"blocked": "maybe"}}, {"servers": {"lost": 1}}, {"small_wal_room": -1}, {"allocated_gib": "much"},
-     {"colour": "red"}],
+     {"follower": "yes"}, {"colour": "red"}],
 )  # fmt: skip
 def test_both_sides_refuse_a_fault_of_wrong_values(tmp_path: Path, change: dict[str, object]) -> None:
     path = tmp_path / "faults.json"
@@ -149,6 +149,18 @@ def test_storage_that_was_grown_is_no_longer_full() -> None:
     faults = Faults(faults=(fault(small_wal_room=0, allocated_gib=20),))
     assert (faults.small_wal_room(20), faults.small_wal_room(21)) == (0, None)
     assert Faults().small_wal_room(20) is None
+
+
+def test_what_is_meant_for_a_read_replica_is_over_once_it_follows_nobody() -> None:
+    """Its standby would replay an hour late, or be parted from it, and redundancy never come."""
+    late = fault(parameters={"recovery_min_apply_delay": "1h"}, follower=True)
+    parted = fault(servers=network(blocked=True), follower=True)
+    slow = fault(parameters={"commit_delay": "100"})
+    faults = Faults(faults=(late, slow, parted))
+    assert faults.of(following=True) is faults
+    promoted = faults.of(following=False)
+    assert (promoted.parameters(), promoted.servers()) == ({"commit_delay": "100"}, None)
+    assert Faults(faults=(slow,)).of(following=False) == Faults(faults=(slow,))
 
 
 def test_file_that_could_not_be_read_for_an_instant_is_read_again(

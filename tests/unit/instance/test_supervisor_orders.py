@@ -20,9 +20,11 @@ from multiaz.instance import supervisor as module
 from multiaz.instance.actions import Step
 from multiaz.instance.decide import decide
 from multiaz.instance.evidence import read_record
+from multiaz.instance.faults import FaultFile, Faults
 from multiaz.instance.records import DesiredInstance, RequestKind, RoleRecord
 from multiaz.instance.supervisor import Supervisor
 from multiaz.instance.view import Seen
+from multiaz.local.faults_record import Fault, Network, write_faults
 from power_cut import Disk
 
 
@@ -282,3 +284,29 @@ def test_supervisor_that_cannot_look_waits_and_looks_again_instead_of_ending(mon
     monkeypatch.setattr(module.signal, "signal", lambda *_: None)
     assert blind.run() == 0
     assert rounds == [0.0, 0.05, 0.1, 0.2]
+
+
+class Faulted(Supervisor):
+    """A supervisor that only reads what is broken on purpose."""
+
+    def __init__(self, folder: Path) -> None:
+        self.faults = FaultFile(folder / "faults.json")
+        self.servers: Any = SimpleNamespace(faults=Faults())
+        self.memory = WELL.model_copy(update={"following": True})
+        self.written: list[bool] = []
+
+    def _write_relay(self) -> None:
+        self.written.append(self.servers.faults.servers() is not None)
+
+
+def test_a_promotion_ends_what_was_broken_between_the_replica_and_its_source(tmp_path: Path) -> None:
+    write_faults(
+        tmp_path / "faults.json", (Fault("partition", "parted", servers=Network(blocked=True), follower=True),)
+    )
+    faulted = Faulted(tmp_path)
+    for _ in range(2):
+        faulted._read_faults()
+    faulted.memory = WELL
+    for _ in range(2):
+        faulted._read_faults()
+    assert faulted.written == [True, False], "once when it comes, once when it is over"
