@@ -53,6 +53,11 @@ class Home:
         return self.root / "cloud.json"
 
     @property
+    def judge_socket(self) -> Path:
+        """Unix socket on which the AWS endpoint judges IAM tokens; its folder can be entered by us only."""
+        return self.run_folder / "cloud" / "judge"
+
+    @property
     def behaviour(self) -> Path:
         """`behaviour.json`: the pace of failovers; written by `local`, read by the cloud."""
         return self.root / "behaviour.json"

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
+import os
+import socket
 import subprocess
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from socketserver import ThreadingUnixStreamServer
 from typing import Any
+from urllib.parse import quote
 
 import psycopg
 import pytest
@@ -18,13 +25,14 @@ from hypothesis import strategies as st
 from relay_harness import PASSWORD, Database, RunningRelay, wait_for
 
 from multiaz.relay import iam
+from multiaz.relay.config import IamConfig
 
 TOKEN = "endpoint:5432/?Action=connect&DBUser=token_user&X-Amz-Signature=abc"
 
 
 @dataclass
 class Judge:
-    """An HTTP server that judges as the cloud does; `answer` replaces its answer."""
+    """An HTTP server on a Unix socket that judges as the cloud does; `answer` replaces its answer."""
 
     url: str = ""
     questions: list[dict[str, Any]] = field(default_factory=list)
@@ -39,8 +47,9 @@ class Judge:
 
 
 @pytest.fixture
-def judge() -> Iterator[Judge]:
+def judge(base: Path) -> Iterator[Judge]:
     made = Judge()
+    path = Path(tempfile.mkdtemp(prefix="j-", dir=base)) / "judge"
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -56,10 +65,10 @@ def judge() -> Iterator[Judge]:
         def log_message(self, *_: object) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = ThreadingUnixStreamServer(str(path), Handler)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
-    made.url = f"http://127.0.0.1:{server.server_port}/_multiaz/rds-db/authorize"
+    made.url = address_of(path)
     yield made
     server.shutdown()
     thread.join()
@@ -146,10 +155,15 @@ def test_only_an_explicit_yes_is_a_yes(gated: RunningRelay, judge: Judge, answer
     assert why in str(caught.value)
 
 
+def address_of(path: Path) -> str:
+    """The URL of a judge on the Unix socket at `path`."""
+    return f"http+unix://{quote(str(path), safe='')}/_multiaz/rds-db/authorize"
+
+
 def test_a_cloud_that_is_down_lets_nobody_in(new_relay: Callable[..., RunningRelay], database: Database) -> None:
+    url = address_of(database.socket_folder / "nobody")
     relay = new_relay(
-        database.socket_folder,
-        iam={"authorize_url": "http://127.0.0.1:9/x", "resource_id": "db-ABC", "region": "eu-central-1"},
+        database.socket_folder, iam={"authorize_url": url, "resource_id": "db-ABC", "region": "eu-central-1"}
     )
     relay.start()
     with pytest.raises(psycopg.OperationalError, match="PAM authentication failed") as caught:
@@ -157,6 +171,40 @@ def test_a_cloud_that_is_down_lets_nobody_in(new_relay: Callable[..., RunningRel
     assert "cannot be reached" in str(caught.value)
     with relay.connect() as connection:
         assert connection.execute("SELECT 1").fetchone() == (1,)
+
+
+def test_whoever_has_the_clouds_port_is_asked_nothing(
+    new_relay: Callable[..., RunningRelay], database: Database
+) -> None:
+    """While the cloud is down the port is anybody's: he would let everyone in, and collect tokens that are good."""
+    with socket.create_server(("127.0.0.1", 0)) as impostor:
+        impostor.setblocking(False)
+        url = f"http://127.0.0.1:{impostor.getsockname()[1]}/_multiaz/rds-db/authorize"
+        relay = new_relay(
+            database.socket_folder, iam={"authorize_url": url, "resource_id": "db-ABC", "region": "eu-central-1"}
+        )
+        relay.start()
+        with pytest.raises(psycopg.OperationalError, match="PAM authentication failed") as caught:
+            relay.connect(user="token_user", password=TOKEN)
+        assert "the token was shown to nobody" in str(caught.value)
+        with pytest.raises(BlockingIOError):
+            impostor.accept()
+
+
+def test_another_user_on_the_judges_socket_is_told_nothing(judge: Judge, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the folder lets happen: the kernel says who listens."""
+
+    async def ask() -> iam.Verdict:
+        config = IamConfig(judge.url, "db-ABC", "eu-central-1")
+        return await iam.judge(config, token=TOKEN, user="token_user", host="127.0.0.2", port=5432)
+
+    assert asyncio.run(ask()).allowed
+    listens = os.geteuid()
+    monkeypatch.setattr(os, "geteuid", lambda: listens + 1)
+    verdict = asyncio.run(ask())
+    assert not verdict.allowed
+    assert f"user {listens} listens" in verdict.reason
+    assert len(judge.questions) == 1
 
 
 def test_a_refused_login_leaves_no_backend(gated: RunningRelay, database: Database) -> None:

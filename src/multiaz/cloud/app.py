@@ -12,7 +12,7 @@ from typing import Any
 
 from multiaz.cloud.clients import InProcessClients
 from multiaz.cloud.dbauth import PATH as DBAUTH_PATH
-from multiaz.cloud.dbauth import DatabaseLogins
+from multiaz.cloud.dbauth import DatabaseLogins, judge_url
 from multiaz.cloud.dispatch import Dispatcher
 from multiaz.cloud.door import Door, HttpRequest
 from multiaz.cloud.frontdoor import LOOPBACK, FrontDoor, Own
@@ -26,10 +26,10 @@ from multiaz.home import Home
 _log = logging.getLogger("multiaz.cloud")
 
 Maker = Callable[[Store, Home, InProcessClients, str], list[ModelledService]]
-"""Makes the services that are ours from what they need; the string is the endpoint's URL."""
+"""Makes the services that are ours from what they need; the string is the URL at which IAM tokens are judged."""
 
 
-def our_services(store: Store, home: Home, clients: InProcessClients, endpoint_url: str) -> list[ModelledService]:
+def our_services(store: Store, home: Home, clients: InProcessClients, judge: str) -> list[ModelledService]:
     """The services of ours, in the order they start."""
     from multiaz.cloud.backup import BackupService
     from multiaz.cloud.lambda_ import LambdaService
@@ -37,7 +37,7 @@ def our_services(store: Store, home: Home, clients: InProcessClients, endpoint_u
     from multiaz.cloud.rds.service import RdsService
     from multiaz.cloud.stacks.service import CloudFormationService
 
-    rds = RdsService(store, home, clients, endpoint_url)
+    rds = RdsService(store, home, clients, judge)
     return [
         LambdaService(store, clients),
         BackupService(store, clients),
@@ -64,7 +64,7 @@ class Cloud:
         identity = Identity(principals)
         self.dispatcher.register(identity.name, identity.operations)
         self.dispatcher.guard("sts", "AssumeRole", identity.check_assume_role)
-        self.services = make_services(self.store, home, self.clients, self.url)
+        self.services = make_services(self.store, home, self.clients, judge_url(home.judge_socket))
         for service in self.services:
             self.dispatcher.register(service.name, service.operations)
         self.door = Door(principals, self.dispatcher.dispatch, self._secret_arn, self._bucket_policy)
@@ -73,9 +73,9 @@ class Cloud:
         own: dict[tuple[str, str], Own] = {
             ("GET", "/_multiaz/health"): self._health,
             ("GET", "/_multiaz/regions"): self._regions,
-            ("POST", DBAUTH_PATH): logins.answer,
         }
-        self.app = FrontDoor(self.door, port, own)
+        private: dict[tuple[str, str], Own] = {("POST", DBAUTH_PATH): logins.answer}
+        self.app = FrontDoor(self.door, port, own, private)
 
     def start(self, failed: Callable[[Exception], None]) -> None:
         """Let the services resume what they had begun; called once requests are accepted.

@@ -1,6 +1,7 @@
 """IAM database authentication: is this token a valid login for that user of that instance?
 
-The relay asks by HTTP; the token is a presigned URL of service rds-db, signed with the caller's key.
+The relay asks by HTTP over a Unix socket, so that nobody else can be taken for us. The token is
+a presigned URL of service rds-db, signed with the caller's key.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from urllib.parse import unquote
+from pathlib import Path
+from urllib.parse import quote, unquote
 
 from multiaz.cloud import policy, sigv4
 from multiaz.cloud.door import Door, HttpRequest
@@ -21,6 +23,11 @@ LONGEST_LOGIN_S = 900
 """Lifetime of a token. Source: RDS User Guide, "IAM database authentication"."""
 PATH = "/_multiaz/rds-db/authorize"
 _EMPTY_HASH = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+
+
+def judge_url(socket: Path) -> str:
+    """Where tokens are judged, if that is served on `socket`."""
+    return f"http+unix://{quote(str(socket), safe='')}{PATH}"
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from multiaz.cloud.door import Door, HttpRequest
 from multiaz.cloud.service import AwsResponse
 from multiaz.cloud.sigv4 import joined_headers
 from multiaz.errors import Conflict
+from multiaz.home import make_private_folder
 
 LOOPBACK = "127.0.0.1"
 LARGEST_BODY_BYTES = 128 * 1024 * 1024
@@ -33,12 +34,22 @@ Own = Callable[[HttpRequest], AwsResponse]
 
 
 class FrontDoor:
-    """The ASGI application. `own` are paths below /_multiaz/ that are not AWS's, by method and path."""
+    """The ASGI application. `own` are paths below /_multiaz/ that are not AWS's, by method and path.
 
-    def __init__(self, door: Door, port: int, own: Mapping[tuple[str, str], Own]) -> None:
+    `private` are those of the private socket, where nothing else is served, and which are served nowhere else.
+    """
+
+    def __init__(
+        self,
+        door: Door,
+        port: int,
+        own: Mapping[tuple[str, str], Own],
+        private: Mapping[tuple[str, str], Own],
+    ) -> None:
         self._door = door
         self._port = port
         self._own = own
+        self._private = private
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="request")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -46,7 +57,8 @@ class FrontDoor:
         if scope["type"] != "http":
             raise RuntimeError(f"only HTTP is served here, not {scope['type']}")
         headers = joined_headers((n.decode("latin-1"), v.decode("latin-1")) for n, v in scope["headers"])
-        refusal = self._foreign(headers)
+        is_private = scope["server"] is not None and scope["server"][1] is None  # a path, and no port
+        refusal = None if is_private else self._foreign(headers)
         if refusal is None:
             request = HttpRequest(
                 scope["method"],
@@ -58,7 +70,8 @@ class FrontDoor:
             body = await self._body(request, receive)
             if isinstance(body, bytes):
                 loop = asyncio.get_running_loop()
-                refusal = await loop.run_in_executor(self._threads, self._answer, replace(request, body=body))
+                request = replace(request, body=body)
+                refusal = await loop.run_in_executor(self._threads, self._answer, request, is_private)
             else:
                 refusal = body
         await _send(scope["method"], refusal, send)
@@ -67,10 +80,10 @@ class FrontDoor:
         """Wait for the requests being worked on."""
         self._threads.shutdown(wait=True)
 
-    def _answer(self, request: HttpRequest) -> AwsResponse:
+    def _answer(self, request: HttpRequest, is_private: bool) -> AwsResponse:
         path = unquote(request.path)
-        if path.startswith("/_multiaz/"):
-            own = self._own.get((request.method, path))
+        if is_private or path.startswith("/_multiaz/"):
+            own = (self._private if is_private else self._own).get((request.method, path))
             return own(request) if own is not None else _plain(404, "There is nothing here.")
         return self._door.handle(request)
 
@@ -149,6 +162,16 @@ def listen(port: int) -> socket.socket:
             f"{holder} holds it" if holder else error.strerror or str(error),
             "stop that process, or choose another port with --port",
         ) from error
+    return listener
+
+
+def listen_privately(path: Path) -> socket.socket:
+    """A Unix socket listening at `path`, whose folder is ours alone. The caller sees to it that nobody else listens."""
+    make_private_folder(path.parent)
+    path.unlink(missing_ok=True)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    listener.bind(str(path))
+    listener.listen(512)
     return listener
 
 

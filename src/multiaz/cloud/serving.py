@@ -16,7 +16,7 @@ from typing import Any
 import uvicorn
 
 from multiaz.cloud.app import Cloud, Maker, our_services
-from multiaz.cloud.frontdoor import LOOPBACK, listen
+from multiaz.cloud.frontdoor import LOOPBACK, listen, listen_privately
 from multiaz.errors import Conflict
 from multiaz.files import ProcessLock, lock_holder, write_atomically
 from multiaz.home import Home, make_private_folder
@@ -47,7 +47,7 @@ def serve(home: Home, port: int, make_services: Maker = our_services) -> None:
         _log_to_file(home)
         cloud = Cloud(home, listener.getsockname()[1], make_services)
         server = _Server(_config(cloud), cloud)
-        server.run(sockets=[listener])
+        server.run(sockets=[listener, listen_privately(home.judge_socket)])
         server.starting.join()
         cloud.stop()
         if server.failure is not None:
@@ -59,6 +59,7 @@ def serve(home: Home, port: int, make_services: Maker = our_services) -> None:
 def _prepare(home: Home) -> None:
     """Folders of the home. The root can be entered by PostgreSQL's user; ours below it cannot."""
     home.root.mkdir(parents=True, exist_ok=True, mode=0o755)
+    make_private_folder(home.run_folder, 0o711)
     for folder in (home.logs, home.moto, home.s3):
         make_private_folder(folder)
 

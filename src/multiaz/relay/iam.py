@@ -1,11 +1,18 @@
-"""Asks the local cloud whether a token lets a user in."""
+"""Asks the local cloud whether a token lets a user in.
+
+Over a Unix socket, where the kernel says who listens: a TCP port could be somebody else's while the cloud is down, who
+would let everyone in and collect tokens that are still good.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import json
+import os
+import socket
+import struct
 from dataclasses import dataclass
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from multiaz.relay.config import IamConfig
 
@@ -41,6 +48,8 @@ async def judge(iam: IamConfig, *, token: str, user: str, host: str, port: int) 
     except OSError as error:
         why = error.strerror or type(error).__name__
         return Verdict(False, f"the local cloud that judges tokens cannot be reached: {why}")
+    except Unproven as error:
+        return Verdict(False, f"the token was shown to nobody: {error}")
     except BadAnswer as error:
         return Verdict(False, f"the local cloud's answer cannot be used: {error}")
     return read_answer(answer)
@@ -57,23 +66,25 @@ def read_answer(body: bytes) -> Verdict:
     return Verdict(answer["allowed"], str(answer.get("reason") or ""))
 
 
+class Unproven(Exception):
+    """Whoever would be asked cannot be the local cloud."""
+
+
 class BadAnswer(Exception):
     """Not an HTTP answer we understand."""
 
 
 async def _post(url: str, body: bytes) -> bytes:
     parts = urlsplit(url)
-    if parts.scheme != "http" or not parts.hostname:
-        raise BadAnswer(f"{url} is not an http address")
-    target = parts.path or "/"
-    if parts.query:
-        target += f"?{parts.query}"
+    if parts.scheme != "http+unix":
+        raise Unproven(f"{url} is not on a Unix socket")
     head = (
-        f"POST {target} HTTP/1.1\r\nHost: {parts.netloc}\r\nContent-Type: application/json\r\n"
+        f"POST {parts.path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
         f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
     )
-    reader, writer = await asyncio.open_connection(parts.hostname, parts.port or 80)
+    reader, writer = await asyncio.open_unix_connection(unquote(parts.netloc))
     try:
+        _prove(writer.get_extra_info("socket"))
         writer.write(head.encode() + body)
         answer = b""
         while len(answer) <= LARGEST_ANSWER and (chunk := await reader.read(LARGEST_ANSWER)):
@@ -83,6 +94,15 @@ async def _post(url: str, body: bytes) -> bytes:
     finally:
         writer.close()
     raise BadAnswer("it is cut off or too long")
+
+
+def _prove(judge: socket.socket) -> None:
+    """Raise Unproven unless a process of our own user listens. Source: unix(7), SO_PEERCRED."""
+    if not hasattr(socket, "SO_PEERCRED"):
+        return  # its folder is its owner's alone
+    _, user, _ = struct.unpack("3i", judge.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i")))
+    if user != os.geteuid():
+        raise Unproven(f"user {user} listens where the local cloud should")
 
 
 def read_http(answer: bytes) -> bytes | None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
+import socket
 import urllib.error
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +23,8 @@ from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 from botocore.httpchecksum import AwsChunkedWrapper, Crc32Checksum
 from front_harness import Endpoint
+
+from multiaz.cloud.dbauth import PATH
 
 ACCOUNT = "123456789012"
 VERSION = "2012-10-17"
@@ -206,10 +210,32 @@ def test_a_presigned_url_reads_and_writes_s3_and_nothing_else(endpoint: Endpoint
 def authorize(endpoint: Endpoint, token: str, **changes: Any) -> tuple[bool, str]:
     login = {"user": "app", "resource_id": "db-ABC", "region": "eu-west-1", "host": "127.3.2.1", "port": 5432}
     question = {"token": token} | login | changes
-    request = urllib.request.Request(f"{endpoint.url}/_multiaz/rds-db/authorize", json.dumps(question).encode())
-    with urllib.request.urlopen(request) as answer:
-        told = json.loads(answer.read())
+    status, told = ask_privately(endpoint, "POST", PATH, json.dumps(question).encode())
+    assert status == 200
     return told["allowed"], told["reason"]
+
+
+def ask_privately(endpoint: Endpoint, method: str, path: str, body: bytes = b"") -> tuple[int, dict[str, Any]]:
+    """The answer of the socket on which the relays ask."""
+    connection = http.client.HTTPConnection("localhost")
+    connection.sock = socket.socket(socket.AF_UNIX)
+    with contextlib.closing(connection):
+        connection.sock.connect(str(endpoint.home.judge_socket))
+        connection.request(method, path, body)
+        answer = connection.getresponse()
+        return answer.status, json.loads(answer.read())
+
+
+def test_tokens_are_judged_on_a_socket_of_our_own_and_nothing_else_is_served_there(endpoint: Endpoint) -> None:
+    """A TCP port could be anybody's: a relay would not know whom it shows a token."""
+    assert endpoint.home.judge_socket.parent.stat().st_mode & 0o777 == 0o700
+    assert ask_privately(endpoint, "GET", "/_multiaz/health")[0] == 404
+    assert ask_privately(endpoint, "POST", "/", b"Action=GetCallerIdentity&Version=2011-06-15")[0] == 404
+    request = urllib.request.Request(f"{endpoint.url}{PATH}", b"{}")
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(request)
+    assert refused.value.code == 404
+    refused.value.close()
 
 
 def test_a_database_token_lets_in_exactly_whom_it_was_made_for(endpoint: Endpoint) -> None:

@@ -292,8 +292,8 @@ def test_a_deleted_instance_with_replicas_goes_on_until_they_are_promoted() -> N
 def test_tokens_are_judged_only_where_iam_authentication_is_on() -> None:
     off = desired_of(instance(), HOME, "/bin", "http://x")
     assert (off.endpoint.iam_authentication, off.endpoint.authorize_url) == (False, None)
-    on = desired_of(instance(iam_authentication=True), HOME, "/bin", "http://127.0.0.1:4566")
-    assert on.endpoint.authorize_url == "http://127.0.0.1:4566/_multiaz/rds-db/authorize"
+    on = desired_of(instance(iam_authentication=True), HOME, "/bin", "http+unix://%2Fj/a")
+    assert on.endpoint.authorize_url == "http+unix://%2Fj/a"
 
 
 def test_a_request_is_handed_on_as_it_was_recorded() -> None:

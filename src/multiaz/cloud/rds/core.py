@@ -30,7 +30,7 @@ class Core:
     repository: Repository
     home: Home
     clients: Clients
-    endpoint_url: str
+    judge_url: str
     events: EventLog
     engines: Engines
     seen: Callable[[Instance], Seen]

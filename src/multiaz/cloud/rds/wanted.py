@@ -11,8 +11,6 @@ from multiaz.cloud.rds.model import Instance, OperationKind
 from multiaz.home import Home
 from multiaz.instance.records import BackupPlan, DesiredInstance, Endpoint, MasterUser, RunState, Source
 
-AUTHORIZE_PATH = "/_multiaz/rds-db/authorize"
-
 
 def variables_of(instance_class: str, allocated_gib: int, port: int) -> Variables:
     """What a formula in a parameter group may name, for one instance."""
@@ -24,13 +22,14 @@ def desired_of(
     instance: Instance,
     home: Home,
     bin_folder: str,
-    endpoint_url: str,
+    judge_url: str,
     *,
     ready_to_go: bool = True,
     behaviour: Behaviour | None = None,
 ) -> DesiredInstance:
     """The record as the supervisor reads it.
 
+    `judge_url` is where the relay has IAM tokens judged.
     `ready_to_go` is false while a deleted instance's read replicas are still being promoted.
     """
     source = None
@@ -75,7 +74,7 @@ def desired_of(
             region=instance.region,
             force_ssl=instance.parameters.get("rds.force_ssl") == "1",
             iam_authentication=instance.iam_authentication,
-            authorize_url=endpoint_url.rstrip("/") + AUTHORIZE_PATH if instance.iam_authentication else None,
+            authorize_url=judge_url if instance.iam_authentication else None,
         ),
         request=instance.request,
         allocated_gib=instance.storage.allocated_gib,

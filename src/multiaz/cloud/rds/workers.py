@@ -207,7 +207,7 @@ class Watcher:
             instance,
             core.home,
             self._bin_folder(instance, watched),
-            core.endpoint_url,
+            core.judge_url,
             ready_to_go=ready_to_go,
             behaviour=core.behaviour.read(),
         )
