@@ -50,10 +50,18 @@ class Kept:
     def pid(self) -> int | None:
         return lock_holder(self.home.relay_lock)
 
-    def ready(self) -> bool:
-        """One round of the supervisor; whether the relay runs and listens."""
+    def after_a_round(self, holds: Callable[[], object]) -> object:
+        """What `holds` says after one round of the supervisor."""
         self.keeper.keep()
-        return self.keeper.ready()
+        return holds()
+
+    def ready(self) -> object:
+        """The relay runs and listens, after one round of the supervisor."""
+        return self.after_a_round(self.keeper.ready)
+
+    def listens_after(self, old: int) -> bool:
+        """Another relay than `old` runs and listens, after one round of the supervisor."""
+        return bool(self.ready()) and self.pid != old
 
     def start(self) -> int:
         self.keeper.write(self.wanted)
@@ -89,6 +97,17 @@ def kept(tmp_path: Path, authority: Authority) -> Iterator[Kept]:
             made.keeper.end()
 
 
+def _state(pid: int) -> str:
+    seen = pulse_of(pid)
+    return "" if seen is None else seen.state
+
+
+def is_over(probe: EndpointProbe) -> bool:
+    """The question has its answer, after one look for it."""
+    probe.look()
+    return not probe.pending
+
+
 def verdict_after(pid: int, where: tuple[str, int] | None, seconds: float) -> Verdict:
     """Of looks at a process while so much attended time passes (a simulated one, so that nobody waits)."""
     watch = EndpointWatch()
@@ -103,27 +122,55 @@ def test_stopped_endpoint_is_ended_and_another_one_answers(kept: Kept, caplog: p
     old = kept.start()
     os.kill(old, signal.SIGSTOP)
     assert not kept.answers()
-    wait_for("another one listens", lambda: kept.ready() and kept.pid != old)
+    wait_for("another one listens", lambda: kept.listens_after(old))
     assert kept.answers(within_s=10)
     assert f"the endpoint ({old}) hangs: it is stopped and answers no client" in caplog.text
 
 
+@pytest.mark.long
 def test_endpoint_that_is_stopped_before_it_listens_is_ended_too(kept: Kept) -> None:
+    """Before it holds its lock, and right after."""
     kept.keeper.write(kept.wanted)
-    wait_for("its lock is held", lambda: kept.keeper.keep() or kept.pid)
+    kept.keeper.keep()
+    started = kept.keeper._child
+    assert started is not None
+    os.kill(started.pid, signal.SIGSTOP)
+    wait_for("another one holds the lock", lambda: kept.after_a_round(lambda: kept.pid))
     old = kept.pid
     assert old is not None
+    assert old != started.pid
     os.kill(old, signal.SIGSTOP)
-    wait_for("another one listens", lambda: kept.ready() and kept.pid != old)
+    wait_for("another one listens", lambda: kept.listens_after(old))
 
 
+@pytest.mark.long
 def test_stopped_endpoint_is_ended_also_while_its_network_is_shaped(kept: Kept) -> None:
     """It is no network that stops a process."""
     old = kept.start()
     kept.keeper.write(kept.wanted, Shaping(delay_ms=20))
     wait_for("the shape is in force", kept.keeper.in_force)
     os.kill(old, signal.SIGSTOP)
-    wait_for("another one listens", lambda: kept.ready() and kept.pid != old)
+    wait_for("another one listens", lambda: kept.listens_after(old))
+
+
+@pytest.mark.long
+def test_endpoint_that_outlives_its_kill_is_killed_once_and_not_ready(
+    kept: Kept, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As one does that is stuck in the kernel: it holds the address, so that no other one could serve."""
+    old = kept.start()
+    killed: list[int] = []
+    with monkeypatch.context() as patched:
+        patched.setattr(kept.keeper, "_kill", lambda pid, _: killed.append(pid) or True)
+        os.kill(old, signal.SIGSTOP)
+        wait_for("it is killed", lambda: kept.after_a_round(lambda: killed))
+        kept.keep_for(2 * HANG_AFTER_S + 1)
+    assert killed == [old]
+    assert not kept.keeper.ready()
+    assert caplog.text.count("hangs") == 1
+    os.kill(old, signal.SIGKILL)
+    wait_for("another one listens", lambda: kept.listens_after(old))
+    assert kept.keeper.ready()
 
 
 def test_stopped_endpoint_does_not_outlive_its_instance(kept: Kept) -> None:
@@ -144,7 +191,7 @@ def test_endpoint_is_asked_nothing_while_its_network_is_shaped(kept: Kept, monke
         kept.keep_for(2 * LOOK_EVERY_S)
         assert asked == []
     kept.keeper.write(kept.wanted)
-    wait_for("it is asked", lambda: kept.keeper.keep() or asked)
+    wait_for("it is asked", lambda: kept.after_a_round(lambda: asked))
     assert asked[0] == (kept.address, PORT)
 
 
@@ -154,10 +201,15 @@ def test_question_is_answered_and_leaves_no_client_and_no_line(new_relay: Callab
     relay.start()
     before = relay.log
     probe = EndpointProbe()
-    for _ in range(50):
+    assert relay.process is not None
+    for _ in range(20):
+        relay.process.send_signal(signal.SIGSTOP)
+        wait_for("it is stopped", lambda pid=relay.process.pid: _state(pid) == "T")
         probe.ask(relay.address, relay.port)
+        probe.look()
         assert probe.pending
-        wait_for("an answer", lambda: probe.look() or not probe.pending)
+        relay.process.send_signal(signal.SIGCONT)
+        wait_for("an answer", lambda: is_over(probe))
     wait_for("nobody is connected", lambda: relay.client_sockets() == 0)
     assert relay.log == before
 
@@ -166,7 +218,7 @@ def test_question_that_nobody_can_take_is_none() -> None:
     """Nobody listens at the address: whoever runs there is judged by other means."""
     probe = EndpointProbe()
     probe.ask(free_address(), PORT)
-    wait_for("nothing is pending", lambda: probe.look() or not probe.pending)
+    wait_for("nothing is pending", lambda: is_over(probe))
 
 
 DEADLOCKED = """
@@ -186,11 +238,7 @@ def deadlocked() -> Iterator[tuple[int, tuple[str, int]]]:
     assert process.stdout is not None
     assert process.stdout.readline() == "listens\n"
 
-    def asleep() -> bool:
-        seen = pulse_of(process.pid)
-        return seen is not None and seen.state == "S"
-
-    wait_for("it sleeps", asleep)
+    wait_for("it sleeps", lambda: _state(process.pid) == "S")
     yield process.pid, (address, PORT)
     process.kill()
     process.wait()
@@ -220,9 +268,7 @@ def test_process_that_is_no_endpoint_of_this_instance_is_never_killed(
         held.flush()
         os.kill(pid, signal.SIGSTOP)
         kept.keep_for(HANG_AFTER_S + 1)
-        seen = pulse_of(pid)
-        assert seen is not None
-        assert seen.state == "T"
+        assert _state(pid) == "T"
 
 
 @pytest.mark.long

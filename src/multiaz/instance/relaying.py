@@ -67,8 +67,8 @@ class RelayKeeper:
         self._where: tuple[str, int] | None = None
         self._shaped = False
         self._watch = EndpointWatch()
-        self._killed: tuple[int, float] | None = None
-        """Pid and begin of the relay that was ended because it hangs: it may be a while until the kernel lets it go."""
+        self._killed: int | None = None
+        """The relay that was ended because it hangs; its lock is held until the kernel lets it go."""
 
     def write(self, desired: DesiredInstance, network: Shaping | None = None, wires: Sequence[Wire] = ()) -> None:
         """Write `relay.json` if it changed, and have the relay read it at once.
@@ -113,7 +113,9 @@ class RelayKeeper:
             return
         self._looked = time.monotonic()
         holder = lock_holder(self._home.relay_lock)
-        self._ready = holder is not None and self._listening(holder)
+        if holder != self._killed:
+            self._killed = None
+        self._ready = holder is not None and holder != self._killed and self._listening(holder)
         if holder is None and (self._child is None or self._child.returncode is not None):
             with (self._home.logs / "relay.log").open("ab") as output:
                 self._child = subprocess.Popen(
@@ -121,7 +123,8 @@ class RelayKeeper:
                     cwd=self._home.folder, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
                     start_new_session=True,
                 )  # fmt: skip
-        self._end_hung(holder)
+        starting = self._child.pid if self._child is not None and self._child.returncode is None else None
+        self._end_hung(starting if holder is None else holder)
 
     def ready(self) -> bool:
         """The relay runs and listens."""
@@ -146,17 +149,15 @@ class RelayKeeper:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._child.wait(1)  # its lock is free, so all that is left is its exit code
 
-    def _end_hung(self, holder: int | None) -> None:
+    def _end_hung(self, relay: int | None) -> None:
         """SIGKILL a relay that hangs; a later look finds its lock free. A shaped network is late on purpose."""
-        verdict = self._watch.look(holder, self._where if self._ready and not self._shaped else None)
+        verdict = self._watch.look(relay, self._where if self._ready and not self._shaped else None)
         seen = self._watch.seen
-        if not verdict.hung or holder is None or seen is None or self._killed == (holder, seen.pulse.began_s):
+        if not verdict.hung or relay is None or seen is None or relay == self._killed:
             return
-        if self._kill(holder, seen.pulse):
-            log.warning("the endpoint (%d) hangs: %s; it is ended and started again", holder, verdict.why)
-            self._killed = (holder, seen.pulse.began_s)
-            self._watch.forget()
-            self._ready, self._looked = False, 0.0
+        if self._kill(relay, seen.pulse):
+            log.warning("the endpoint (%d) hangs: %s; it is ended and started again", relay, verdict.why)
+            self._killed, self._ready, self._looked = relay, False, 0.0
 
     def _kill(self, pid: int, seen: Pulse) -> bool:
         """SIGKILL the relay of this instance that was `seen`; False if this pid is another process by now."""
