@@ -5,6 +5,7 @@ It has no test of its own: the contract cases in test_instances.py run against i
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import sys
@@ -63,6 +64,10 @@ class Fake:
             if rung is not None and rung.si_signo == signal.SIGTERM:
                 return
 
+    def pretends(self, what: str) -> bool:
+        """A test has asked for it: a file of that name is in the instance's folder."""
+        return (self.place.folder / what).exists()
+
     def remember(self, **changes: object) -> None:
         self.role = self.role.model_copy(update=changes)
         write_atomically(self.place.role, self.role.model_dump_json())
@@ -88,14 +93,19 @@ class Fake:
             self.remember(
                 primary="a", epoch=1, initialised=True, following=desired.source is not None, master_number=number
             )
-        self.remember(in_sync=desired.multi_az)
+        self.remember(in_sync=desired.multi_az and not self.pretends("out-of-sync"))
         if desired.master and desired.master.number > self.role.master_number:
             self.remember(master_number=desired.master.number)
         self.back_up(desired)
         request = desired.request
         if request and all(answer.number < request.number for answer in self.role.answers):
             outcome = "stale" if request.epoch < self.role.epoch else "done"
+            if outcome == "done" and self.pretends("failed-over"):
+                self.remember(primary="b", epoch=self.role.epoch + 1)
+                outcome = "stale"
             if request.kind is RequestKind.RESTART_STANDBY and int(desired.parameters["shared_buffers"]) > TOO_LARGE:
+                outcome = "refused"
+            if self.pretends(f"no-{request.kind}"):
                 outcome = "refused"
             if outcome == "done" and request.kind is RequestKind.FAILOVER:
                 self.remember(primary="b" if self.role.primary == "a" else "a", epoch=self.role.epoch + 1)
@@ -138,13 +148,16 @@ class Fake:
         write_atomically(self.kept.record, self.backups.model_dump_json(), durable=False)
 
     def publish(self, desired: DesiredInstance, phase: Phase) -> None:
+        starts = not self.pretends("unstartable")
+        if phase is Phase.RUNNING and not starts:
+            phase = Phase.FAILED
         running = phase is Phase.RUNNING
         observed = ObservedInstance(
             resource_id=desired.resource_id,
             written_at=time.time(),
-            pid=0,
+            pid=os.getpid(),
             phase=phase,
-            reason="pretended",
+            reason="pretended" if starts else "could not map anonymous shared memory",
             epoch=self.role.epoch,
             primary=self.role.primary,
             in_sync=self.role.in_sync,
@@ -161,8 +174,9 @@ class Fake:
             ),
             answers=self.role.answers,
             master_number=self.role.master_number,
-            applied=desired.parameters if running else {},
+            applied=desired.parameters if phase in (Phase.RUNNING, Phase.FAILED) else {},
             relay_ready=running,
+            storage_full=self.pretends("full"),
             restorable_from=self.backups.restorable_from,
             restorable_until=self.backups.restorable_until,
         )

@@ -1,11 +1,15 @@
-"""PostgreSQL is not there any more: the API says so in words, and what was made can still be seen and deleted."""
+"""PostgreSQL, or a supervisor, is not there any more: the API says so; what was made can still be seen and deleted."""
 
 from __future__ import annotations
 
 import shutil
+import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
+
+from multiaz.cloud.rds import workers
 from multiaz.cloud.rds.engines import Engines
 from multiaz.errors import Missing
 from multiaz.postgres.installations import Installation
@@ -57,3 +61,32 @@ def test_an_instance_that_was_never_begun_fails_and_can_be_deleted(cloud: Cloud)
     cloud.call("DeleteDBInstance", DBInstanceIdentifier="shop", SkipFinalSnapshot=True)
     cloud.until_gone("shop")
     assert list(cloud.home.instances.glob("*")) == []
+
+
+def test_an_instance_whose_supervisor_somebody_else_started_has_not_failed(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workers, "MOST_STARTS", 1)
+    cloud.call("CreateDBInstance", DBInstanceIdentifier="shop", **cloud.prepare())
+    cloud.until_status("shop", "available")
+    cloud.end_supervisors()
+    cloud.until_status("shop", "failed")
+    folder = cloud.folder("shop")
+    command = [*(cloud.supervisor or ()), str(folder), "--home", str(cloud.home.root)]
+    with subprocess.Popen(command, cwd=folder, stdin=subprocess.DEVNULL) as by_the_relay:
+        try:
+            cloud.until_status("shop", "available")
+        finally:
+            by_the_relay.terminate()
+
+
+def test_a_replica_that_does_not_start_does_not_hold_up_the_deletion_of_its_source(cloud: Cloud) -> None:
+    cloud.call("CreateDBInstance", DBInstanceIdentifier="shop", **cloud.prepare())
+    cloud.until_status("shop", "available")
+    cloud.call("CreateDBInstanceReadReplica", DBInstanceIdentifier="one", SourceDBInstanceIdentifier="shop")
+    cloud.until_status("one", "available")
+    (cloud.folder("one") / "unstartable").touch()
+    cloud.until_status("one", "incompatible-parameters")
+    cloud.call("DeleteDBInstance", DBInstanceIdentifier="shop", SkipFinalSnapshot=True)
+    cloud.until_gone("shop", 20)
+    assert cloud.instance("one")["DBInstanceStatus"] == "incompatible-parameters"

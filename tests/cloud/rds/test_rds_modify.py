@@ -309,9 +309,14 @@ def test_an_instance_whose_storage_is_full_takes_more_of_it_and_nothing_else(
 
 
 def test_after_seven_days_a_stopped_instance_starts_by_itself(cloud: Cloud) -> None:
-    before = make(cloud, MultiAZ=True)
+    cloud.call(
+        "CreateDBParameterGroup", DBParameterGroupName="tuned", DBParameterGroupFamily="postgres17", Description="x"
+    )
+    before = make(cloud, MultiAZ=True, DBParameterGroupName="tuned")
     cloud.call("StopDBInstance", DBInstanceIdentifier="shop")
     cloud.until_status("shop", "stopped")
+    value = {"ParameterName": "max_connections", "ParameterValue": "90", "ApplyMethod": "pending-reboot"}
+    cloud.call("ModifyDBParameterGroup", DBParameterGroupName="tuned", Parameters=[value])
     due = cloud.until(lambda: cloud.instance("shop").get("AutomaticRestartTime"))
     record = cloud.rds.core.repository.instances.get("us-east-1", "shop")
     assert record is not None
@@ -319,6 +324,7 @@ def test_after_seven_days_a_stopped_instance_starts_by_itself(cloud: Cloud) -> N
     assert due.timestamp() == pytest.approx(record.stopped_at + 7 * 86400, abs=1)
     cloud.rds.core.repository.save(record.but(stopped_at=time.time() - 7 * 86400))
     after = cloud.until_status("shop", "available")
+    assert after["DBParameterGroups"] == [{"DBParameterGroupName": "tuned", "ParameterApplyStatus": "in-sync"}]
     assert (after["Endpoint"], after["SecondaryAvailabilityZone"]) == (
         before["Endpoint"], before["SecondaryAvailabilityZone"],
     )  # fmt: skip

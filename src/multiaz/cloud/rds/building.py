@@ -233,6 +233,7 @@ def add(core: Core, instance: Instance, check: Callable[[], None] = lambda: None
         if core.name_taken(instance.region, instance.identifier):
             raise instance_exists(instance.identifier)
         check()
+        core.target(instance)  # raises if the parameter group is gone, or was given a value that cannot be here
         check_quota(core, instance.region, instance.storage.allocated_gib)
         address, port = addresses.of_name(core.home, core.repository, instance, instance.identifier)
         kept = core.repository.save(instance.but(network=instance.network.but(address=address, port=port)))

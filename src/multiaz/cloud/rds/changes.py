@@ -12,6 +12,7 @@ from multiaz.cloud.rds.modifications import HIDDEN, Plan, needs_no_window
 from multiaz.cloud.rds.status import MODIFIABLE
 from multiaz.cloud.service import AwsFault, Context
 from multiaz.cloud.service import Operation as Action
+from multiaz.instance.records import RunState
 from multiaz.postgres.scram import verifier
 
 WHILE_STOPPED = frozenset({"DBInstanceIdentifier", "DBParameterGroupName", "OptionGroupName", "ApplyImmediately"})
@@ -43,24 +44,45 @@ class ModifyAction:
                 self._refuse(fresh, params)
                 plan = self._at_once(fresh, params)
             self._require_modifiable(fresh, params)
-            asked = modifications.asked(fresh, params)
-            if params.get("ApplyImmediately", False):
-                now, waiting = {**fresh.pending, **asked}, {}
-            else:
-                now = {name: value for name, value in asked.items() if needs_no_window(fresh, name, value)}
-                # A value the instance has already takes back what was waiting to change it.
-                as_is = modifications.current(fresh)
-                waiting = {
-                    name: value
-                    for name, value in {**fresh.pending, **asked}.items()
-                    if name not in now and value != as_is.get(name)
-                }
-            modifications.check(core, fresh.but(**plan.changes), waiting)
+            if params.get("DBParameterGroupName") is not None:
+                core.target(fresh.but(**plan.changes))  # raises if the group is gone, or a value is none for this class
+            now, waiting = self._now_and_later(fresh, params, plan)
             modifications.add(core, fresh.but(**plan.changes), now, plan)
-            changed = modifications.carry_out(core, fresh.but(pending=waiting), plan, core.seen(fresh))
+            changed = modifications.carry_out(core, waiting, plan, core.seen(fresh))
             core.repository.save(changed)
         core.wake()
         return {"DBInstance": core.shape(changed)}
+
+    def _now_and_later(self, fresh: Instance, params: dict[str, Any], plan: Plan) -> tuple[dict[str, Any], Instance]:
+        """What is made at once of all that waits and is asked for, and the record with the rest of it.
+
+        Raises AwsFault if what is asked for cannot be made. What an earlier call asked for, and cannot be made now,
+        waits on: that is told in the maintenance window.
+        """
+        asked, as_is = modifications.asked(fresh, params), modifications.current(fresh)
+        # A value the instance has already takes back what was waiting to change it.
+        wanted = {name: value for name, value in {**fresh.pending, **asked}.items() if value != as_is[name]}
+        immediately = params.get("ApplyImmediately", False)
+        # Servers that are stopped, or do not start, would never answer.
+        serves = fresh.run is RunState.RUNNING and not fresh.incompatible
+        now: dict[str, Any] = {}
+        for part in modifications.parts(wanted):
+            chosen = serves and (
+                immediately or any(name in asked and needs_no_window(fresh, name, part[name]) for name in part)
+            )
+            try:
+                modifications.check(self._core, fresh.but(**plan.changes), part, now=chosen)
+            except AwsFault:
+                if part.keys() & asked.keys():
+                    raise
+                continue
+            if chosen:
+                now |= part
+        waiting = {name: value for name, value in wanted.items() if name not in now}
+        due = tuple(
+            name for name in waiting if (immediately and not serves) or (name in fresh.due and name not in asked)
+        )
+        return now, fresh.but(pending=waiting, due=due)
 
     def _require_modifiable(self, instance: Instance, params: dict[str, Any]) -> None:
         status = self._core.status(instance)
@@ -101,7 +123,7 @@ class ModifyAction:
                 "The parameter DBSubnetGroupName is not available on the local cloud: an instance keeps its subnets."
             )
         if instance.is_replica:
-            if params.get("MasterUserPassword"):
+            if params.get("MasterUserPassword") is not None:
                 raise faults.bad_combination("The master password of a read replica is its source's: change it there.")
             if params.get("MultiAZ"):
                 raise faults.bad_combination(
@@ -119,7 +141,7 @@ class ModifyAction:
         core, region = self._core, instance.region
         plan = Plan()
         changes = plan.changes
-        if params.get("DBParameterGroupName"):
+        if params.get("DBParameterGroupName") is not None:
             group = core.parameter_group(region, params["DBParameterGroupName"])
             building.check_family(group, instance.major)
             # As on RDS, the values of a newly associated group, dynamic ones too, come with the next reboot.
@@ -128,7 +150,7 @@ class ModifyAction:
                 plan.begun += [
                     f"0011 Updated to use DBParameterGroup {group.name}", "0092 Finished updating DB parameter group"
                 ]  # fmt: skip
-        if params.get("MasterUserPassword"):
+        if params.get("MasterUserPassword") is not None:
             changes["master_verifier"] = verifier(rules.master_password(params["MasterUserPassword"]))
             changes["master_number"] = instance.master_number + 1
             plan.kinds.add(OperationKind.PASSWORD)
@@ -197,8 +219,8 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 
 def _windows(instance: Instance, params: dict[str, Any]) -> dict[str, str]:
-    backup = params.get("PreferredBackupWindow") or instance.backup_window
-    maintenance = params.get("PreferredMaintenanceWindow") or instance.maintenance_window
+    backup = params.get("PreferredBackupWindow", instance.backup_window)
+    maintenance = params.get("PreferredMaintenanceWindow", instance.maintenance_window)
     if backup == instance.backup_window and maintenance == instance.maintenance_window:
         return {}
     backup, maintenance = rules.backup_window(backup), rules.maintenance_window(maintenance)

@@ -16,7 +16,7 @@ from multiaz.cloud.rds.parameters import FAMILIES, major_of, values_of
 from multiaz.cloud.rds.repository import Repository
 from multiaz.cloud.rds.status import MODIFIABLE, Seen, status_of
 from multiaz.cloud.rds.wanted import variables_of
-from multiaz.cloud.service import Clients
+from multiaz.cloud.service import AwsFault, Clients
 from multiaz.errors import Missing
 from multiaz.home import Home
 
@@ -113,7 +113,7 @@ class Core:
         around = describe.Surroundings(
             seen=self.seen(instance),
             subnet_group=self.repository.subnet_groups.get(instance.region, instance.network.subnet_group),
-            target=self._known_target(instance),
+            target=self.known_target(instance),
             source_identifier=source.identifier if source else None,
             replica_identifiers=tuple(one.identifier for one in self.repository.replicas_of(instance.resource_id)),
             certificate_valid_till=self._certificate_end(instance),
@@ -127,11 +127,12 @@ class Core:
             message, at,
         )  # fmt: skip
 
-    def _known_target(self, instance: Instance) -> dict[str, str]:
-        """What the parameter group comes to; without the server that judges it, what is in effect."""
+    def known_target(self, instance: Instance) -> dict[str, str]:
+        """What the parameter group comes to; what is to be in effect if that cannot be told: the server that judges it
+        is not there, or a value cannot be for this instance, which is said to whoever asks for it."""
         try:
             return self.target(instance)
-        except Missing:
+        except (Missing, AwsFault):
             return instance.parameters
 
     def _certificate_end(self, instance: Instance) -> datetime | None:

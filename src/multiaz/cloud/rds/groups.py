@@ -226,14 +226,19 @@ class ParameterGroupActions:
             if instance.parameter_group != group.name:
                 continue
             target = core.target(instance)
-            values = dict(instance.parameters)
-            for name in at_once:
-                if name in target:
-                    values[name] = target[name]
-                else:
-                    values.pop(name, None)
-            if values != instance.parameters:
-                core.repository.save(instance.but(parameters=values))
+            new = {name: target[name] for name in at_once if name in target}
+
+            def after(values: dict[str, str], new: dict[str, str] = new) -> dict[str, str]:
+                return {name: value for name, value in values.items() if name not in at_once} | new
+
+            operation = instance.operation
+            if operation is not None and "parameters" in operation.undo:
+                # What applies at once stays, also if what is under way is taken back.
+                undo = {**operation.undo, "parameters": after(operation.undo["parameters"])}
+                operation = operation.but(undo=undo)
+            changed = instance.but(parameters=after(instance.parameters), operation=operation)
+            if changed != instance:
+                core.repository.save(changed)
 
     def _tell(self, group: ParameterGroup, message: str) -> None:
         self._core.events.add(group.region, "db-parameter-group", group.name, "RDS-EVENT-0037", message)

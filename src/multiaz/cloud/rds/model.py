@@ -150,6 +150,9 @@ class Instance(Document):
     """Number of the newest request."""
     pending: dict[str, Any] = Field(default_factory=dict)
     """PendingModifiedValues, applied in the maintenance window."""
+    due: tuple[str, ...] = ()
+    """Names of pending values that are applied as soon as it is available: ApplyImmediately was said while its servers
+    were not running."""
     incompatible: str = ""
     """Why its servers do not start with these parameters, once that was seen and told; empty again when it serves."""
     created: bool = False

@@ -7,7 +7,7 @@ watcher then brings about. Until that is seen to be done, the old values are sho
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -111,8 +111,8 @@ def current(instance: Instance) -> dict[str, Any]:
 
 
 def asked(instance: Instance, params: Mapping[str, Any]) -> dict[str, Any]:
-    """What the call changes among the values that may wait."""
-    now = {**current(instance), **instance.pending}
+    """What the call says of the values that may wait: what is to change, and what waits already."""
+    now = current(instance)
     if "." not in params.get("EngineVersion", "."):
         # A major version alone is what the instance has: that was checked before.
         params = {**params, "EngineVersion": instance.version}
@@ -122,7 +122,7 @@ def asked(instance: Instance, params: Mapping[str, Any]) -> dict[str, Any]:
     return {
         shown: params[name]
         for name, shown in DEFERRED.items()
-        if params.get(name) is not None and params[name] != now[shown]
+        if params.get(name) is not None and (params[name] != now[shown] or shown in instance.pending)
     }
 
 
@@ -134,14 +134,27 @@ def needs_no_window(instance: Instance, name: str, value: Any) -> bool:
     return name == "BackupRetentionPeriod" and value != 0 and instance.backup_retention_days != 0
 
 
-def check(core: Core, instance: Instance, wanted: Mapping[str, Any]) -> None:
-    """Raise AwsFault if the pending changes could not be made."""
+def parts(wanted: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The changes in parts that are judged each by itself: what is said of storage belongs together."""
+    storage = {name: value for name, value in wanted.items() if name in STORAGE}
+    return [{name: value} for name, value in wanted.items() if name not in STORAGE] + ([storage] if storage else [])
+
+
+def check(core: Core, instance: Instance, wanted: Mapping[str, Any], *, now: bool) -> None:
+    """Raise AwsFault if the changes could not be made; `now`: they are to be made at once."""
     if "DBInstanceIdentifier" in wanted and core.name_taken(instance.region, wanted["DBInstanceIdentifier"]):
         raise faults.instance_exists(wanted["DBInstanceIdentifier"])
     if "DBInstanceClass" in wanted:
-        rules.instance_class(wanted["DBInstanceClass"])
-    if "BackupRetentionPeriod" in wanted:
-        rules.retention_days(wanted["BackupRetentionPeriod"])
+        one_class = rules.instance_class(wanted["DBInstanceClass"])
+        core.target(instance.but(instance_class=one_class.name))
+    if "BackupRetentionPeriod" in wanted and rules.retention_days(wanted["BackupRetentionPeriod"]) == 0:
+        if core.repository.replicas_of(instance.resource_id):
+            raise faults.bad_combination("Automated backups cannot be turned off while the instance has read replicas.")
+        users = automated.being_restored(core, instance.resource_id) if now else []
+        if users:
+            raise faults.wrong_state(
+                f"Automated backups cannot be turned off while {', '.join(users)} is being restored from them."
+            )
     _storage_changes(instance, wanted)
 
 
@@ -169,8 +182,7 @@ def _storage_changes(instance: Instance, wanted: Mapping[str, Any]) -> dict[str,
 
 
 def add(core: Core, instance: Instance, wanted: Mapping[str, Any], plan: Plan) -> None:
-    """Put changes of values that may wait into the plan. Raises AwsFault if one is refused."""
-    check(core, instance, wanted)
+    """Put changes of values that may wait, and have passed `check`, into the plan."""
     now = current(instance)
     storage = _storage_changes(instance, wanted)
     if storage:
@@ -178,13 +190,6 @@ def add(core: Core, instance: Instance, wanted: Mapping[str, Any], plan: Plan) -
         plan.say("storage")
     if "BackupRetentionPeriod" in wanted:
         days = plan.changes["backup_retention_days"] = wanted["BackupRetentionPeriod"]
-        if days == 0 and core.repository.replicas_of(instance.resource_id):
-            raise faults.bad_combination("Automated backups cannot be turned off while the instance has read replicas.")
-        users = automated.being_restored(core, instance.resource_id) if days == 0 else []
-        if users:
-            raise faults.wrong_state(
-                f"Automated backups cannot be turned off while {', '.join(users)} is being restored from them."
-            )
         if days == 0:
             plan.done.append("0028 Disabled automated backups")
         elif instance.backup_retention_days == 0:
@@ -227,9 +232,11 @@ def carry_out(core: Core, instance: Instance, plan: Plan, seen: Seen) -> Instanc
     if plan.rename is not None:
         address, port = addresses.of_name(core.home, core.repository, instance, plan.rename)
         changed = changed.but(network=changed.network.but(address=address, port=port))
+    undo: dict[str, Any] = {}
     if plan.restart:
         # A new class means new hardware on RDS, so everything that waited for a reboot comes with it.
         changed = changed.but(parameters=core.target(changed))
+        undo = {"parameters": instance.parameters, "instance_class": instance.instance_class}
     operation = Operation(
         kind=plan.kinds.copy().pop() if len(plan.kinds) == 1 else OperationKind.MODIFY,
         started_at=time.time(),
@@ -237,27 +244,42 @@ def carry_out(core: Core, instance: Instance, plan: Plan, seen: Seen) -> Instanc
         before=plan.before,
         applying=plan.applying,
         rename=plan.rename,
+        undo=undo,
     )
     if resizing.goes_by_failover(instance, changed):
-        return resizing.begin(instance, changed, operation, seen)
+        return resizing.begin(changed, operation, seen)
     if plan.restart:
         changed = with_request(changed, RequestKind.REBOOT, seen)
         operation = operation.but(request=changed.requests)
     return changed.but(operation=operation)
 
 
-def apply_pending(core: Core, instance: Instance) -> bool:
-    """The maintenance window has come: make the changes that waited; True if the record changed."""
+def apply_pending(core: Core, instance: Instance, names: Collection[str]) -> bool:
+    """The time of some changes that waited has come: make them; True if the record changed.
+
+    One that cannot be made is told and dropped, and does not keep the others from being made.
+    """
     with core.repository.transaction():
         fresh = core.repository.instances.get(instance.region, instance.identifier)
-        if fresh is None or not fresh.pending or fresh.operation is not None:
+        if fresh is None or fresh.operation is not None:
             return False
-        waiting, plan = fresh.but(pending={}), Plan()
-        try:
-            add(core, waiting, fresh.pending, plan)
-            changed = carry_out(core, waiting, plan, core.seen(fresh))
-        except AwsFault as fault:
-            core.tell(fresh, "0044", f"The pending modifications could not be applied: {fault.message}")
-            changed = waiting
-        core.repository.save(changed)
+        chosen = {name: value for name, value in fresh.pending.items() if name in names}
+        if not chosen:
+            return False
+        waiting = fresh.but(
+            pending={name: value for name, value in fresh.pending.items() if name not in chosen},
+            due=tuple(name for name in fresh.due if name not in chosen),
+        )
+        now: dict[str, Any] = {}
+        for part in parts(chosen):
+            try:
+                check(core, waiting, part, now=True)
+            except AwsFault as fault:
+                core.tell(fresh, "0044", f"Pending modifications could not be applied ({', '.join(part)}): "
+                          f"{fault.message}")  # fmt: skip
+            else:
+                now |= part
+        plan = Plan()
+        add(core, waiting, now, plan)
+        core.repository.save(carry_out(core, waiting, plan, core.seen(fresh)))
     return True

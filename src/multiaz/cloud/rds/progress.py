@@ -79,7 +79,7 @@ def _ask_when_in_sync(core: Core, instance: Instance, operation: Operation, seen
             asked = with_request(fresh, RequestKind.FAILOVER, seen)
             core.repository.save(asked.but(operation=operation.but(request=asked.requests)))
         else:
-            core.repository.save(fresh.but(operation=None))
+            core.repository.save(fresh.but(**operation.undo, operation=None))
             core.tell(fresh, "0034", "Abandoning user requested failover: the standby is not in sync")
     return True
 
@@ -87,7 +87,8 @@ def _ask_when_in_sync(core: Core, instance: Instance, operation: Operation, seen
 def _repeat(core: Core, instance: Instance, operation: Operation, seen: Seen) -> bool:
     """The request was made for an epoch that is over.
 
-    A failover has then happened by itself, which is what a forced one asked for; anything else is asked again.
+    A failover has then happened by itself, which is what a forced one asked for, but for a restart that was to follow;
+    anything else is asked again.
     """
     repository = core.repository
     with repository.transaction():
@@ -95,11 +96,19 @@ def _repeat(core: Core, instance: Instance, operation: Operation, seen: Seen) ->
         if fresh is None or fresh.operation != operation:
             return False
         if operation.kind is OperationKind.FAILOVER:
-            repository.save(fresh.but(operation=None))
+            repository.save(_after_failover(fresh, operation, seen))
             return True
         again = with_request(fresh, _REQUESTS[operation.kind], seen)
         repository.save(again.but(operation=operation.but(request=again.requests)))
     return True
+
+
+def _after_failover(fresh: Instance, operation: Operation, seen: Seen) -> Instance:
+    """The record after a forced failover: the new primary is restarted too, if parameters wait for that."""
+    if operation.detail != "restart":
+        return fresh.but(operation=None)
+    again = with_request(fresh, RequestKind.REBOOT, seen)
+    return again.but(operation=operation.but(kind=OperationKind.REBOOT, request=again.requests, detail=""))
 
 
 def _finish(core: Core, instance: Instance, operation: Operation, seen: Seen, answer: Answer | None) -> bool:
@@ -109,10 +118,9 @@ def _finish(core: Core, instance: Instance, operation: Operation, seen: Seen, an
         # A newer call may have changed the record since it was compared: then the next round decides.
         if fresh is None or fresh.operation != operation or not is_finished(fresh, operation, observed):
             return False
-        if operation.kind is OperationKind.FAILOVER and operation.detail == "restart":
-            again = with_request(fresh, RequestKind.REBOOT, seen)
-            reboot = operation.but(kind=OperationKind.REBOOT, request=again.requests, detail="")
-            repository.save(again.but(operation=reboot))
+        refused = answer is not None and answer.outcome == "refused"
+        if operation.kind is OperationKind.FAILOVER and operation.detail == "restart" and not refused:
+            repository.save(_after_failover(fresh, operation, seen))
             return True
         done = fresh.but(operation=None)
         match operation.kind:
@@ -124,9 +132,11 @@ def _finish(core: Core, instance: Instance, operation: Operation, seen: Seen, an
                 if fresh.restore is not None:
                     source = core.repository.name_of(fresh.restore.resource_id)
                     core.tell(fresh, "0019", f"Restored from DB instance {source} to {fresh.identifier}")
-            case OperationKind.FAILOVER if answer is not None and answer.outcome == "refused":
+            case OperationKind.FAILOVER if answer is not None and refused:
+                # What was to come with it waits for a reboot again.
+                done = done.but(**operation.undo)
                 core.tell(fresh, "0034", f"Abandoning user requested failover: {answer.reason}")
-            case OperationKind.REBOOT if answer is not None and answer.outcome == "refused":
+            case OperationKind.REBOOT if answer is not None and refused:
                 # The standby took over with the values it has: those are to be in effect again.
                 done = done.but(**operation.undo)
                 core.tell(fresh, "0044", f"The new parameters were not taken: {answer.reason}")
@@ -145,6 +155,8 @@ def _finish(core: Core, instance: Instance, operation: Operation, seen: Seen, an
                 done = done.but(stopped_at=None)
                 core.tell(fresh, "0088", "DB instance started")
             case _:
+                if answer is not None and refused:
+                    done, operation = resizing.take_back(core, done, operation, answer.reason)
                 done = _modified(core, done, operation)
         if operation.rename is not None:
             repository.instances.remove(fresh.region, fresh.identifier)
@@ -186,9 +198,9 @@ def _modified(core: Core, done: Instance, operation: Operation) -> Instance:
 
 
 def waiting_replicas(core: Core, instance: Instance) -> list[Instance]:
-    """Read replicas a deleted source waits for; a failed one cannot be promoted and is left behind."""
+    """Read replicas a deleted source waits for; one that does not start cannot be promoted and is left behind."""
     replicas = core.repository.replicas_of(instance.resource_id)
-    return [one for one in replicas if core.status(one) not in ("failed", "deleting")]
+    return [one for one in replicas if core.status(one) not in ("failed", "incompatible-parameters", "deleting")]
 
 
 def _promote_replicas(core: Core, instance: Instance) -> bool:
@@ -216,15 +228,22 @@ def _begin_due(core: Core, instance: Instance, seen: Seen) -> bool:
             if fresh is None or fresh.operation is not None:
                 return False
             operation = Operation(kind=OperationKind.START, started_at=now)
-            core.repository.save(fresh.but(run=RunState.RUNNING, operation=operation))
+            target = core.known_target(fresh)  # as with StartDBInstance, but nobody is there to be refused
+            core.repository.save(fresh.but(run=RunState.RUNNING, operation=operation, parameters=target))
             core.tell(fresh, "0154", "DB instance is being started due to it exceeding the maximum allowed time "
                       "being stopped.")  # fmt: skip
         return True
-    if not instance.pending or seen.valid is None or core.status(instance) != "available":
+    names = instance.due
+    if instance.pending and in_maintenance_window(instance.maintenance_window, datetime.now(UTC)):
+        names = tuple(instance.pending)
+    if not names or seen.valid is None:
         return False
-    if not in_maintenance_window(instance.maintenance_window, datetime.now(UTC)):
+    status = core.status(instance)
+    if status == "storage-full":
+        names = tuple(name for name in names if name in STORAGE)  # more of it is what helps; the rest waits
+    elif status != "available":
         return False
-    return apply_pending(core, instance)
+    return apply_pending(core, instance, names)
 
 
 def forget(core: Core, instance: Instance, retained: RetainedBackup | None = None) -> None:

@@ -38,11 +38,10 @@ def goes_by_failover(before: Instance, after: Instance) -> bool:
     return before.instance_class != after.instance_class and before.multi_az and after.multi_az
 
 
-def begin(before: Instance, after: Instance, operation: Operation, seen: Seen) -> Instance:
+def begin(after: Instance, operation: Operation, seen: Seen) -> Instance:
     """The record of an instance whose standby gets the new parameters."""
     asked = with_request(after, RequestKind.RESTART_STANDBY, seen)
-    undo = {"instance_class": before.instance_class, "parameters": before.parameters}
-    return asked.but(operation=operation.but(stage="standby", request=asked.requests, undo=undo))
+    return asked.but(operation=operation.but(stage="standby", request=asked.requests))
 
 
 def proceed(core: Core, instance: Instance, operation: Operation, seen: Seen, answer: Answer | None) -> bool:
@@ -90,12 +89,20 @@ def _is_smaller(fresh: Instance, operation: Operation) -> bool:
 
 
 def _take_back(core: Core, fresh: Instance, operation: Operation, why: str) -> Instance:
-    """The standby does not run with the new class's parameters: the instance keeps the class it has.
+    """The standby does not run with the new class's parameters; what else was changed by the same call goes on."""
+    back, rest = take_back(core, fresh, operation, why)
+    return back.but(operation=rest)
 
-    What else was changed by the same call goes on. 0157 is told on RDS of SQL Server alone, for its number of
-    databases: so this is told as the notification with a text of its own.
+
+def take_back(core: Core, instance: Instance, operation: Operation, why: str) -> tuple[Instance, Operation]:
+    """The record as before a restart that was refused, with the class it had, and what is left of the operation.
+
+    Tells that. 0157 is told on RDS of SQL Server alone, for its number of databases: so this is told as the
+    notification with a text of its own.
     """
-    core.tell(fresh, "0044", f"Unable to modify the DB instance class. {why}")
+    resized = "DBInstanceClass" in operation.applying
+    what = "Unable to modify the DB instance class." if resized else "The new parameters were not taken:"
+    core.tell(instance, "0044", f"{what} {why}")
     rest = operation.but(
         stage="",
         request=None,
@@ -104,4 +111,4 @@ def _take_back(core: Core, fresh: Instance, operation: Operation, why: str) -> I
         before={name: value for name, value in operation.before.items() if name != "DBInstanceClass"},
         applying={name: value for name, value in operation.applying.items() if name != "DBInstanceClass"},
     )
-    return fresh.but(**operation.undo, operation=rest)
+    return instance.but(**operation.undo), rest

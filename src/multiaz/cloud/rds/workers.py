@@ -196,6 +196,10 @@ class Watcher:
         if watched.supervised:
             watched.supervised_at = time.monotonic()
         observed = watched.sight.look()
+        if watched.given_up and observed is not None and observed.pid == holder:
+            # Somebody else has started it since, as the endpoint's process does, and it runs the servers.
+            _log.info("%s: its supervisor runs again", instance.identifier)
+            watched.given_up = ""
         if deleting and not watched.supervised and self._is_gone(instance, watched):
             self._remove(instance, watched)
             return True
