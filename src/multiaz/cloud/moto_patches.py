@@ -10,6 +10,7 @@ import os
 import threading
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
+from functools import cache
 from importlib.metadata import version
 from typing import Any
 
@@ -29,8 +30,9 @@ _applied = threading.Lock()
 _bodies: Bodies | None = None
 
 
+@cache
 def moto_version() -> str:
-    """The version of moto that is installed, without importing it."""
+    """The version of moto that is installed, without importing it; read once, as it goes into every state saved."""
     return version("moto")
 
 
