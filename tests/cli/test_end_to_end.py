@@ -307,6 +307,19 @@ def fill(person: Person, bucket: str) -> None:
     assert len(s3.list_multipart_uploads(Bucket=bucket)["Uploads"]) == 1
 
 
+def test_a_small_stack_goes_alone_and_the_local_cloud_stays_for_the_other(person: Person) -> None:
+    stacks = person.client("cloudformation")
+    resources = {"Topic": {"Type": "AWS::SNS::Topic"}, "Bucket": {"Type": "AWS::S3::Bucket"}}
+    stacks.create_stack(StackName="ecommerce-small", TemplateBody=json.dumps({"Resources": resources}))
+    stacks.get_waiter("stack_create_complete").wait(StackName="ecommerce-small", WaiterConfig={"Delay": 1})
+    told = person.ask("down", "--suffix", "small", "--yes")
+    assert (told["stack"], told["home_removed"]) == ("ecommerce-small", None)
+    assert told["local_cloud_kept_for"] == ["the stack ecommerce-dev"]
+    assert [stack["StackName"] for stack in stacks.describe_stacks()["Stacks"]] == ["ecommerce-dev"]
+    assert person.value("primary", "select 1") == "1"
+
+
+@pytest.mark.long
 def test_a_second_stack_stands_beside_the_first_and_goes_alone_with_all_its_buckets_hold(person: Person) -> None:
     before = person.ask("psql")
     assert person.ask("up", "--suffix", "two", "--set", "read_replicas=0")["created"]

@@ -58,12 +58,10 @@ class Shell:
     """A shell with what `multiaz env` prints, the project's programs on its path, and nothing else of ours."""
 
     def __init__(self, person: Person) -> None:
-        lines = person.run("env")
-        assert lines.returncode == 0, lines.stderr
         psql = next((person.home / "postgres").glob("*/bin/psql"))
         folders = (Path(sys.executable).parent, psql.parent)
         path = os.pathsep.join([*map(str, folders), os.environ["PATH"]])
-        self._lines = lines.stdout + f"export PATH={shlex.quote(path)}\n"
+        self._lines = person.lines_of_env() + f"export PATH={shlex.quote(path)}\n"
         self._environment = person.environment
         self.alarms = person.client("cloudwatch")
         self.rds = person.client("rds")

@@ -40,14 +40,7 @@ def cloud_runs(person: Person) -> None:
 @pytest.fixture
 def dsn(person: Person) -> dict[str, Any]:
     """How to connect to the primary, with the secret's password."""
-    told = person.ask("psql")
-    secret = person.aws("secretsmanager", "get-secret-value", "--secret-id", told["secret_arn"])
-    return {
-        **{name: told[name] for name in ("host", "port", "dbname", "user", "sslmode", "sslrootcert")},
-        "password": json.loads(secret["SecretString"])["password"],
-        "autocommit": True,
-        "connect_timeout": 10,
-    }
+    return person.session("primary")
 
 
 def kill(lock: Path) -> None:
@@ -77,7 +70,8 @@ def wait_taken_over(person: Person, eventually: Eventually, epoch: int) -> None:
 def test_databases_serve_and_fail_over_while_the_endpoint_is_down_and_it_comes_back_as_it_was(
     person: Person, dsn: dict[str, Any], eventually: Eventually
 ) -> None:
-    before = (person.ask("status"), person.ask("psql"), person.aws("cloudformation", "describe-stacks"))
+    stacks = person.client("cloudformation")
+    before = (person.ask("status"), person.ask("psql"), stacks.describe_stacks()["Stacks"])
     with psycopg.connect(**dsn) as open_session:
         kill(person.home / "cloud.lock")
         open_session.execute("CREATE TABLE endpoint_died (x int)")
@@ -89,10 +83,10 @@ def test_databases_serve_and_fail_over_while_the_endpoint_is_down_and_it_comes_b
         assert connection.execute("SELECT x FROM endpoint_died").fetchall() == [(1,)]
         connection.execute("INSERT INTO endpoint_died VALUES (2)")
     assert person.ask("local", "start")["started"]
-    after = (person.ask("status"), person.ask("psql"), person.aws("cloudformation", "describe-stacks"))
+    after = (person.ask("status"), person.ask("psql"), stacks.describe_stacks()["Stacks"])
     assert after[1:] == before[1:]
     assert [row["address"] for row in after[0]["instances"]] == [row["address"] for row in before[0]["instances"]]
-    events = person.aws("rds", "describe-events", "--source-type", "db-instance", "--source-identifier", PRIMARY)
+    events = person.client("rds").describe_events(SourceType="db-instance", SourceIdentifier=PRIMARY)
     assert "Multi-AZ instance failover completed" in {event["Message"] for event in events["Events"]}
     for replica in ("replica-1", "replica-2"):
         eventually(lambda name=replica: person.value(name, "SELECT count(*) FROM endpoint_died") == "2", "on replicas")

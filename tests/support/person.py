@@ -24,6 +24,7 @@ class Person:
     home: Path
     port: int
     _variables: dict[str, Any] | None = None
+    _lines: str = ""
     _sessions: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @property
@@ -92,16 +93,22 @@ class Person:
 
     def try_aws(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """The aws CLI with the variables `multiaz env` prints, and a foreign profile in its environment."""
-        told = self.run("env")
-        assert told.returncode == 0, told.stderr
         program = Path(sys.executable).with_name("aws")
         return subprocess.run(
             ["sh", "-c", f'eval "$LINES_OF_ENV"; exec "{program}" "$@"', "sh", *arguments, "--output", "json"],
-            env={**self.environment, "LINES_OF_ENV": told.stdout, "AWS_PROFILE": "of-somebody-else"},
+            env={**self.environment, "LINES_OF_ENV": self.lines_of_env(), "AWS_PROFILE": "of-somebody-else"},
             capture_output=True,
             text=True,
             check=False,
         )
+
+    def lines_of_env(self) -> str:
+        """What `multiaz env` prints; asked once, as address and keys of a home stay."""
+        if not self._lines:
+            told = self.run("env")
+            assert told.returncode == 0, told.stderr
+            self._lines = told.stdout
+        return self._lines
 
     def client(self, service: str) -> Any:
         """A boto3 client of the local cloud, with the administrator's key."""

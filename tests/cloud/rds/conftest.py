@@ -241,6 +241,12 @@ def real_cloud() -> Iterator[Cloud]:
 
 
 @pytest.fixture(scope="module")
+def shared_real_cloud() -> Iterator[Cloud]:
+    """As `real_cloud`, shared by the tests of a file: each leaves its instance well."""
+    yield from make_cloud(None)
+
+
+@pytest.fixture(scope="module")
 def live(module_home_folder: Path, free_port: Callable[[], int]) -> Iterator[LiveCloud]:
     """The cloud as a process of its own, shared by the tests of a file: each leaves what it found well."""
     home = Home(module_home_folder / "home")

@@ -7,14 +7,17 @@ import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
 
 from multiaz.cloud.rds.passwords import NotOurs, login_of, set_password, try_login
+from multiaz.cloud.rds.repository import Repository
 from multiaz.cloud.rds.rotation import SecretRotation
 from multiaz.cloud.service import AwsFault, Caller, Context
+from multiaz.cloud.store import Store
 
 if TYPE_CHECKING:
     from conftest import Cloud
@@ -49,11 +52,18 @@ class Rotated:
         return try_login(login_of(self.cloud.rds.core, json.dumps({**entries, "password": password})))
 
 
+@pytest.fixture(scope="module")
+def shop(shared_real_cloud: Cloud) -> Cloud:
+    """One instance for the tests of this file; `rotated` gives each its first password and a secret of its own."""
+    cloud = shared_real_cloud
+    cloud.call("CreateDBInstance", DBInstanceIdentifier="shop", BackupRetentionPeriod=0, **cloud.prepare())
+    cloud.until_status("shop", "available")
+    return cloud
+
+
 @pytest.fixture
-def rotated(real_cloud: Cloud) -> Iterator[Rotated]:
-    cloud = real_cloud
-    cloud.call("CreateDBInstance", DBInstanceIdentifier="shop", **cloud.prepare())
-    endpoint = cloud.until_status("shop", "available")["Endpoint"]
+def rotated(shop: Cloud, tmp_path: Path) -> Iterator[Rotated]:
+    endpoint = shop.until_status("shop", "available")["Endpoint"]
     text = json.dumps(
         {
             "engine": "postgres",
@@ -64,11 +74,16 @@ def rotated(real_cloud: Cloud) -> Iterator[Rotated]:
             "dbInstanceIdentifier": "shop",
         }
     )
-    secrets = cloud.clients.client("secretsmanager", REGION)
-    arn = secrets.create_secret(Name="shop/master", SecretString=text)["ARN"]
-    service = SecretRotation(cloud.store, cloud.clients, cloud.rds)
-    yield Rotated(cloud, arn, service)
+    first = login_of(shop.rds.core, text)
+    set_password(first, first)
+    secrets = shop.clients.client("secretsmanager", REGION)
+    arn = secrets.create_secret(Name=f"shop/{uuid.uuid4()}", SecretString=text)["ARN"]
+    store = Store(tmp_path / "rotations.sqlite")  # another test's rotations are not carried on
+    Repository(store)
+    service = SecretRotation(store, shop.clients, shop.rds)
+    yield Rotated(shop, arn, service)
     service.stop()
+    store.close()
 
 
 def test_rotation_changes_the_password_on_the_server_and_in_the_secret(rotated: Rotated) -> None:
@@ -95,15 +110,14 @@ def test_rotation_changes_the_password_on_the_server_and_in_the_secret(rotated: 
             assert new.encode() not in path.read_bytes(), path
 
 
-@pytest.mark.parametrize("user", ["shop", "clerk"])
-def test_no_server_log_holds_a_verifier_whatever_is_logged(rotated: Rotated, user: str) -> None:
+def test_no_server_log_holds_a_verifier_whatever_is_logged(rotated: Rotated) -> None:
     cloud, entries = rotated.cloud, json.loads(rotated.value()["SecretString"])
     with psycopg.connect(
         host=entries["host"], port=entries["port"], user="shop", password=FIRST, dbname="postgres", autocommit=True
     ) as connection:
         connection.execute("CREATE ROLE clerk LOGIN")
         connection.execute("CREATE EXTENSION pg_stat_statements")
-        login = login_of(cloud.rds.core, json.dumps({**entries, "username": user}))
+        login = login_of(cloud.rds.core, json.dumps({**entries, "username": "clerk"}))
         set_password(login, login)
         cloud.call("CreateDBParameterGroup", DBParameterGroupName="loud", DBParameterGroupFamily="postgres17",
                    Description="x")  # fmt: skip
@@ -119,17 +133,17 @@ def test_no_server_log_holds_a_verifier_whatever_is_logged(rotated: Rotated, use
         cloud.call("RebootDBInstance", DBInstanceIdentifier="shop")
         cloud.until_status("shop", "available")
     secrets = cloud.clients.client("secretsmanager", REGION)
-    secrets.put_secret_value(SecretId=rotated.arn, SecretString=json.dumps({**entries, "username": user}))
-    rotated.call("RotateSecret", RotationLambdaARN=FUNCTION)
-    rotated.service.work(time.time())
-    assert rotated.password() != FIRST
-    if user == "shop":
-        cloud.call("ModifyDBInstance", DBInstanceIdentifier="shop", MasterUserPassword="by-api-password")
-        cloud.until_status("shop", "available")
+    for user in ("clerk", "shop"):
+        text = json.dumps({**entries, "username": user})
+        secrets.put_secret_value(SecretId=rotated.arn, SecretString=text)
+        rotated.call("RotateSecret", RotationLambdaARN=FUNCTION)
+        rotated.service.work(time.time())
+        assert rotated.password() != FIRST, user
+    cloud.call("ModifyDBInstance", DBInstanceIdentifier="shop", MasterUserPassword="by-api-password")
+    cloud.until_status("shop", "available")
     with psycopg.connect(
-        host=entries["host"], port=entries["port"], user="shop", dbname="postgres",
-        password="by-api-password" if user == "shop" else FIRST,
-    ) as connection:  # fmt: skip
+        host=entries["host"], port=entries["port"], user="shop", dbname="postgres", password="by-api-password"
+    ) as connection:
         assert connection.execute("SHOW log_statement").fetchone() == ("ddl",)
         kept = connection.execute("SELECT count(*) FROM pg_stat_statements WHERE query LIKE '%SCRAM%$%'").fetchone()
         assert kept == (0,)
@@ -231,7 +245,7 @@ def test_a_rotation_that_cannot_be_carried_out_is_refused(
     cloud: Cloud, params: dict[str, Any], internal: bool, code: str
 ) -> None:
     secrets = cloud.clients.client("secretsmanager", REGION)
-    arn = secrets.create_secret(Name="s", SecretString="{}")["ARN"]
+    arn = secrets.create_secret(Name=f"shop/{uuid.uuid4()}", SecretString="{}")["ARN"]
     service = Rotated(cloud, arn, SecretRotation(cloud.store, cloud.clients, cloud.rds))
     with pytest.raises(AwsFault) as refused:
         service.call("RotateSecret", internal=internal, **params)
