@@ -7,6 +7,8 @@ import contextlib
 import json
 import os
 import socket
+import ssl
+import struct
 import subprocess
 import tempfile
 import threading
@@ -22,9 +24,9 @@ import psycopg
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from relay_harness import PASSWORD, Database, RunningRelay, wait_for
+from relay_harness import PASSWORD, Database, RunningRelay, dial, tls, wait_for
 
-from multiaz.relay import iam
+from multiaz.relay import iam, startup
 from multiaz.relay.config import IamConfig
 
 TOKEN = "endpoint:5432/?Action=connect&DBUser=token_user&X-Amz-Signature=abc"
@@ -119,6 +121,10 @@ def test_a_bad_token_and_the_real_password_are_refused(gated: RunningRelay, secr
         gated.connect(user="token_user", password=secret)
     assert "the signature is wrong" in str(caught.value)
     assert secret not in gated.log
+    told = [line for line in gated.log.splitlines() if "refused" in line]
+    assert len(told) == 1, "the server knows of no refusal, so this log is where it stands"
+    why = 'PAM authentication failed for user "token_user" (the signature is wrong)'
+    assert told[0].endswith(f"refused 127.0.0.1: {why}")
 
 
 def test_others_keep_their_password_and_are_not_judged(gated: RunningRelay, judge: Judge) -> None:
@@ -207,9 +213,8 @@ def test_another_user_on_the_judges_socket_is_told_nothing(judge: Judge, monkeyp
     assert len(judge.questions) == 1
 
 
-def test_a_refused_login_leaves_no_backend(gated: RunningRelay, database: Database) -> None:
-    with pytest.raises(psycopg.OperationalError):
-        gated.connect(user="token_user", password="wrong")
+def no_backend(database: Database) -> None:
+    """Wait until the server has no session of token_user."""
     with database.server.connect("postgres") as admin:
 
         def backends() -> int:
@@ -218,6 +223,56 @@ def test_a_refused_login_leaves_no_backend(gated: RunningRelay, database: Databa
             return int(str(row[0]))
 
         wait_for("no backend is left", lambda: backends() == 0)
+
+
+def test_a_refused_login_leaves_no_backend(gated: RunningRelay, database: Database) -> None:
+    with pytest.raises(psycopg.OperationalError):
+        gated.connect(user="token_user", password="wrong")
+    no_backend(database)
+
+
+@contextlib.contextmanager
+def named(relay: RunningRelay, *, minor: int = 0) -> Iterator[ssl.SSLSocket]:
+    """A client that has said it is token_user, and nothing else."""
+    with dial(relay) as bare:
+        bare.sendall(struct.pack("!II", 8, startup.SSL_CODE))
+        assert bare.recv(1) == b"S"
+        with tls(relay, bare) as client:
+            client.sendall(startup.startup_packet({"user": "token_user", "database": "shop"}, minor=minor))
+            yield client
+
+
+def heard(client: socket.socket, until: str) -> list[startup.Message]:
+    """The server's messages up to the first one of kind `until`."""
+    got, found, at = b"", [], 0
+    while not found or found[-1].kind != until:
+        while (message := startup.read_message(got, at)) is None:
+            part = client.recv(65536)
+            assert part, f"closed after {got!r}"
+            got += part
+        found.append(message)
+        at = message.end
+    assert at == len(got), "nothing follows"
+    return found
+
+
+def test_a_client_that_only_names_its_user_has_no_backend(gated: RunningRelay, database: Database) -> None:
+    """It had one that was logged in, for as long as a client may take to show its token."""
+    with named(gated) as client:
+        assert [message.kind for message in heard(client, "R")] == ["R"]
+        no_backend(database)
+        client.sendall(b"p" + struct.pack("!I", len(TOKEN) + 5) + TOKEN.encode() + b"\0")
+        heard(client, "Z")
+
+
+def test_a_protocol_version_is_negotiated_once(gated: RunningRelay) -> None:
+    """The server is asked twice, before and after the token; libpq 18 takes a second answer for an error."""
+    with named(gated, minor=9999) as client:
+        assert [message.kind for message in heard(client, "R")] == ["v", "R"]
+        client.sendall(b"p" + struct.pack("!I", len(TOKEN) + 5) + TOKEN.encode() + b"\0")
+        kinds = [message.kind for message in heard(client, "Z")]
+        assert kinds[0] == "R"
+        assert "v" not in kinds
 
 
 @given(st.binary(max_size=300))

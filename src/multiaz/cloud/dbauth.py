@@ -76,14 +76,14 @@ class DatabaseLogins:
         place, slash, query = login.token.partition("/")
         if not slash or not query.startswith("?"):
             return "the password is not an IAM token"
-        if place != f"{login.host}:{login.port}":
-            return f"the token is for {place[:80]}, not for {login.host}:{login.port}"
         if not login.token.isascii():
             return "the token is malformed"
         request = sigv4.Signed("GET", "/", query[1:], {"host": place})
         fields = _fields(request.query)
         if fields.get("Action") != ["connect"]:
-            return "the token is not for Action=connect"
+            return "the token is not for Action=connect"  # before any of it is repeated: it may be a password
+        if place != f"{login.host}:{login.port}":
+            return f"the token is for {place[:80]}, not for {login.host}:{login.port}"
         if fields.get("DBUser") != [login.user]:
             return "the token is for another user"
         try:

@@ -205,11 +205,16 @@ class Session:
                         await self._endpoint.turnstile.turn(self, tries)
                     server = await self._reach(asked)
                 try:
-                    await self._attach(client, asked, server)
+                    if server.reply.meaning is not Reply.UNCHALLENGED or self._judged:
+                        await self._attach(client, server)
+                        return
+                    await self._demand_token(client, asked, server)
                 except BaseException:
                     server.dialogue.transport.abort()
                     raise
-                return
+                server.dialogue.transport.abort()
+                tries, deadline = 0, loop.time() + wait_s
+                continue
             except _NotNow as reason:
                 why = str(reason)
                 self._endpoint.turnstile.note(why)
@@ -224,10 +229,10 @@ class Session:
                     hint="A failover or a restart may be going on: try again.",
                 )
 
-    async def _attach(self, client: Client, asked: Startup, server: Server) -> None:
-        """Hand the client to `server`, after a token where the server leaves that to us. Raises _NotNow."""
-        if server.reply.meaning is Reply.UNCHALLENGED and not self._judged:
-            await self._demand_token(client, asked, server)
+    async def _attach(self, client: Client, server: Server) -> None:
+        """Hand the client to `server`. Raises _NotNow."""
+        if self._judged:
+            del server.dialogue.buffer[: server.reply.at]  # the client has it already, and once is what it expects
         if server.dialogue.gone:
             if server.reply.meaning is not Reply.FORWARD:
                 raise _NotNow("the primary closed the connection")
@@ -314,9 +319,10 @@ class Session:
                     raise _NotNow("another server became the primary") from None
 
     async def _demand_token(self, client: Client, asked: Startup, server: Server) -> None:
-        """Let the client in only with a token the cloud accepts. Raises Refused.
+        """Return once the client has shown a token the cloud accepts. Raises Refused.
 
-        What the server sent so far stays unsent, except a protocol version it negotiated.
+        `server` has let the user in already, so that session is ended first: nobody has a backend before he has shown
+        who he is. What the server said in it stays unsent, except a protocol version it negotiated.
         """
         config = self._endpoint.config
         if not client.encrypted:
@@ -327,15 +333,17 @@ class Session:
             )
         verdict = iam.Verdict(False, "IAM authentication is not enabled for this DB instance")
         if config.iam is not None:
-            first = server.reply.at
-            await self._tell(client, bytes(server.dialogue.buffer[:first]) + startup.ASK_CLEARTEXT_PASSWORD)
-            del server.dialogue.buffer[:first]
+            said = bytes(server.dialogue.buffer[: server.reply.at])
+            if not server.dialogue.gone:
+                server.dialogue.transport.write(startup.TERMINATE)
+            await self._tell(client, said + startup.ASK_CLEARTEXT_PASSWORD)
             try:
                 async with asyncio.timeout(config.startup_timeout_s):
                     token = await _password(client.dialogue)
             except TimeoutError:
                 raise _TimeIsUp from None
             verdict = await iam.judge(config.iam, token=token, user=asked.user, host=config.address, port=config.port)
+            await _ended(server.dialogue)
         if not verdict.allowed:
             raise Refused("28000", f'PAM authentication failed for user "{asked.user}"', detail=verdict.reason)
         self._judged = True
@@ -359,6 +367,16 @@ class Session:
             log.info("a cancel request was given up: the primary did not take it within %g s", CANCEL_WITHIN_S)
         finally:
             dialogue.transport.abort()
+
+
+async def _ended(server: Dialogue) -> None:
+    """Return when the session that was told to end has, or cannot: it has one of max_connections until then."""
+    try:
+        async with asyncio.timeout(LINK_LOOK_S):
+            while not server.gone:
+                await server.more()
+    except TimeoutError:
+        pass
 
 
 def _one_line(error: Exception) -> str:

@@ -78,6 +78,12 @@ def test_a_malformed_token_is_refused_as_that(field: str, value: str) -> None:
     assert refusal("&".join([*kept, f"{field}={value}"]), "app") == "the token is malformed"
 
 
+@pytest.mark.parametrize("password", ["s3cret", "s3cret/?", "s3cret/?x=y", "s3crét/?x"])
+def test_a_password_is_not_repeated_in_the_refusal(password: str) -> None:
+    """It would be in the endpoint's log."""
+    assert "s3cr" not in str(refusal(password, "app"))
+
+
 @pytest.mark.parametrize("changes", [{"port": float("inf")}, {"port": "x"}, {"token": None, "port": None}])
 def test_a_question_that_cannot_be_read_is_answered_no(changes: dict[str, Any]) -> None:
     question = {"token": "t", "user": "u", "resource_id": "db", "region": REGION, "host": HOST, "port": PORT} | changes
