@@ -141,9 +141,10 @@ def waits_while_the_standby_stands_still(hand: ByHand, number: int) -> None:
 @pytest.mark.long
 @pytest.mark.parametrize("whole", [True, False])
 def test_join_sees_the_standby_move_first_because_commits_would_wait_for_one_that_stands_still(
-    hand: ByHand, whole: bool
+    hand: ByHand, monkeypatch: pytest.MonkeyPatch, whole: bool
 ) -> None:
     """The job as the loop begins it, for a standby that streams by all that the primary knows."""
+    monkeypatch.setattr(servers_module, "CATCH_UP_PATIENCE_S", 3600.0)  # it is not given up before the commit is judged
     if not whole:
         hand.servers.see_it_move = nothing  # type: ignore[method-assign]
     reached = seam(hand, "_wait_for_flush")
@@ -445,13 +446,13 @@ def test_failover_is_recorded_before_the_promotion_because_the_next_supervisor_k
         acknowledged.add(2)
     hand = hand.reborn()
     try:
+        hand.sees_answering("b")  # so that it knows, before it does anything, whether "b" takes writes
         if order is as_decided:
             hand.until("b serves", lambda memory, seen: memory.primary == seen.primary_link == "b")
             hand.sees_answering("b")
             assert hand.memory.epoch == 2  # one failover, carried on
             assert hand.rows("b") == acknowledged
             return
-        hand.sees_answering("b")
         hand.until("the promoted server is fenced", lambda memory, _: memory.fenced == "b")
         hand.until("it is given up", lambda *_: hand.round().phase is Phase.FAILED)
         assert not hand.memory.in_sync  # so nobody takes over: an instance that had a whole standby is lost
