@@ -248,6 +248,39 @@ def test_a_subscription_is_checked_changed_and_deleted(cloud: Cloud) -> None:
     assert cloud.refusal("DescribeEventSubscriptions", SubscriptionName="watch")[0] == "SubscriptionNotFound"
 
 
+def test_a_subscription_is_changed_also_when_its_sources_are_gone(cloud: Cloud) -> None:
+    topic, _ = subscriber(cloud)
+    for name in ("one", "two"):
+        group(cloud, name)
+    cloud.call(
+        "CreateEventSubscription", SubscriptionName="watch", SnsTopicArn=topic, SourceType="db-parameter-group",
+        SourceIds=["one", "two"],
+    )  # fmt: skip
+    for name in ("one", "two"):
+        cloud.call("DeleteDBParameterGroup", DBParameterGroupName=name)
+    cloud.call("ModifyEventSubscription", SubscriptionName="watch", Enabled=False)
+    left = cloud.call("RemoveSourceIdentifierFromSubscription", SubscriptionName="watch", SourceIdentifier="one")
+    assert left["EventSubscription"]["SourceIdsList"] == ["two"]
+    again = {"SubscriptionName": "watch", "SourceIdentifier": "one"}
+    assert cloud.refusal("AddSourceIdentifierToSubscription", **again)[0] == "SourceNotFound"
+    retyped = {"SubscriptionName": "watch", "SourceType": "db-instance"}
+    assert cloud.refusal("ModifyEventSubscription", **retyped)[0] == "InvalidParameterCombination"
+
+
+def test_a_notification_has_the_tags_of_what_it_tells_of(cloud: Cloud) -> None:
+    topic, told = subscriber(cloud)
+    cloud.call("CreateEventSubscription", SubscriptionName="watch", SnsTopicArn=topic, SourceType="db-parameter-group")
+    tags = [{"Key": "of", "Value": "the instance"}]
+    cloud.call("CreateDBInstance", DBInstanceIdentifier="shop", Tags=tags, **cloud.prepare())
+    cloud.call(
+        "CreateDBParameterGroup", DBParameterGroupName="shop", DBParameterGroupFamily="postgres17", Description="x",
+        Tags=[{"Key": "of", "Value": "the group"}],
+    )  # fmt: skip
+    change(cloud, "shop", work_mem="8192")
+    cloud.until(told, what="notification")
+    assert [(body["Source ID"], body["Tags"]) for body in told()] == [("shop", {"of": "the group"})]
+
+
 def test_events_are_found_by_source_category_and_time(cloud: Cloud) -> None:
     group(cloud, work_mem="8192")
     found = cloud.call("DescribeEvents", SourceType="db-parameter-group", SourceIdentifier="tuned")["Events"]

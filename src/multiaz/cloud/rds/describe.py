@@ -140,7 +140,7 @@ def instance_shape(instance: Instance, around: Surroundings) -> dict[str, Any]:
             "CAIdentifier": instance.certificate_authority,
             "ValidTill": around.certificate_valid_till,
         }
-    observed = seen.observed
+    observed = seen.observed or seen.last
     if instance.backup_retention_days and not instance.is_replica and observed and observed.restorable_until:
         shape["LatestRestorableTime"] = time_of(observed.restorable_until)
     if status == "stopped" and instance.stopped_at is not None:

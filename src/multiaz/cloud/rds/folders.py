@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import signal
@@ -12,7 +13,10 @@ from pydantic import ValidationError
 from multiaz.cloud.rds import pki
 from multiaz.files import fsync_folder, lock_holder, write_atomically
 from multiaz.home import Home, InstanceHome
+from multiaz.instance.events import read_line
 from multiaz.instance.records import DesiredInstance, InstanceEvent, ObservedInstance
+
+_log = logging.getLogger("multiaz.cloud.rds")
 
 
 def prepare(home: Home, resource_id: str, address: str, identifier: str) -> InstanceHome:
@@ -64,6 +68,11 @@ class Sight:
         self._key: tuple[int, int, int] | None = None
         self._observed: ObservedInstance | None = None
 
+    @property
+    def last(self) -> ObservedInstance | None:
+        """The last observation that was read, also if there is none now: a supervisor that starts removes it."""
+        return self._observed
+
     def look(self) -> ObservedInstance | None:
         """The last observation; None if there is none that can be read."""
         try:
@@ -81,7 +90,7 @@ class Sight:
 
 
 def new_events(place: InstanceHome, seen: int) -> list[InstanceEvent]:
-    """Complete lines of `events.jsonl` numbered above `seen`, in order."""
+    """Complete lines of `events.jsonl` numbered above `seen`, in order; one that is no event is logged and skipped."""
     try:
         content = place.events.read_bytes()
     except FileNotFoundError:
@@ -89,7 +98,10 @@ def new_events(place: InstanceHome, seen: int) -> list[InstanceEvent]:
     lines = content[: content.rfind(b"\n") + 1].splitlines()
     found: list[InstanceEvent] = []
     for line in reversed(lines):
-        event = InstanceEvent.model_validate_json(line)
+        event = read_line(line)
+        if event is None:
+            _log.warning("%s: a line is no event, and is skipped: %.80r", place.events, line)
+            continue
         if event.number <= seen:
             break
         found.append(event)

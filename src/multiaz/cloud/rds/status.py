@@ -29,6 +29,8 @@ class Seen:
     """Seconds since the lock was last seen held."""
     given_up: str = ""
     """Why the supervisor is not started again for now; empty while it is."""
+    last: ObservedInstance | None = None
+    """The last observation that was read, for what is so also while a supervisor that starts has made none yet."""
 
     @property
     def valid(self) -> ObservedInstance | None:
@@ -38,7 +40,8 @@ class Seen:
     @property
     def primary(self) -> MemberName | None:
         """The member last seen as primary; it outlives the supervisor."""
-        return self.observed.primary if self.observed else None
+        known = self.observed or self.last
+        return known.primary if known is not None else None
 
 
 _WORDS = {

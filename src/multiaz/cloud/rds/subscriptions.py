@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import threading
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,6 +18,7 @@ from multiaz.cloud.rds.describe import subscription_shape
 from multiaz.cloud.rds.events import CATEGORIES, Event, matches
 from multiaz.cloud.rds.model import Subscription
 from multiaz.cloud.rds.paging import page
+from multiaz.cloud.rds.repository import Repository, Shelf
 from multiaz.cloud.service import AwsFault, Context, Operation
 
 MOST_SUBSCRIPTIONS = 20
@@ -55,7 +57,7 @@ class SubscriptionActions:
             created_at=datetime.now(UTC),
             tags=tags.checked(params.get("Tags"), context.caller),
         )
-        self._check(subscription)
+        self._check(subscription, subscription.sources)
         shelf = self._core.repository.subscriptions
         with self._core.repository.transaction():
             if shelf.get(context.region, name) is not None:
@@ -110,8 +112,15 @@ class SubscriptionActions:
 
     def _change(self, context: Context, name: str, **changes: Any) -> dict[str, Any]:
         with self._core.repository.transaction():
-            changed = self._require(context, name).but(**changes)
-            self._check(changed)
+            before = self._require(context, name)
+            changed = before.but(**changes)
+            # One that is gone was there when it was added: it is not asked for again.
+            self._check(changed, [one for one in changed.sources if one not in before.sources])
+            if changed.source_type != before.source_type and (gone := self._missing(changed, changed.sources)):
+                raise faults.bad_combination(
+                    f"The source type cannot be {changed.source_type}: the subscription's sources {', '.join(gone)} "
+                    "are of another one. Remove them first."
+                )
             self._core.repository.subscriptions.put(context.region, changed.name, changed)
         return {"EventSubscription": subscription_shape(changed)}
 
@@ -121,7 +130,8 @@ class SubscriptionActions:
             raise faults.subscription_not_found(name)
         return found
 
-    def _check(self, subscription: Subscription) -> None:
+    def _check(self, subscription: Subscription, added: Sequence[str]) -> None:
+        """Raise AwsFault for what a subscription cannot be; `added` are those of its sources that must be there."""
         kind = subscription.source_type
         if kind is not None and kind not in CATEGORIES:
             raise faults.bad_value(f"Invalid source type: {kind}. It must be one of: {', '.join(CATEGORIES)}.")
@@ -132,16 +142,22 @@ class SubscriptionActions:
                 raise AwsFault(
                     "SubscriptionCategoryNotFound", f"The category {category} does not exist for {kind}.", 404
                 )
-        repository = self._core.repository
-        shelves: dict[str, Any] = {
-            "db-instance": repository.instances,
-            "db-parameter-group": repository.parameter_groups,
-            "db-snapshot": repository.snapshots,
-        }
-        for source in subscription.sources:
-            shelf = shelves.get(kind or "")
-            if shelf is not None and shelf.get(subscription.region, source) is None:
-                raise AwsFault("SourceNotFound", f"The source {source} of the type {kind} does not exist.", 404)
+        for source in self._missing(subscription, added):
+            raise AwsFault("SourceNotFound", f"The source {source} of the type {kind} does not exist.", 404)
+
+    def _missing(self, subscription: Subscription, sources: Sequence[str]) -> list[str]:
+        shelf = _shelf_of(self._core.repository, subscription.source_type)
+        return [one for one in sources if shelf is not None and shelf.get(subscription.region, one) is None]
+
+
+def _shelf_of(repository: Repository, kind: str | None) -> Shelf[Any] | None:
+    """The records of a source type; None if it has none."""
+    shelves: dict[str | None, Shelf[Any]] = {
+        "db-instance": repository.instances,
+        "db-parameter-group": repository.parameter_groups,
+        "db-snapshot": repository.snapshots,
+    }
+    return shelves.get(kind)
 
 
 class Publisher:
@@ -189,8 +205,9 @@ class Publisher:
             self._bell.wait(1.0)
 
     def _tell(self, subscription: Subscription, event: Event) -> None:
-        instance = self._core.repository.instances.get(event.region, event.source)
-        body = event.notification(dict(instance.tags) if instance else {})
+        shelf = _shelf_of(self._core.repository, event.source_type)
+        source = shelf.get(event.region, event.source) if shelf is not None else None
+        body = event.notification(dict(source.tags) if source is not None else {})
         try:
             self._checks.publish(
                 event.region,

@@ -128,6 +128,7 @@ class Watcher:
             watched.supervised,
             time.monotonic() - watched.supervised_at,
             watched.given_up,
+            watched.sight.last,
         )
 
     def _of(self, instance: Instance) -> Watched:
@@ -219,7 +220,8 @@ class Watcher:
         if not watched.supervised and watched.child is None:
             self._start_supervisor(instance, watched)
         self._ingest(instance, watched)
-        seen = Seen(observed, watched.supervised, time.monotonic() - watched.supervised_at, watched.given_up)
+        seen = Seen(observed, watched.supervised, time.monotonic() - watched.supervised_at, watched.given_up,
+                    watched.sight.last)  # fmt: skip
         progressed = advance(core, instance, seen)
         self._sweep(instance, watched)
         settled = bool(watched.given_up) or (watched.supervised and observed is not None and observed.phase in _AT_REST)
@@ -265,7 +267,7 @@ class Watcher:
     def _remove(self, instance: Instance, watched: Watched) -> None:
         """Remove what the instance was, but for backups that are to be retained; again in the next round while somebody
         restores from those that are not."""
-        retained = automated.retained_of(self.core, instance, Seen(watched.sight.look()))
+        retained = automated.retained_of(self.core, instance, Seen(watched.sight.look(), last=watched.sight.last))
         if retained is None and not automated.remove(self.core, instance.resource_id):
             return
         folders.remove(self.core.home, instance.resource_id)
