@@ -83,7 +83,10 @@ class Transition:
     reason: str
     """What the row is for, in a few words."""
     goal: frozenset[State] = frozenset()
-    """States it leads to, once all it does has succeeded; empty: the state stays as it is."""
+    """Other states it may lead to: seen once its actions have succeeded, or once the job that they begin has.
+
+    Empty: the state stays as it is.
+    """
     wanted: frozenset[RunState] = frozenset({RunState.RUNNING})
 
     @property
@@ -115,14 +118,19 @@ ANSWERING = APART | IN_SYNC | FOLLOWING | states(S.STANDBY_AWAITED, S.STANDBY_UN
 CALM = ANSWERING - states(S.STANDBY_LEAVING)
 """A leave does not wait for what may be done in these."""
 MUTE = states(S.PRIMARY_STARTING, S.PRIMARY_HUNG)
+KILLED = MUTE | states(S.RESTARTING, S.PRIMARY_DOWN, S.STOPPED, S.STANDBY_UNWANTED)
+"""What a member that must not run may leave behind once it is killed."""
+TAKEN_OVER = states(S.REJOINING, S.STANDBY_UNWANTED)
 EVER = frozenset(RunState)
 
 TRANSITIONS: tuple[Transition, ...] = (
     Transition(states(S.RECORD_STALE), record_stale, "touch nothing but to stop or delete", wanted=EVER),
     Transition(states(S.TWO_PRIMARIES), second_primary, "fence the member that is not the recorded primary",
-               states(S.REJOINING, S.STANDBY_UNWANTED), EVER),
-    Transition(states(S.FENCED_RUNS), fenced_alive, "fence it again", states(S.REJOINING, S.STANDBY_UNWANTED), EVER),
-    Transition(states(S.HELD_RUNS), held_alive, "kill it", DOWN | APART | states(S.STANDBY_LEAVING), EVER),
+               KILLED | states(S.REJOINING, S.PROMOTING, S.JOINING), EVER),
+    Transition(states(S.FENCED_RUNS), fenced_alive, "fence it again", KILLED | states(S.REJOINING, S.PROMOTING), EVER),
+    Transition(states(S.HELD_RUNS), held_alive, "kill it",
+               KILLED | states(S.PRIMARY_LOST, S.STANDBY_DOWN, S.CLONING, S.JOINING, S.STANDBY_LEAVING,
+                               S.STANDBY_AWAITED, S.RECORD_MISSING, S.CREATING), EVER),
     Transition(UNGUARDED, deleted, "stop, keep the final snapshot, end", states(S.STOPPED),
                frozenset({RunState.DELETED})),
     Transition(UNGUARDED, stopped, "stop all servers", states(S.STOPPED), frozenset({RunState.STOPPED})),
@@ -130,15 +138,15 @@ TRANSITIONS: tuple[Transition, ...] = (
     Transition(states(S.CREATING), create, "make the first server",
                states(S.SINGLE, S.CLONING, S.REPLICA_STREAMING)),
     Transition(states(S.RESTARTING), restarting, "wait for the restart", states(S.PRIMARY_STARTING) | ANSWERING),
-    Transition(states(S.PRIMARY_LOST), take_over, "fail over to the standby", states(S.REJOINING)),
+    Transition(states(S.PRIMARY_LOST), take_over, "fail over to the standby", TAKEN_OVER),
     Transition(DOWN, recover, "start the server that has every commit",
                states(S.PRIMARY_STARTING, S.PRIMARY_LOST)),
     Transition(states(S.PROMOTING), finish_promotion, "carry the promotion on",
-               states(S.REJOINING, S.CLONING, S.SINGLE)),
+               TAKEN_OVER | states(S.CLONING, S.SINGLE)),
     Transition(states(S.PRIMARY_HUNG), hung_primary, "fail over to the standby, or end it to start it again",
-               states(S.REJOINING) | DOWN),
+               TAKEN_OVER | DOWN),
     Transition(ANSWERING | MUTE, stale_request, "say that a request is stale"),
-    Transition(IN_SYNC | states(S.PRIMARY_STARTING), answer_failover, "fail over on request", states(S.REJOINING)),
+    Transition(IN_SYNC | states(S.PRIMARY_STARTING), answer_failover, "fail over on request", TAKEN_OVER),
     Transition(ANSWERING | MUTE, refuse_failover, "refuse a failover that would lose commits or cannot be done"),
     Transition(ANSWERING, answer_reboot, "restart the primary on request", states(S.RESTARTING)),
     Transition(ANSWERING, answer_restart_standby, "restart the standby on request, or refuse it",
@@ -150,15 +158,15 @@ TRANSITIONS: tuple[Transition, ...] = (
     Transition(ANSWERING, announce, "tell the events of what happened"),
     Transition(ANSWERING, configure, "apply the parameters"),
     Transition(states(S.STANDBY_LEAVING, S.PRIMARY_STARTING), leave, "strike the standby off, then let commits go on",
-               APART | states(S.STANDBY_UNWANTED)),
+               states(S.CLONING, S.STANDBY_DOWN, S.CATCHING_UP, S.STANDBY_UNWANTED)),
     Transition(CALM - FOLLOWING, master_user, "set the master user's password"),
     Transition(states(S.STANDBY_UNWANTED), single, "remove the standby", FOLLOWING | states(S.SINGLE)),
     Transition(states(S.JOINING), record_join, "record that the standby is in sync", states(S.REDUNDANT)),
     Transition(states(S.REJOINING), rejoin, "rewind it, or clone it", states(S.STANDBY_DOWN, S.CLONING)),
     Transition(states(S.CATCHING_UP, S.STANDBY_AWAITED), hung_standby, "end it, so that it is started again",
-               states(S.STANDBY_DOWN, S.STANDBY_AWAITED)),
-    Transition(states(S.CLONING, S.STANDBY_DOWN, S.CATCHING_UP, S.STANDBY_AWAITED), clone, "copy the primary",
                states(S.STANDBY_DOWN)),
+    Transition(states(S.CLONING, S.STANDBY_DOWN, S.CATCHING_UP, S.STANDBY_AWAITED), clone, "copy the primary",
+               states(S.CLONING, S.STANDBY_DOWN)),
     Transition(states(S.STANDBY_DOWN, S.STANDBY_AWAITED, S.PRIMARY_STARTING), start_standby,
                "start the standby, or fence it if it was a primary", states(S.CATCHING_UP, S.REJOINING, S.REDUNDANT)),
     Transition(states(S.CATCHING_UP, S.STANDBY_AWAITED), restart_standby, "restart it for new parameters",
@@ -171,7 +179,7 @@ TRANSITIONS: tuple[Transition, ...] = (
                states(S.REPLICA_STREAMING)),
     Transition(CALM - states(S.STANDBY_AWAITED), upstream,
                "lead read replicas to the standby, or to the primary without one"),
-    Transition(MUTE, awaken, "wait for an answer", ANSWERING),
+    Transition(MUTE, awaken, "wait for an answer", ANSWERING | states(S.PROMOTING)),
     Transition(CALM, rest, "nothing to do"),
 )  # fmt: skip
 """Order is precedence."""

@@ -18,7 +18,7 @@ from multiaz.instance.following import NOTHING, Finding, Following
 from multiaz.instance.hangs import HangWatch
 from multiaz.instance.probe import Probe, Sight
 from multiaz.instance.progress import ANSWERS, Attention, Confirmed, Setbacks, Verdict
-from multiaz.instance.records import MemberName, RequestKind, RoleRecord
+from multiaz.instance.records import MemberName, Request, RequestKind, RoleRecord
 from multiaz.instance.recovering import RecoveryWatch
 from multiaz.instance.servers import MEMBERS, JobEnded, Servers, application_name, other_member
 from multiaz.instance.storage import is_full
@@ -114,7 +114,8 @@ class Observer:
         self._joined_epoch: int | None = None
         self._rejoined: frozenset[MemberName] = frozenset()
         self._created = False
-        self._restarted: MemberName | None = None
+        self._restarted: set[MemberName] = set()
+        self._request: Request | None = None
         self._master_set = 0
         self._master_wait_until = 0.0
         self._raised_looked = 0.0
@@ -157,8 +158,13 @@ class Observer:
         self._in_sync = (memory.epoch, memory.in_sync)
         if memory.in_sync or memory.epoch != self._joined_epoch:
             self._joined_epoch = None
-        if memory.request is None:
-            self._restarted = None
+        self._know_request(memory)
+
+    def _know_request(self, memory: RoleRecord) -> None:
+        """Restarts for another request than the one in progress do not count."""
+        if memory.request != self._request:
+            self._request = memory.request
+            self._restarted.clear()
 
     def _fell_out(self, kept: _Member) -> bool:
         """It runs, and takes no commits."""
@@ -171,8 +177,8 @@ class Observer:
         if kept.job is not None:
             return
         kept.job = kind
-        if kind is JobKind.RESTART and self._restarted == member:
-            self._restarted = None
+        if kind is JobKind.RESTART:
+            self._restarted.discard(member)
 
         def run() -> None:
             began = time.monotonic()
@@ -210,7 +216,7 @@ class Observer:
             case JobKind.JOIN:
                 self._joined_epoch = epoch
             case JobKind.RESTART:
-                self._restarted = member
+                self._restarted.add(member)
             case JobKind.CLONE | JobKind.REMOVE | JobKind.MASTER:
                 pass
 
@@ -253,6 +259,7 @@ class Observer:
     def observe(self, memory: RoleRecord) -> Seen:
         """Everything a decision may look at."""
         self._attention.tick(time.monotonic())
+        self._know_request(memory)
         sights = {name: self.sight(name) for name in MEMBERS}
         members = {name: self._member(name, sights, memory) for name in MEMBERS}
         joined = self._joined(members, memory)
@@ -272,9 +279,9 @@ class Observer:
             rejoined=self._rejoined,
             outdated=self._outdated(members, memory, joined),
             created=self._created,
-            restarted=self._restarted is not None and self._restarted == memory.primary,
+            restarted=memory.primary in self._restarted,
             now=time.time(),
-            standby_restarted=self._restarted is not None and self._restarted != memory.primary,
+            standby_restarted=memory.primary is not None and other_member(memory.primary) in self._restarted,
             snapshot_taken=bool(
                 self.servers.desired.final_snapshot and Path(self.servers.desired.final_snapshot).exists()
             ),

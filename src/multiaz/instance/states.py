@@ -78,6 +78,11 @@ HAPPENINGS = (
     Happening(State.REDUNDANT, State.STANDBY_AWAITED, "the standby dies, and commits are to wait for it"),
     Happening(State.STANDBY_AWAITED, State.REDUNDANT, "the standby streams again"),
     Happening(State.REDUNDANT, State.STOPPED, "both die"),
+    Happening(State.REDUNDANT, State.PROMOTING, "the supervisor dies once it has recorded a failover"),
+    Happening(State.REDUNDANT, State.RECORD_STALE, "an older role.json is put back"),
+    Happening(State.RECORD_STALE, State.REDUNDANT, "the newest is put back"),
+    Happening(State.REDUNDANT, State.RECORD_MISSING, "role.json is lost"),
+    Happening(State.RECORD_MISSING, State.REDUNDANT, "role.json is put back"),
     Happening(State.CATCHING_UP, State.PRIMARY_DOWN, "the primary dies"),
     Happening(State.CATCHING_UP, State.STANDBY_DOWN, "the standby dies"),
     Happening(State.JOINING, State.CATCHING_UP, "the join fails"),
@@ -89,6 +94,7 @@ HAPPENINGS = (
     Happening(State.REPLICA_STRAY, State.REPLICA_STREAMING, "the stream is back"),
     Happening(State.REJOINING, State.FENCED_RUNS, "somebody starts the fenced member"),
     Happening(State.CATCHING_UP, State.TWO_PRIMARIES, "somebody promotes the standby"),
+    Happening(State.CATCHING_UP, State.HELD_RUNS, "a fault comes while the standby starts"),
 )
 """The main ones, for the diagram."""
 

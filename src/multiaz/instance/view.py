@@ -213,9 +213,11 @@ class View:
 
     @property
     def waiting_request(self) -> Request | None:
-        """The request that is wanted and not answered."""
-        request = self.desired.request
-        return request if request is not None and request.number > self.memory.answered else None
+        """The request that is wanted and not answered, nor superseded: one that was begun has a higher number."""
+        request, begun = self.desired.request, self.memory.request
+        if request is None or request.number <= self.memory.answered:
+            return None
+        return request if begun is None or request.number >= begun.number else None
 
     def remember(self, **changes: object) -> RoleRecord:
         """The memory with `changes`; when it ceases to say in sync, the time is kept."""

@@ -8,7 +8,7 @@ to show that each is needed.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from unittest.mock import patch
 
@@ -35,11 +35,15 @@ from multiaz.instance.actions import (
 from multiaz.instance.decide import TRANSITIONS, decide, view_of
 from multiaz.instance.evidence import doubt_of
 from multiaz.instance.records import MemberName, Phase, Request, RequestKind, RoleRecord, RunState
+from multiaz.instance.states import State, state_of
 from multiaz.instance.view import Seen, SeenMember
 
 OTHER: dict[MemberName, MemberName] = {"a": "b", "b": "a"}
 LONG_S = 60.0
 RULES = frozenset(row.name for row in TRANSITIONS)
+GOALS = {row.name: row.goal for row in TRANSITIONS}
+MOST_JOB_STEPS = 20
+"""More than any job has that nothing holds up."""
 MOST_ACTIONS = 6
 """The longest step there is: a failover."""
 
@@ -56,6 +60,8 @@ class Server:
     whole: bool = True
     """Not in the middle of a pg_rewind."""
     alive: bool = False
+    starting: bool = False
+    """It runs and does not answer yet."""
     hung: bool = False
     for_good: bool = False
     """It does not go on by itself: only its end helps."""
@@ -80,7 +86,7 @@ class Server:
 
     @property
     def answers(self) -> bool:
-        return self.alive and not self.hung
+        return self.alive and not self.hung and not self.starting
 
 
 class World:
@@ -109,6 +115,8 @@ class World:
         self.replica_from: MemberName | None = None
         self.last_step: Step | None = None
         self.requests = CarriedOut()
+        self.led: set[tuple[str, State]] = set()
+        """Which rules led to which other states, undisturbed."""
         self.interrupted: set[tuple[int, int]] = set()
         """After how many actions of a step of how many the supervisor died."""
         self._forget()
@@ -119,7 +127,7 @@ class World:
     def client_commits(self) -> None:
         """A client commits where the link leads, or where it is still connected."""
         for name, server in self.servers.items():
-            if server.takes_writes and not server.hung and (self.link == name or server.waiting):
+            if server.takes_writes and server.answers and (self.link == name or server.waiting):
                 row, self.next_row = self.next_row, self.next_row + 1
                 server.history.append(row)
                 if server.waits:
@@ -142,7 +150,7 @@ class World:
             source = self.servers[OTHER[name]]
             if not (server.answers and server.connected and server.standby):
                 continue
-            if self.partitioned or not source.takes_writes or source.hung:
+            if self.partitioned or not source.takes_writes or not source.answers:
                 continue
             server.history = list(source.history)
             for row in source.waiting:
@@ -158,14 +166,15 @@ class World:
         source = self.servers[self.replica_from]
         if not source.alive:
             self.replica_from = None
-        elif not source.hung and source.history[: len(self.replica)] == self.replica:
+        elif source.answers and source.history[: len(self.replica)] == self.replica:
             self.replica = list(source.history)
 
     # -- what may happen ---------------------------------------------------------------------------------
 
     def die(self, name: MemberName) -> None:
         server = self.servers[name]
-        server.alive = server.hung = server.for_good = server.connected = server.waits = server.replay_stuck = False
+        server.alive = server.starting = server.hung = server.for_good = False
+        server.connected = server.waits = server.replay_stuck = False
         server.waiting.clear()
 
     def hang(self, name: MemberName) -> None:
@@ -191,6 +200,11 @@ class World:
     def replay_stops(self, name: MemberName) -> None:
         self.servers[name].replay_stuck = self.servers[name].alive
 
+    def servers_answer(self) -> None:
+        """Those that were starting and do not hang."""
+        for server in self.servers.values():
+            server.starting = server.starting and server.hung
+
     def stream_breaks(self) -> None:
         for server in self.servers.values():
             server.connected = False
@@ -200,18 +214,28 @@ class World:
         for name, server in self.servers.items():
             source = self.servers[OTHER[name]]
             fits = source.history[: len(server.history)] == server.history
-            if server.answers and server.standby and source.takes_writes and not source.hung and fits:
+            if server.answers and server.standby and source.takes_writes and source.answers and fits:
                 server.connected = server.connected or not self.partitioned
 
     def checkpointer_reads(self) -> None:
         """It reads its configuration now and then; only then commits begin to wait."""
         for server in self.servers.values():
-            server.waits = server.waits or (server.takes_writes and not server.hung and server.conf_waits)
+            server.waits = server.waits or (server.takes_writes and server.answers and server.conf_waits)
 
     def hold(self, name: MemberName) -> None:
         """The zone of a member is lost, until `held` is emptied."""
         self.held.add(name)
         self.die(name)
+
+    def somebody_starts(self, name: MemberName) -> None:
+        """By hand, a member that is fenced."""
+        if name == self.memory.fenced and self.servers[name].exists and not self.doubt:
+            self.servers[name].alive = True
+
+    def somebody_promotes(self, name: MemberName) -> None:
+        """By hand, the standby."""
+        if self.memory.primary == OTHER[name] and self.servers[name].answers and not self.doubt:
+            self.servers[name].standby = False
 
     def want(self, **changes: object) -> None:
         """Another `desired.json`."""
@@ -239,7 +263,7 @@ class World:
         self.joined: int | None = None
         self.rejoined: frozenset[MemberName] = frozenset()
         self.created = False
-        self.restarted: MemberName | None = None
+        self.restarted: set[MemberName] = set()
         self.restart_for: dict[MemberName, Request] = {}
         self.master_set = 0
 
@@ -285,6 +309,7 @@ class World:
                 break
             self.check()
             done += 1
+        self.all_done = done == len(actions)
         if at_most is not None:
             if done == min(at_most, len(actions)):
                 self.interrupted.add((done, len(actions)))
@@ -328,9 +353,49 @@ class World:
             return sorted(kept, key=lambda one: isinstance(one, Record))
         return kept
 
-    def jobs_go_on(self) -> None:
+    def undisturbed_round(self) -> None:
+        """A round and the job that it begins, while nothing else happens: what succeeds leads where the table says."""
+        if self.doubt or self.memory.primary is None:
+            self._load()
+        before = self.state()
+        self.round()
+        step = self.last_step
+        assert step is not None
+        if step.rule == "awaken":
+            self.servers_answer()
+        elif not step.actions or not self.all_done:
+            return
+        self._leads(step.rule, before)
+        begun = [action for action in step.actions if isinstance(action, Begin)]
+        if begun and self.state() is State.RESTARTING:
+            self._ends_well(begun[0].member, "restarting", State.RESTARTING)
+        elif begun:
+            self._ends_well(begun[0].member, step.rule, before)
+
+    def _ends_well(self, name: MemberName, rule: str, before: State) -> None:
+        """The job on this member goes on alone; it may wait for ever."""
+        for _ in range(MOST_JOB_STEPS):
+            if name in self.jobs:
+                self.jobs_go_on([name])
+        if name not in self.jobs and name not in self.failed:
+            self._leads(rule, before)
+
+    def _leads(self, rule: str, before: State) -> None:
+        after = self.state()
+        if after is before:
+            return
+        if after not in GOALS[rule]:
+            raise Broken(f"{rule} leads from {before} to {after}, and the table does not say so")
+        self.led.add((rule, after))
+
+    def state(self) -> State:
+        return state_of(view_of(self.desired, self.see(), self.memory))
+
+    def jobs_go_on(self, names: Sequence[MemberName] = ("a", "b")) -> None:
         """One step of each job."""
         for name, (kind, work) in list(self.jobs.items()):
+            if name not in names:
+                continue
             try:
                 if self._stuck(name):
                     raise JobFailed(self._stuck(name))
@@ -353,7 +418,7 @@ class World:
             case JobKind.JOIN:
                 self.joined = self.memory.epoch
             case JobKind.RESTART:
-                self.restarted = name
+                self.restarted.add(name)
                 self.requests.restart_ends(self.restart_for[name])
             case _:
                 pass
@@ -374,9 +439,9 @@ class World:
             members=members, doubt=self.doubt, joined_epoch=joined,
             primary_link=self.link, upstream_link=self.upstream, rejoined=self.rejoined, created=self.created,
             outdated=outdated, creating=not self.files, data_exists=any(one.exists for one in self.servers.values()),
-            restarted=(self.restarted is not None and self.restarted == primary) or self.left_out == "the restart",
+            restarted=primary in self.restarted or self.left_out == "the restart",
             now=self.now,
-            standby_restarted=self.restarted is not None and self.restarted != primary, master_set=self.master_set,
+            standby_restarted=primary is not None and OTHER[primary] in self.restarted, master_set=self.master_set,
             replicas_on_primary=primary is not None and self.replica_from == primary,
         )  # fmt: skip
 
@@ -414,11 +479,11 @@ class World:
                 self.requests.record_is_written(self.memory, memory, len(self.files) + 1)
                 if self.left_out == "answers":
                     memory = memory.model_copy(update={"answers": self.memory.answers})
+                if memory.request != self.memory.request:
+                    self.restarted.clear()
                 self._remember(memory)
                 if memory.in_sync or memory.epoch != self.joined:
                     self.joined = None
-                if memory.request is None:
-                    self.restarted = None
             case Fence(name):
                 self.die(name)
             case Start(name, standby):
@@ -438,7 +503,7 @@ class World:
                 if name not in self.jobs:
                     self.jobs[name] = (kind, self._work(kind, name))
                     if kind is JobKind.RESTART:
-                        self.restarted = None
+                        self.restarted.discard(name)
                         assert self.desired.request is not None, "a restart that nobody asked for"
                         self.restart_for[name] = self.desired.request
                         self.requests.restart_begins(self.desired.request, self.memory.epoch)
@@ -461,7 +526,7 @@ class World:
         self.die(name)
         server.standby = standby or server.standby
         self._configure(name, synchronous=name == self.memory.primary and self.memory.in_sync)
-        server.alive, server.waits = True, server.conf_waits
+        server.alive, server.starting, server.waits = True, True, server.conf_waits
         self.rejoined -= {name}
         self.failed.pop(name, None)
 
@@ -525,6 +590,7 @@ class World:
                 yield
                 while server.hung:
                     yield
+                server.starting = False
                 if not server.alive:
                     raise JobFailed("it does not start")
             case JobKind.REMOVE:
@@ -596,7 +662,7 @@ class World:
         raise JobFailed("no progress")
 
     def _needs(self, source: Server) -> None:
-        if not source.takes_writes or source.hung:
+        if not source.takes_writes or not source.answers:
             raise JobFailed("the primary does not answer")
 
     # -- the promises ---------------------------------------------------------------------------------------
@@ -611,7 +677,8 @@ class World:
         lost = self.acknowledged - set(primary.history)
         if lost:
             raise Broken(f"acknowledged and lost: {lost}")
-        if record.fenced is not None and self.servers[record.fenced].answers:
+        fenced = self.servers[record.fenced] if record.fenced is not None else None
+        if fenced is not None and fenced.alive and not fenced.hung:
             raise Broken("a fenced member answers")
         if record.in_sync:
             missing = self.acknowledged - set(other.history)
@@ -638,6 +705,7 @@ class World:
             self.now += 1
             self.round()
             self.jobs_go_on()
+            self.servers_answer()
             self.reconnect()
             self.streams()
             self.replica_streams()
@@ -645,11 +713,13 @@ class World:
         if self.last_step is None or self.last_step.phase is Phase.CREATING:
             return
         primary = self.servers[self.memory.primary] if self.memory.primary else None
-        if primary is None or primary.hung or not primary.takes_writes:
+        if primary is None or not primary.answers or not primary.takes_writes:
             raise Broken(f"nobody takes writes: {self.last_step}")
         if not self.memory.in_sync or self.link != self.memory.primary:
             raise Broken(f"it does not become well: {self.last_step}")
         if self.replica != self.servers[self.memory.primary].history:
             raise Broken("the replica does not follow")
-        if self.desired.request is not None and self.desired.request.number > self.memory.answered:
-            raise Broken(f"request {self.desired.request.number} is neither carried out nor answered")
+        asked, begun = self.desired.request, self.memory.request
+        superseded = asked is not None and begun is not None and asked.number < begun.number
+        if asked is not None and asked.number > self.memory.answered and not superseded:
+            raise Broken(f"request {asked.number} is neither carried out nor answered")

@@ -83,6 +83,13 @@ def test_reboot_that_another_request_took_the_place_of_holds_no_failover_up() ->
     assert decide(later, seen(a=DEAD), memory(request=asked)).rule == "take_over"
 
 
+def test_superseded_request_that_is_replayed_is_not_carried_out_again() -> None:
+    """Whether it was carried out before the next took its place is not on record."""
+    first, second = request(RequestKind.REBOOT), request(RequestKind.REBOOT, number=2)
+    assert decide(desired(request=first), seen(), memory(request=second)).rule == "rest"
+    assert decide(desired(request=second), seen(), memory(request=first)).rule == "answer_reboot"
+
+
 def test_standby_that_replays_nothing_leaves_and_is_restarted() -> None:
     """It has every commit, and a failover to it would take a restart."""
     paused = member(STANDBY, paused="max_connections is 60 here and 100 on its source")

@@ -17,7 +17,7 @@ from multiaz.instance.decide import decide
 from multiaz.instance.following import NOTHING
 from multiaz.instance.probe import Sender, Sight
 from multiaz.instance.progress import ANSWERS, LONGEST_GAP_S, RecoveryLook, Verdict
-from multiaz.instance.records import RoleRecord
+from multiaz.instance.records import MemberName, Request, RequestKind, RoleRecord
 from multiaz.instance.view import IDLE_AFTER_S, LEAVE_AFTER_S, STRAY_AFTER_S, Seen
 from multiaz.postgres.pulse import Pulse
 
@@ -279,3 +279,31 @@ def test_primary_that_does_not_answer_us_may_still_accept_clients(stage: Stage) 
     assert replace(stage.look().members["a"], alive=True).accepting
     stage.words["a"] = "starting"
     assert not stage.look().members["a"].accepting
+
+
+def restart(stage: Stage, member: MemberName) -> None:
+    stage.observer.begin(JobKind.RESTART, member, stage.memory.epoch, lambda: None)
+    stage.observer.wait_for_jobs()
+
+
+def test_restart_of_one_member_does_not_take_the_place_of_the_other_ones(stage: Stage) -> None:
+    """Else a reboot beside which the standby was restarted would be done again."""
+    asked = WELL.model_copy(update={"request": Request(number=1, kind=RequestKind.REBOOT, epoch=WELL.epoch)})
+    stage.remember(asked)
+    restart(stage, "a")
+    restart(stage, "b")
+    seen = stage.look()
+    assert (seen.restarted, seen.standby_restarted) == (True, True)
+
+
+def test_restart_counts_for_the_request_it_was_done_for_only(stage: Stage) -> None:
+    """Also for a supervisor that finds a request in progress: what else it records meanwhile does not void it."""
+    first = Request(number=1, kind=RequestKind.REBOOT, epoch=WELL.epoch)
+    stage.memory = WELL.model_copy(update={"request": first})
+    stage.look()
+    restart(stage, "a")
+    stage.remember(stage.memory.model_copy(update={"in_sync": False}))
+    assert stage.look().restarted
+    second = first.model_copy(update={"number": 2})
+    stage.remember(WELL.model_copy(update={"request": second}))
+    assert not stage.look().restarted
