@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -126,6 +127,22 @@ def test_those_hang_that_the_options_name_and_heal_lets_them_go_on(person: Perso
     after = wait_well(person, eventually)
     assert {one["name"]: one["pid"] for one in after["members"]} == postmasters
     assert (after["epoch"], after["primary"]) == (before["epoch"], primary)
+
+
+def test_clients_reach_well_servers_whose_supervisor_is_frozen_and_whose_endpoint_process_died(
+    person: Person, eventually: Eventually
+) -> None:
+    """The cloud starts another one."""
+    wait_well(person, eventually)
+    person.value("primary", "SELECT 1")
+    person.ask("fault", "supervisor", "primary", "--freeze")
+    (killed,) = person.ask("fault", "relay", "primary")["processes"]
+    lock = person.folder(PRIMARY) / "relay.lock"
+    eventually(lambda: lock_holder(lock) not in (None, killed), "another one holds its lock", within_s=60)
+    eventually(lambda: json.loads((lock.parent / "relay.ready").read_text())["pid"] == lock_holder(lock), "it listens")
+    assert person.value("primary", "SELECT 'reached'") == "reached"
+    person.ask("fault", "heal", "--all")
+    wait_well(person, eventually)
 
 
 def test_a_failover_without_a_standby_is_abandoned_and_the_command_says_so(

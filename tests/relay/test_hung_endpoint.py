@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import json
 import os
 import signal
 import socket
@@ -177,6 +178,86 @@ def test_stopped_endpoint_does_not_outlive_its_instance(kept: Kept) -> None:
     os.kill(kept.start(), signal.SIGSTOP)
     kept.keeper.end()
     assert kept.pid is None
+
+
+def test_endpoint_that_does_not_end_when_it_is_told_does_not_outlive_its_instance(
+    kept: Kept, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is neither stopped nor hung: it obeys nobody."""
+    monkeypatch.setattr("multiaz.instance.relaying.END_PATIENCE_S", 0.2)
+    stubborn = "import fcntl, os, signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); \
+lock = open('relay.lock', 'w'); fcntl.flock(lock, fcntl.LOCK_EX); print(os.getpid(), file=lock, flush=True); \
+time.sleep(600)"
+    with subprocess.Popen([sys.executable, "-c", stubborn, "multiaz.relay"], cwd=kept.home.folder) as process:
+        try:
+            wait_for("it holds the lock", lambda: kept.pid == process.pid)
+            assert kept.keeper.end()
+            assert kept.pid is None
+        finally:
+            process.kill()
+
+
+def test_endpoint_that_is_stopped_before_it_holds_its_lock_does_not_outlive_its_instance(kept: Kept) -> None:
+    kept.keeper.write(kept.wanted)
+    kept.keeper.keep()
+    child = kept.keeper._child
+    assert child is not None
+    os.kill(child.pid, signal.SIGSTOP)
+    assert kept.pid is None
+    assert kept.keeper.end()
+    assert child.wait(10) == -signal.SIGKILL
+
+
+def test_endpoint_that_survives_a_kill_is_not_said_to_have_ended(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("multiaz.instance.relaying.END_PATIENCE_S", 0.1)
+    monkeypatch.setattr("multiaz.instance.relaying.KILL_PATIENCE_S", 0.1)
+    with kept.home.relay_lock.open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        assert not kept.keeper.end()
+    assert kept.keeper.end()
+
+
+def test_endpoint_that_cannot_start_is_tried_ever_more_rarely_until_one_has_listened(
+    kept: Kept, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, starts = [1000.0], []
+
+    class Dead:
+        returncode = 1
+
+        def __init__(self, *_: object, **__: object) -> None:
+            starts.append(clock[0] - 1000)
+
+        def poll(self) -> int:
+            return self.returncode
+
+        def kill(self) -> None:
+            raise AssertionError("it is dead")
+
+        def wait(self, _: float) -> int:
+            return self.returncode
+
+    def keep_until(end: float) -> None:
+        while clock[0] < 1000 + end:
+            kept.keeper.keep()
+            clock[0] += 0.25
+
+    with monkeypatch.context() as patch:
+        patch.setattr("multiaz.instance.relaying.time.monotonic", lambda: clock[0])
+        patch.setattr("multiaz.instance.relaying.subprocess.Popen", Dead)
+        kept.keeper.write(kept.wanted)
+        keep_until(20)
+        assert starts == [0, 0.5, 1.5, 3.5, 7.5, 12.5, 17.5]
+        with kept.home.relay_lock.open("w") as held:
+            fcntl.flock(held, fcntl.LOCK_EX)
+            held.write(str(os.getpid()))
+            held.flush()
+            said = {"pid": os.getpid(), "address": kept.address, "port": PORT}
+            (kept.home.folder / "relay.ready").write_text(json.dumps(said))
+            keep_until(23)
+        starts.clear()
+        keep_until(25)
+        assert starts == [23, 23.5, 24.5], "the first one at once"
 
 
 def test_endpoint_is_asked_nothing_while_its_network_is_shaped(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:

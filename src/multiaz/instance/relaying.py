@@ -27,6 +27,12 @@ from multiaz.postgres.processes import open_pidfd
 from multiaz.postgres.pulse import Pulse, pulse_of
 
 LOOK_EVERY_S = 0.25
+FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 5.0
+"""Between two starts; doubled each time, until one has listened. A start takes half a second of a core."""
+END_PATIENCE_S = 10.0
+"""How long a relay that is told to end may take before it is killed."""
+KILL_PATIENCE_S = 1.0
+"""How long is waited for one that was killed: longer, and it is stuck in the kernel."""
 CONNECT_WAIT_S = 30
 """How long a new connection waits for a primary during a failover."""
 
@@ -66,6 +72,8 @@ class RelayKeeper:
         self._ready = False
         self._where: tuple[str, int] | None = None
         self._shaped = False
+        self._wait_s = FIRST_WAIT_S
+        self._not_before = 0.0
         self._watch = EndpointWatch()
         self._killed: int | None = None
         """The relay that was ended because it hangs; its lock is held until the kernel lets it go."""
@@ -116,38 +124,62 @@ class RelayKeeper:
         if holder != self._killed:
             self._killed = None
         self._ready = holder is not None and holder != self._killed and self._listening(holder)
+        if self._ready:
+            self._wait_s = FIRST_WAIT_S
         if holder is None and (self._child is None or self._child.returncode is not None):
+            self._start()
+        starting = self._child.pid if self._child is not None and self._child.returncode is None else None
+        self._end_hung(starting if holder is None else holder)
+
+    def _start(self) -> None:
+        """Start a relay, unless the last start is too short a time ago."""
+        if self._looked < self._not_before:
+            return
+        self._not_before = self._looked + self._wait_s
+        self._wait_s = min(self._wait_s * 2, LONGEST_WAIT_S)
+        try:
             with (self._home.logs / "relay.log").open("ab") as output:
                 self._child = subprocess.Popen(
                     [sys.executable, "-m", "multiaz.relay", str(self._home.folder)],
                     cwd=self._home.folder, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
                     start_new_session=True,
                 )  # fmt: skip
-        starting = self._child.pid if self._child is not None and self._child.returncode is None else None
-        self._end_hung(starting if holder is None else holder)
+        except OSError as error:
+            log.error("the endpoint cannot be started: %s", error)
 
     def ready(self) -> bool:
         """The relay runs and listens."""
         return self._ready
 
-    def end(self) -> None:
-        """End the relay and wait until its lock is free; `relay.json` is removed so that nobody starts it again."""
+    def end(self) -> bool:
+        """End the relay and wait until its lock is free; `relay.json` is removed so that nobody starts it again.
+
+        One that does not end by itself is killed. False: that one too holds its lock yet, stuck in the kernel.
+        """
         self._watch.forget()
         self._home.relay.unlink(missing_ok=True)
-        deadline = time.monotonic() + 10
-        while (holder := lock_holder(self._home.relay_lock)) is not None and time.monotonic() < deadline:
+        kill_at = time.monotonic() + END_PATIENCE_S
+        while (holder := lock_holder(self._home.relay_lock)) is not None:
+            late_s = time.monotonic() - kill_at
+            if late_s > KILL_PATIENCE_S:
+                log.error("the endpoint (%d) was killed and does not end: it is stuck in the kernel", holder)
+                return False
             with contextlib.suppress(ProcessLookupError):
                 pulse = pulse_of(holder) if holder > 0 else None
-                if pulse is not None and pulse.state in STOPPED:
-                    self._kill(holder, pulse)  # it would obey SIGTERM when it goes on
+                if pulse is not None and (pulse.state in STOPPED or late_s > 0):
+                    self._kill(holder, pulse)  # one that is stopped would obey SIGTERM when it goes on
                 elif holder > 0:
                     os.kill(holder, signal.SIGTERM)
             if self._child is not None:
                 self._child.poll()
             time.sleep(0.01)
         if self._child is not None:
-            with contextlib.suppress(subprocess.TimeoutExpired):
+            try:
                 self._child.wait(1)  # its lock is free, so all that is left is its exit code
+            except subprocess.TimeoutExpired:
+                self._child.kill()  # it was stopped before it held its lock
+                self._child.poll()
+        return True
 
     def _end_hung(self, relay: int | None) -> None:
         """SIGKILL a relay that hangs; a later look finds its lock free. A shaped network is late on purpose."""

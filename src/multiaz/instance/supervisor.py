@@ -101,17 +101,23 @@ class Supervisor:
                 log.warning("cannot look at the servers now: %s", error)
                 self._wait()
                 continue
-            if step.phase is Phase.DELETED:
-                self.backups.end()
-                self.relay.end()
-                self._release_storage()
-                self.publisher.publish(step, self.memory)
+            if step.phase is Phase.DELETED and self._is_deleted(step):
                 break
             self._wait()
         if self._ending:
             self._shut_down()
         self.observer.stop()
         return 0
+
+    def _is_deleted(self, step: Step) -> bool:
+        """End what is left beside the servers, and say that all is gone; False: the relay is not, and a later round
+        tries again. Whoever is told removes the folder, and with it all that is known of a relay that lives on."""
+        self.backups.end()
+        if not self.relay.end():
+            return False
+        self._release_storage()
+        self.publisher.publish(step, self.memory)
+        return True
 
     def _end(self, *_: object) -> None:
         self._ending = True
@@ -172,9 +178,10 @@ class Supervisor:
 
     def _tell(self, step: Step) -> None:
         """Keep the relay alive and publish; a full disk must not end the supervision."""
+        if step.phase is Phase.DELETED:
+            return  # told once it is true of the relay as well
         try:
-            if step.phase is not Phase.DELETED:
-                self.relay.keep()
+            self.relay.keep()
             self._watch_storage()
             self._look_after_backups()
             self.publisher.publish(step, self.memory, relay_ready=self.relay.ready(), storage_full=self.storage.full)

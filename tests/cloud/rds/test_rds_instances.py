@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -32,6 +33,21 @@ def test_create_answers_at_once_and_the_instance_is_available_when_it_serves(any
     assert {there["AvailabilityZone"], there["SecondaryAvailabilityZone"]} == {"us-east-1a", "us-east-1b"}
     assert there["DBParameterGroups"][0]["ParameterApplyStatus"] == "in-sync"
     assert any_cloud.events("shop") == ["DB instance created"]
+
+
+def test_an_endpoint_process_nobody_else_starts_is_started_by_the_cloud(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The pretended supervisor starts none, as one that is frozen; its servers are well, and nobody reached them."""
+    monkeypatch.setattr("multiaz.cloud.rds.children.RELAY_AFTER_S", 0.1)
+    make(cloud)
+    place = cloud.home.instance(cloud.folder("shop").name)
+    place.relay.write_text("{}")  # it serves nothing, and says so
+    relay = cloud.until(lambda: lock_holder(place.relay_lock))
+    place.relay.unlink()
+    cloud.call("DeleteDBInstance", DBInstanceIdentifier="shop", SkipFinalSnapshot=True)
+    cloud.until_gone("shop")
+    assert not Path(f"/proc/{relay}").exists(), "it has ended and was reaped"
 
 
 def test_a_forced_failover_swaps_the_zones(any_cloud: Cloud) -> None:

@@ -21,7 +21,7 @@ from multiaz.instance.actions import Step
 from multiaz.instance.decide import decide
 from multiaz.instance.evidence import read_record
 from multiaz.instance.faults import FaultFile, Faults
-from multiaz.instance.records import DesiredInstance, RequestKind, RoleRecord
+from multiaz.instance.records import DesiredInstance, Phase, RequestKind, RoleRecord
 from multiaz.instance.supervisor import Supervisor
 from multiaz.instance.view import Seen
 from multiaz.local.faults_record import Fault, Network, write_faults
@@ -310,3 +310,27 @@ def test_a_promotion_ends_what_was_broken_between_the_replica_and_its_source(tmp
     for _ in range(2):
         faulted._read_faults()
     assert faulted.written == [True, False], "once when it comes, once when it is over"
+
+
+class Deleting(Supervisor):
+    """A supervisor whose servers are gone: what is left is its endpoint."""
+
+    def __init__(self, ends: list[bool]) -> None:
+        self.did: list[str] = []
+        self.memory = WELL
+        self.backups: Any = SimpleNamespace(end=lambda: None)
+        self.relay: Any = SimpleNamespace(end=lambda: ends.pop(0), keep=lambda: self.did.append("keep"))
+        self.publisher: Any = SimpleNamespace(publish=lambda *_, **__: self.did.append("publish"))
+
+    def _release_storage(self) -> None:
+        self.did.append("release")
+
+
+def test_instance_is_not_told_to_be_deleted_before_its_endpoint_has_ended() -> None:
+    """Its folder goes when that is told, and with it all that is known of an endpoint that lives on."""
+    step = Step("deleted", Phase.DELETED, "the instance is deleted")
+    deleting = Deleting([False, True])
+    for _ in range(2):
+        deleting._tell(step)
+        told = deleting._is_deleted(step)
+    assert (told, deleting.did) == (True, ["release", "publish"])

@@ -8,16 +8,14 @@ the instances' folders.
 from __future__ import annotations
 
 import logging
-import os
-import subprocess
 import sys
 import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from multiaz.cloud.rds import automated, folders, logfiles
+from multiaz.cloud.rds.children import Child, RelayWatch
 from multiaz.cloud.rds.core import Core
 from multiaz.cloud.rds.model import Instance, OperationKind
 from multiaz.cloud.rds.progress import advance, forget, waiting_replicas
@@ -40,36 +38,14 @@ _AT_REST = (Phase.RUNNING, Phase.STOPPED, Phase.FAILED)
 _log = logging.getLogger("multiaz.cloud.rds")
 
 
-class Child:
-    """A supervisor this process started. It is to outlive us, so nothing waits for it when we end."""
-
-    def __init__(self, command: Sequence[str], folder: Path, log: Path) -> None:
-        with log.open("ab") as output:
-            started = subprocess.Popen(
-                command,
-                cwd=folder,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
-            )
-        self.pid = started.pid
-        started.returncode = 0  # from here on we reap it ourselves, if it ends first
-
-    def ended(self) -> bool:
-        """True if it has ended; it is reaped then."""
-        try:
-            return os.waitpid(self.pid, os.WNOHANG)[0] != 0
-        except ChildProcessError:
-            return True
-
-
 @dataclass
 class Watched:
     """What the watcher remembers of one instance between two rounds."""
 
     sight: folders.Sight
     child: Child | None = None
+    """The supervisor, if it was started here."""
+    relay: RelayWatch = field(default_factory=RelayWatch)
     supervised: bool = False
     supervised_at: float = -1e9
     """Monotonic time the lock was last seen held."""
@@ -219,6 +195,8 @@ class Watcher:
         changed = folders.write_desired(place, desired)
         if not watched.supervised and watched.child is None:
             self._start_supervisor(instance, watched)
+        if not deleting:
+            watched.relay.look(place, time.monotonic())
         self._ingest(instance, watched)
         seen = Seen(observed, watched.supervised, time.monotonic() - watched.supervised_at, watched.given_up,
                     watched.sight.last)  # fmt: skip
@@ -257,7 +235,7 @@ class Watcher:
     def _is_gone(self, instance: Instance, watched: Watched) -> bool:
         """The supervisor has stopped everything and said so; or there never was anything."""
         place = self.core.home.instance(instance.resource_id)
-        if watched.child is not None:
+        if watched.child is not None or watched.relay.alive():
             return False
         if not place.folder.exists():
             return True
