@@ -16,6 +16,9 @@ from typing import TypeVar
 
 import pytest
 
+from multiaz.home import Home
+from multiaz.postgres.installations import find_installation
+
 T = TypeVar("T")
 
 if os.environ.pop("PYTHONDONTWRITEBYTECODE", ""):
@@ -201,6 +204,24 @@ def module_home_folder() -> Iterator[Path]:
     """As `home_folder`, shared by the tests of one module."""
     folder = make_home()
     yield folder
+    remove_home(folder)
+
+
+@pytest.fixture(scope="session")
+def lend_programs() -> Iterator[Callable[[Home], None]]:
+    """Gives a new home PostgreSQL's programs, which are copied once for all homes that borrow them.
+
+    A copy for each home, as the product makes, costs more CPU than most tests.
+    """
+    folder = make_home()
+    found = find_installation(folder, 17)
+
+    def lend(home: Home) -> None:
+        if folder in found.bin_folder.parents:  # else the machine has them where the servers' user reaches them
+            home.postgres.mkdir(mode=0o755, parents=True)
+            (home.postgres / found.version).symlink_to(found.bin_folder.parent)
+
+    yield lend
     remove_home(folder)
 
 

@@ -12,12 +12,16 @@ from multiaz.home import Home
 
 
 @pytest.fixture
-def make_instance(home_folder: Path, free_port: Callable[[], int]) -> Iterator[MakeInstance]:
+def make_instance(
+    home_folder: Path, free_port: Callable[[], int], lend_programs: Callable[[Home], None]
+) -> Iterator[MakeInstance]:
     """Makes started instances; all are deleted at the end, replicas first."""
     made: list[Instance] = []
+    home = Home(home_folder)
+    lend_programs(home)
 
     def make(name: str, **options: object) -> Instance:
-        instance = Instance(Home(home_folder), name, free_port(), **options)  # type: ignore[arg-type]
+        instance = Instance(home, name, free_port(), **options)  # type: ignore[arg-type]
         made.append(instance)
         instance.start()
         return instance
@@ -28,9 +32,13 @@ def make_instance(home_folder: Path, free_port: Callable[[], int]) -> Iterator[M
 
 
 @pytest.fixture(scope="module")
-def shared(module_home_folder: Path, free_port: Callable[[], int]) -> Iterator[Instance]:
+def shared(
+    module_home_folder: Path, free_port: Callable[[], int], lend_programs: Callable[[Home], None]
+) -> Iterator[Instance]:
     """A Multi-AZ instance for the tests of one file: making one takes longer than most of what is done to it."""
-    instance = Instance(Home(module_home_folder), "shared", free_port())
+    home = Home(module_home_folder)
+    lend_programs(home)
+    instance = Instance(home, "shared", free_port())
     instance.start()
     yield instance
     instance.end()

@@ -14,10 +14,11 @@ from multiaz.local.marker import plan_marker, record_marker
 
 
 @pytest.fixture(scope="module")
-def home(module_home_folder: Path) -> Home:
+def home(module_home_folder: Path, lend_programs: Callable[[Home], None]) -> Home:
     """A home that `multiaz fault` takes for one: it has a marker."""
     home = Home(module_home_folder)
     record_marker(home, plan_marker(home, port=None, port_base=None))
+    lend_programs(home)
     return home
 
 

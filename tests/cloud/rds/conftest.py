@@ -30,6 +30,7 @@ from multiaz.local import stop
 
 REGION = "us-east-1"
 FAKE = [sys.executable, str(Path(__file__).with_name("fake_supervisor.py"))]
+LendPrograms = Callable[[Home], None]
 PATIENCE = float(os.environ.get("MULTIAZ_TEST_PATIENCE", "1"))
 
 
@@ -187,10 +188,11 @@ def processes_below(folder: Path) -> list[str]:
     return found
 
 
-def make_cloud(supervisor: list[str] | None) -> Iterator[Cloud]:
+def make_cloud(supervisor: list[str] | None, lend_programs: LendPrograms) -> Iterator[Cloud]:
     root = Path(tempfile.mkdtemp(prefix="mz", dir="/tmp"))
     root.chmod(0o755)
     home = Home(root)
+    lend_programs(home)
     with pytest.MonkeyPatch.context() as settings, mock_aws():
         # Each test has moto's EC2 made anew: without the 1300 images no database needs, as the product makes it too.
         settings.setenv("MOTO_EC2_LOAD_DEFAULT_AMIS", "false")
@@ -211,39 +213,39 @@ def make_cloud(supervisor: list[str] | None) -> Iterator[Cloud]:
 
 
 @pytest.fixture
-def cloud() -> Iterator[Cloud]:
+def cloud(lend_programs: LendPrograms) -> Iterator[Cloud]:
     """The RDS API over the small fake supervisor."""
-    yield from make_cloud(FAKE)
+    yield from make_cloud(FAKE, lend_programs)
 
 
 @pytest.fixture(scope="module")
-def shared_cloud() -> Iterator[Cloud]:
+def shared_cloud(lend_programs: LendPrograms) -> Iterator[Cloud]:
     """As `cloud`, shared by the tests of a file: for what changes nothing."""
-    yield from make_cloud(FAKE)
+    yield from make_cloud(FAKE, lend_programs)
 
 
 @pytest.fixture(params=["fake", "real"])
-def any_cloud(request: pytest.FixtureRequest) -> Iterator[Cloud]:
+def any_cloud(request: pytest.FixtureRequest, lend_programs: LendPrograms) -> Iterator[Cloud]:
     """The same cases against the fake supervisor and the real one."""
-    yield from make_cloud(FAKE if request.param == "fake" else None)
+    yield from make_cloud(FAKE if request.param == "fake" else None, lend_programs)
 
 
 @pytest.fixture(params=["fake", pytest.param("real", marks=pytest.mark.long)])
-def either_cloud(request: pytest.FixtureRequest) -> Iterator[Cloud]:
+def either_cloud(request: pytest.FixtureRequest, lend_programs: LendPrograms) -> Iterator[Cloud]:
     """As `any_cloud`, for cases whose servers have quick tests of their own: the real supervisor is long."""
-    yield from make_cloud(FAKE if request.param == "fake" else None)
+    yield from make_cloud(FAKE if request.param == "fake" else None, lend_programs)
 
 
 @pytest.fixture
-def real_cloud() -> Iterator[Cloud]:
+def real_cloud(lend_programs: LendPrograms) -> Iterator[Cloud]:
     """The RDS API over real servers."""
-    yield from make_cloud(None)
+    yield from make_cloud(None, lend_programs)
 
 
 @pytest.fixture(scope="module")
-def shared_real_cloud() -> Iterator[Cloud]:
+def shared_real_cloud(lend_programs: LendPrograms) -> Iterator[Cloud]:
     """As `real_cloud`, shared by the tests of a file: each leaves its instance well."""
-    yield from make_cloud(None)
+    yield from make_cloud(None, lend_programs)
 
 
 @pytest.fixture(scope="module")

@@ -16,6 +16,12 @@ if TYPE_CHECKING:
 REGION = "us-east-1"
 
 
+@pytest.fixture(scope="module")
+def creation(shared_cloud: Cloud) -> dict[str, Any]:
+    """What CreateDBInstance takes, in a cloud for what makes nothing."""
+    return shared_cloud.prepare()
+
+
 @pytest.mark.parametrize(
     ("change", "code", "says"),
     [
@@ -65,14 +71,16 @@ REGION = "us-east-1"
     ],
 )
 def test_a_create_call_that_cannot_be_carried_out_makes_nothing(
-    cloud: Cloud, change: dict[str, Any], code: str, says: str
+    shared_cloud: Cloud, creation: dict[str, Any], change: dict[str, Any], code: str, says: str
 ) -> None:
-    params = {**cloud.prepare(), "DBInstanceIdentifier": "shop", **change}
+    cloud = shared_cloud
+    params = {**creation, "DBInstanceIdentifier": "never-made", **change}
+    before = sorted(cloud.home.instances.glob("*"))
     refused = cloud.refusal("CreateDBInstance", **{key: value for key, value in params.items() if value is not None})
     assert refused[0] == code
     assert says in refused[1]
-    assert cloud.call("DescribeDBInstances")["DBInstances"] == []
-    assert list(cloud.home.instances.glob("*")) == []
+    assert cloud.refusal("DescribeDBInstances", DBInstanceIdentifier="never-made")[0] == "DBInstanceNotFound"
+    assert sorted(cloud.home.instances.glob("*")) == before
 
 
 def test_a_disabled_key_is_refused(cloud: Cloud) -> None:
@@ -191,6 +199,15 @@ def test_a_source_has_fifteen_read_replicas_and_no_more(cloud: Cloud, monkeypatc
     assert (code, "shop has 2 read replicas already" in message) == ("InstanceQuotaExceeded", True)
 
 
+@pytest.fixture(scope="module")
+def unchanged(shared_cloud: Cloud, creation: dict[str, Any]) -> Cloud:
+    """An instance that no modification changes."""
+    cloud = shared_cloud
+    cloud.call("CreateDBInstance", DBInstanceIdentifier="shop", BackupRetentionPeriod=0, **creation)
+    cloud.until_status("shop", "available")
+    return cloud
+
+
 @pytest.mark.parametrize(
     ("change", "says"),
     [
@@ -207,13 +224,14 @@ def test_a_source_has_fifteen_read_replicas_and_no_more(cloud: Cloud, monkeypatc
         ({"EngineVersion": "17.4"}, "never downgraded"),
     ],
 )
-def test_a_modification_that_cannot_be_made_is_refused_by_name(cloud: Cloud, change: dict[str, Any], says: str) -> None:
-    cloud.call("CreateDBInstance", DBInstanceIdentifier="shop", **cloud.prepare())
-    before = cloud.until_status("shop", "available")
-    code, message = cloud.refusal("ModifyDBInstance", DBInstanceIdentifier="shop", **change)
+def test_a_modification_that_cannot_be_made_is_refused_by_name(
+    unchanged: Cloud, change: dict[str, Any], says: str
+) -> None:
+    before = unchanged.instance("shop")
+    code, message = unchanged.refusal("ModifyDBInstance", DBInstanceIdentifier="shop", **change)
     assert code == "InvalidParameterCombination"
     assert says in message
-    assert cloud.instance("shop") == before
+    assert unchanged.instance("shop") == before
 
 
 def test_changes_without_apply_immediately_are_pending_until_the_window(cloud: Cloud) -> None:
