@@ -114,7 +114,7 @@ def _from_query(fields: Mapping[str, str]) -> Claim:
     if fields["X-Amz-Algorithm"] != ALGORITHM:
         raise BadSignature("malformed", "X-Amz-Algorithm only supports AWS4-HMAC-SHA256.")
     expires = fields["X-Amz-Expires"]
-    if not (expires.isascii() and expires.isdigit()) or not 0 < int(expires) <= LONGEST_PRESIGN_S:
+    if not re.fullmatch("[0-9]{1,9}", expires) or not 0 < int(expires) <= LONGEST_PRESIGN_S:
         raise BadSignature("malformed", f"X-Amz-Expires must be between 1 and {LONGEST_PRESIGN_S} seconds.")
     return _claim(
         fields["X-Amz-Credential"],
@@ -173,7 +173,7 @@ def unsigned_headers(request: Signed, claim: Claim) -> list[str]:
 def _check_time(claim: Claim, now: datetime) -> None:
     signed_at = _moment(claim.stamp)
     if claim.presigned:
-        if signed_at - SKEW > now:
+        if signed_at > now + SKEW:
             raise BadSignature("skewed", "Request is not valid yet")
         if now > signed_at + timedelta(seconds=claim.expires_s):
             raise BadSignature("expired", "Request has expired")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from typing import Any, cast
-from urllib.parse import quote
 
 import boto3
 import pytest
@@ -59,7 +58,6 @@ def test_a_user_that_is_named_twice_is_nobody() -> None:
     [
         ("X-Amz-Expires", "9" * 5000),
         ("X-Amz-Expires", "-1"),
-        ("X-Amz-Date", "00010101T000000Z"),
         ("X-Amz-Date", "yesterday"),
         ("X-Amz-Signature", "\udcff"),
         ("X-Amz-Signature", "ä"),
@@ -68,13 +66,6 @@ def test_a_user_that_is_named_twice_is_nobody() -> None:
 )
 def test_a_malformed_token_is_refused_as_that(field: str, value: str) -> None:
     kept = [piece for piece in token_for("app").split("&") if not piece.startswith(f"{field}=")]
-    if field == "X-Amz-Date" and value.startswith("0"):  # the scope names the day as well
-        kept = [
-            f"X-Amz-Credential={quote(f'{KEY}/00010101/{REGION}/rds-db/aws4_request', safe='')}"
-            if piece.startswith("X-Amz-Credential=")
-            else piece
-            for piece in kept
-        ]
     assert refusal("&".join([*kept, f"{field}={value}"]), "app") == "the token is malformed"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -124,6 +125,11 @@ def test_a_presigned_url_is_good_until_it_expires(auth: Any) -> None:
     assert verdict(request, body, now=datetime.now(UTC) + timedelta(seconds=59)) == "right"
     assert verdict(request, body, now=datetime.now(UTC) + timedelta(seconds=62)) == "expired"
     assert verdict(replace(request, path="/bucket/other"), body) == "mismatch"
+    first_day = re.sub("%2F[0-9]{8}%2F", "%2F00010101%2F", request.query)
+    first_day = re.sub("[0-9]{8}T[0-9]{6}Z", "00010101T000000Z", first_day)
+    assert verdict(replace(request, query=first_day), body) == "expired"
+    endless = request.query.replace("X-Amz-Expires=60", f"X-Amz-Expires={'9' * 5000}")
+    assert verdict(replace(request, query=endless), body) == "malformed"
     longer = request.query.replace("X-Amz-Expires=60", "X-Amz-Expires=600")
     assert verdict(replace(request, query=longer), body) == "mismatch"
 
