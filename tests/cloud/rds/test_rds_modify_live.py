@@ -94,7 +94,10 @@ def test_a_new_password_cuts_nobody_and_dynamic_values_reach_open_sessions(real_
         value = {"ParameterName": "work_mem", "ParameterValue": "8192", "ApplyMethod": "immediate"}
         cloud.call("ModifyDBParameterGroup", DBParameterGroupName="tuned", Parameters=[value])
         cloud.until(lambda: shown("work_mem") == "8MB", what="work_mem in the open session")
-        assert cloud.instance("shop")["DBParameterGroups"][0]["ParameterApplyStatus"] == "in-sync"
+        # The server reads the values before the supervisor has said that they are written.
+        cloud.until(
+            lambda: cloud.instance("shop")["DBParameterGroups"][0]["ParameterApplyStatus"] == "in-sync", what="in-sync"
+        )
         begun = cloud.call("ModifyDBInstance", **SHOP, MasterUserPassword="another-password")["DBInstance"]
         assert begun["PendingModifiedValues"] == {"MasterUserPassword": "****"}
         cloud.until_status("shop", "available")
@@ -185,6 +188,18 @@ def test_a_multi_az_instance_whose_primary_does_not_start_again_goes_on_with_its
     for said in ("The new parameters were not taken: ", "Unable to modify the DB instance class. "):
         assert [message for message in told if message.startswith(said) and "shared memory" in message]
     assert writer.lost() == set()
+    # the restart of a new name meets them too: the name is changed, and the values are not taken
+    kept = cloud.rds.core.require("us-east-1", "shop").parameters
+    cloud.call("ModifyDBInstance", **SHOP, NewDBInstanceIdentifier="store", ApplyImmediately=True)
+    cloud.until(lambda: "store" in names(cloud), what="the new name")
+    cloud.until_status("store", "available", 120)
+    assert cloud.rds.core.require("us-east-1", "store").parameters == kept
+    said = "The new parameters were not taken: "
+    assert [message for message in cloud.events("store") if message.startswith(said) and "shared memory" in message]
+
+
+def names(cloud: Cloud) -> list[str]:
+    return [one["DBInstanceIdentifier"] for one in cloud.call("DescribeDBInstances")["DBInstances"]]
 
 
 def in_sync(cloud: Cloud) -> bool:

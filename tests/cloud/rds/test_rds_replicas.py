@@ -67,6 +67,8 @@ def test_a_promoted_replica_takes_its_own_replicas_along(cloud: Cloud) -> None:
     make(cloud)
     add(cloud, "one", "shop")
     add(cloud, "two", "one")
+    blank = {"DBInstanceIdentifier": "one", "PreferredBackupWindow": ""}
+    assert cloud.refusal("PromoteReadReplica", **blank)[0] == "InvalidParameterValue"
     begun = cloud.call("PromoteReadReplica", DBInstanceIdentifier="one", BackupRetentionPeriod=5)["DBInstance"]
     assert begun["DBInstanceStatus"] == "modifying"
     promoted = cloud.until_status("one", "available")

@@ -115,7 +115,7 @@ class LifecycleActions:
             instance = core.require_available(context.region, params["DBInstanceIdentifier"], "promoted")
             if not instance.is_replica:
                 raise faults.wrong_state("DB Instance is not a read replica.")
-            if params.get("PreferredBackupWindow"):
+            if params.get("PreferredBackupWindow") is not None:
                 window = rules.backup_window(params["PreferredBackupWindow"])
                 rules.windows_apart(window, instance.maintenance_window)
                 changes["backup_window"] = window

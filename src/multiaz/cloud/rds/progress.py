@@ -155,6 +155,8 @@ def _finish(core: Core, instance: Instance, operation: Operation, seen: Seen, an
                 done = done.but(stopped_at=None)
                 core.tell(fresh, "0088", "DB instance started")
             case _:
+                if operation.rename is not None:
+                    done = done.but(identifier=operation.rename)
                 if answer is not None and refused:
                     done, operation = resizing.take_back(core, done, operation, answer.reason)
                 done = _modified(core, done, operation)
@@ -186,9 +188,7 @@ def _with_first_backup(core: Core, done: Instance, operation: Operation, observe
 
 
 def _modified(core: Core, done: Instance, operation: Operation) -> Instance:
-    """Give the instance its new name, and tell what was modified; storage that was is optimised from now on."""
-    if operation.rename is not None:
-        done = done.but(identifier=operation.rename)
+    """Tell what was modified; storage that was is optimised from now on."""
     for line in operation.detail.splitlines():
         core.tell(done, *line.split(" ", 1))  # type: ignore[arg-type]
     if not any(name in operation.applying for name in STORAGE):
@@ -241,9 +241,7 @@ def _begin_due(core: Core, instance: Instance, seen: Seen) -> bool:
     status = core.status(instance)
     if status == "storage-full":
         names = tuple(name for name in names if name in STORAGE)  # more of it is what helps; the rest waits
-    elif status != "available":
-        return False
-    return apply_pending(core, instance, names)
+    return status in ("available", "storage-full") and bool(names) and apply_pending(core, instance, names)
 
 
 def forget(core: Core, instance: Instance, retained: RetainedBackup | None = None) -> None:
