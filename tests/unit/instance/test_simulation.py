@@ -315,8 +315,9 @@ def test_what_a_round_does_leads_to_every_state_that_the_table_says() -> None:
 REPLICAS = frozenset({State.REPLICA_STREAMING, State.REPLICA_STRAY})
 NOT_LED_TO = {
     *((row.name, goal) for row in TRANSITIONS for goal in row.goal & REPLICAS),
-    *(("answer_promote", goal) for goal in (State.SINGLE, State.CLONING)),
+    *(("answer_promote", goal) for goal in (State.SINGLE, State.CLONING, State.RESTARTING)),
     *(("finish_promotion", goal) for goal in (State.SINGLE, State.CLONING)),
+    ("stray_replica", State.STOPPED), ("recover", State.PRIMARY_DOWN),
     # no parameters that take a restart, no clock by which a standby is not missed yet, none that diverged unfenced
     *(("restart_standby", goal) for goal in (State.CATCHING_UP, State.REDUNDANT)),
     *(("start_standby", goal) for goal in (State.REJOINING, State.REDUNDANT)),
