@@ -105,7 +105,7 @@ def test_a_late_replica_is_promoted_at_once_with_all_it_has_received(
             connection.execute("INSERT INTO ledger VALUES (-1)")
         assert faults.active(home) == (), "they were meant for a replica"
         late.write(multi_az=True)
-        late.wait_well()
+        late.wait("has a standby in sync", lambda seen: seen.in_sync)
         shop.wait_well()
         ledger.check()
     finally:
