@@ -35,10 +35,10 @@ WORKERS_AT_MOST = 16
 
 LONGEST = (
     "cli/test_end_to_end.py", "cloud/stacks/test_stacks_update_resume.py", "cloud/rds/test_rds_instances.py",
-    "cli/test_runbook_runs.py", "cloud/stacks/test_stacks_update_random.py", "cloud/rds/test_rds_rotation.py",
-    "cloud/front/test_front_aws_cli.py", "cli/test_bootstrap.py", "cloud/rds/test_rds_refusals.py",
-    "cluster/test_supervisor.py", "cloud/rds/test_rds_modify.py", "cluster/test_failover.py",
-    "cloud/stacks/test_stacks_resume.py", "cloud/front/test_front_persistence.py", "cloud/rds/test_rds_groups.py",
+    "cli/test_runbook_runs.py", "cloud/stacks/test_stacks_update_random.py", "faults/test_survival.py",
+    "cli/test_bootstrap.py", "cloud/front/test_front_aws_cli.py", "cluster/test_supervisor.py",
+    "cloud/stacks/test_stacks_resume.py", "cloud/rds/test_rds_tokens.py", "cluster/test_failover.py",
+    "cloud/rds/test_rds_modify.py", "cloud/front/test_front_persistence.py", "cloud/rds/test_rds_groups.py",
 )  # fmt: skip
 """Files that take longest, those that wait for servers and those that compute in turn: workers begin with these, so
 that none is left for the end, when the other workers have nothing more to do. `make test` turns off xdist's own order,
