@@ -44,11 +44,11 @@ class ModifyAction:
                 self._refuse(fresh, params)
                 plan = self._at_once(fresh, params)
             self._require_modifiable(fresh, params)
-            if params.get("DBParameterGroupName") is not None:
-                core.target(fresh.but(**plan.changes))  # raises if the group is gone, or a value is none for this class
             now, waiting = self._now_and_later(fresh, params, plan)
             modifications.add(core, fresh.but(**plan.changes), now, plan)
             changed = modifications.carry_out(core, waiting, plan, core.seen(fresh))
+            if params.get("DBParameterGroupName") is not None:
+                core.target(changed)  # raises if the group is gone meanwhile, or comes to a value that cannot be here
             core.repository.save(changed)
         core.wake()
         return {"DBInstance": core.shape(changed)}

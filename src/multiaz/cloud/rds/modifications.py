@@ -221,22 +221,24 @@ def add(core: Core, instance: Instance, wanted: Mapping[str, Any], plan: Plan) -
 
 
 def carry_out(core: Core, instance: Instance, plan: Plan, seen: Seen) -> Instance:
-    """The record with the plan's changes, under way. Tells the events of its beginning."""
-    changed = instance.but(**plan.changes)
+    """The record with the plan's changes, under way. Tells the events of its beginning.
+
+    Raises AwsFault, before anything is told, if the parameter group comes to nothing its servers could have.
+    """
+    changed, undo = instance.but(**plan.changes), {}
+    if plan.restart:
+        # A new class means new hardware on RDS, so everything that waited for a reboot comes with it.
+        changed = changed.but(parameters=core.target(changed))
+        undo = {"parameters": instance.parameters, "instance_class": instance.instance_class}
+    if plan.rename is not None:
+        address, port = addresses.of_name(core.home, core.repository, instance, plan.rename)
+        changed = changed.but(network=changed.network.but(address=address, port=port))
     for line in plan.begun:
         core.tell(instance, *line.split(" ", 1))  # type: ignore[arg-type]
     if not plan.kinds:
         for line in plan.done:
             core.tell(instance, *line.split(" ", 1))  # type: ignore[arg-type]
         return changed
-    if plan.rename is not None:
-        address, port = addresses.of_name(core.home, core.repository, instance, plan.rename)
-        changed = changed.but(network=changed.network.but(address=address, port=port))
-    undo: dict[str, Any] = {}
-    if plan.restart:
-        # A new class means new hardware on RDS, so everything that waited for a reboot comes with it.
-        changed = changed.but(parameters=core.target(changed))
-        undo = {"parameters": instance.parameters, "instance_class": instance.instance_class}
     operation = Operation(
         kind=plan.kinds.copy().pop() if len(plan.kinds) == 1 else OperationKind.MODIFY,
         started_at=time.time(),
@@ -275,11 +277,19 @@ def apply_pending(core: Core, instance: Instance, names: Collection[str]) -> boo
             try:
                 check(core, waiting, part, now=True)
             except AwsFault as fault:
-                core.tell(fresh, "0044", f"Pending modifications could not be applied ({', '.join(part)}): "
-                          f"{fault.message}")  # fmt: skip
+                _tell_dropped(core, fresh, part, fault)
             else:
                 now |= part
         plan = Plan()
         add(core, waiting, now, plan)
-        core.repository.save(carry_out(core, waiting, plan, core.seen(fresh)))
+        try:
+            changed = carry_out(core, waiting, plan, core.seen(fresh))
+        except AwsFault as fault:
+            _tell_dropped(core, fresh, now, fault)
+            changed = waiting
+        core.repository.save(changed)
     return True
+
+
+def _tell_dropped(core: Core, instance: Instance, names: Collection[str], fault: AwsFault) -> None:
+    core.tell(instance, "0044", f"Pending modifications could not be applied ({', '.join(names)}): {fault.message}")
