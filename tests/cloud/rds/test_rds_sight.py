@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from multiaz.cloud.rds.folders import new_events
+from multiaz.files import ProcessLock
 from multiaz.home import Home, InstanceHome
 from multiaz.instance.events import EventLog
 
@@ -32,6 +33,21 @@ def test_while_a_supervisor_starts_the_primary_is_where_it_was(cloud: Cloud) -> 
     for name in ("AvailabilityZone", "SecondaryAvailabilityZone", "LatestRestorableTime"):
         assert after[name] == before[name]
     assert cloud.call("DescribeDBLogFiles", **named) == files
+
+
+def test_what_a_dead_supervisor_saw_makes_nothing_available_while_the_next_one_begins(cloud: Cloud) -> None:
+    """It holds the lock an instant before it removes what the one before saw, and its endpoint does not listen yet."""
+    cloud.call("CreateDBInstance", DBInstanceIdentifier="shop", **cloud.prepare())
+    cloud.until_status("shop", "available")
+    cloud.rds.stop()
+    cloud.end_supervisors()
+    next_one = ProcessLock(cloud.folder("shop") / "instance.lock")
+    assert next_one.acquire()
+    try:
+        assert (cloud.folder("shop") / "observed.json").exists()
+        assert cloud.instance("shop")["DBInstanceStatus"] != "available"
+    finally:
+        next_one.release()
 
 
 @pytest.fixture

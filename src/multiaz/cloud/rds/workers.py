@@ -24,7 +24,7 @@ from multiaz.cloud.rds.wanted import desired_of
 from multiaz.cloud.service import AwsFault
 from multiaz.errors import Missing, MultiazError
 from multiaz.files import lock_holder
-from multiaz.instance.records import Phase
+from multiaz.instance.records import ObservedInstance, Phase
 
 BUSY_S = 0.03
 CALM_S = 1.0
@@ -100,12 +100,23 @@ class Watcher:
         """What is known of an instance: its last observation, and whether that can be believed."""
         watched = self._of(instance)
         return Seen(
-            watched.sight.look(),
+            self._look(instance, watched),
             watched.supervised,
             time.monotonic() - watched.supervised_at,
             watched.given_up,
             watched.sight.last,
         )
+
+    def _look(self, instance: Instance, watched: Watched) -> ObservedInstance | None:
+        """The last observation; none while the supervisor whose lock is held has not made its first.
+
+        It removes that of the one before as soon as it holds the lock, which may be an instant later.
+        """
+        observed = watched.sight.look()
+        place = self.core.home.instance(instance.resource_id)
+        if observed is None or lock_holder(place.lock) in (None, observed.pid):
+            return observed
+        return None
 
     def _of(self, instance: Instance) -> Watched:
         with self._lock:
@@ -172,7 +183,7 @@ class Watcher:
         watched.supervised = holder is not None
         if watched.supervised:
             watched.supervised_at = time.monotonic()
-        observed = watched.sight.look()
+        observed = self._look(instance, watched)
         if watched.given_up and observed is not None and observed.pid == holder:
             # Somebody else has started it since, as the endpoint's process does, and it runs the servers.
             _log.info("%s: its supervisor runs again", instance.identifier)
