@@ -40,7 +40,9 @@ class FakeServer:
         return self._connect()
 
     def wait_for(self, looks: int) -> None:
-        """So many more looks."""
+        """So many more looks, each of which begins from now on."""
+        while self.asked.acquire(blocking=False):
+            pass
         for _ in range(looks):
             assert self.asked.acquire(timeout=20), "nobody looks any more"
 
