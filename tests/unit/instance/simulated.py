@@ -36,7 +36,7 @@ from multiaz.instance.decide import TRANSITIONS, decide, view_of
 from multiaz.instance.evidence import doubt_of
 from multiaz.instance.records import MemberName, Phase, Request, RequestKind, RoleRecord, RunState
 from multiaz.instance.states import State, state_of
-from multiaz.instance.view import Seen, SeenMember
+from multiaz.instance.view import Seen, SeenMember, View
 
 OTHER: dict[MemberName, MemberName] = {"a": "b", "b": "a"}
 LONG_S = 60.0
@@ -114,6 +114,7 @@ class World:
         self.replica: list[int] = []
         self.replica_from: MemberName | None = None
         self.last_step: Step | None = None
+        self.decided_on: View | None = None
         self.requests = CarriedOut()
         self.led: set[tuple[str, State]] = set()
         """Which rules led to which other states, undisturbed."""
@@ -318,10 +319,11 @@ class World:
 
     def _decide(self) -> Step:
         """What the machine says, without the row that is left out."""
+        view = self.decided_on = view_of(self.desired, self.see(), self.memory)
         if self.left_out not in RULES:
-            return decide(self.desired, self.see(), self.memory)
+            return decide(view.desired, view.seen, view.memory)
         with patch.object(machine, "TRANSITIONS", [row for row in TRANSITIONS if row.name != self.left_out]):
-            return decide(self.desired, self.see(), self.memory)
+            return decide(view.desired, view.seen, view.memory)
 
     def primary_fails_and_supervisor_dies(self, how: str, after: int) -> None:
         """The primary dies, hangs, or is to be replaced, and the round that answers it ends after so many actions."""
@@ -355,12 +357,11 @@ class World:
 
     def undisturbed_round(self) -> None:
         """A round and the job that it begins, while nothing else happens: what succeeds leads where the table says."""
-        if self.doubt or self.memory.primary is None:
-            self._load()
-        before = self.state()
         self.round()
-        step = self.last_step
+        step, view = self.last_step, self.decided_on
         assert step is not None
+        assert view is not None
+        before = state_of(view)
         if step.rule == "awaken":
             self.servers_answer()
         elif not step.actions or not self.all_done:
