@@ -14,24 +14,17 @@ from multiaz.instance.progress import (
     ASLEEP_AFTER_S,
     GIVE_UP_AFTER_S,
     HANG_AFTER_S,
-    IN_KERNEL,
-    STOPPED,
     STUCK_IO_AFTER_S,
     Attention,
     Verdict,
     Watched,
 )
-from multiaz.postgres.pulse import Pulse, pulse_of
+from multiaz.postgres.pulse import pulse_of
 
 PACE_S = 2.0
 """Between two questions; one that is stopped is asked at once."""
 
 log = logging.getLogger("multiaz.instance")
-
-
-def first_sight(pulse: Pulse, now: float) -> Watched:
-    """A process that is seen for the first time."""
-    return Watched(pulse, now, now if pulse.state in STOPPED else None, now if pulse.state in IN_KERNEL else None)
 
 
 def judge_endpoint(seen: Watched, silent_s: float | None, now: float) -> Verdict:
@@ -80,7 +73,7 @@ class EndpointWatch:
             return Verdict(False, "it does not run, or nothing is known of processes here")
         if self.seen is None or pid != self._pid or pulse.began_s != self.seen.pulse.began_s:
             self.forget()
-            self.seen = first_sight(pulse, now)
+            self.seen = Watched.seen(pulse, now)
         else:
             self.seen = self.seen.after(pulse, now)
         self._pid = pid

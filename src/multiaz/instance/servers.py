@@ -359,7 +359,7 @@ class Servers:
                 log.info("archived for %s: %s", member, ", ".join(saved))
 
     def recopy(self, member: MemberName) -> None:
-        """Copy a read replica's source again and start from the copy.
+        """Copy a read replica's source again; it is started from the copy in a later round.
 
         From the last look on whether to go on until the end of the job the replica is not promoted (`answer_promote`).
         """

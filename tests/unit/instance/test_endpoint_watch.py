@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from multiaz.instance.endpoint_watch import first_sight, judge_endpoint
-from multiaz.instance.progress import ASLEEP_AFTER_S, HANG_AFTER_S, STUCK_IO_AFTER_S
+from multiaz.instance.endpoint_watch import judge_endpoint
+from multiaz.instance.progress import ASLEEP_AFTER_S, HANG_AFTER_S, STUCK_IO_AFTER_S, Watched
 from multiaz.postgres.pulse import Pulse
 
 STEP_S, FOR_S = 0.25, 120.0
@@ -18,7 +18,7 @@ def pulse(state: str, moves: bool, at: float) -> Pulse:
 
 def hung_at(state: str, *, moves: bool, silent_from: float | None) -> tuple[float, str] | None:
     """When it is first said to hang, and why. `silent_from`: when it was asked; None: it cannot be asked."""
-    seen = first_sight(pulse(state, moves, 0), 0)
+    seen = Watched.seen(pulse(state, moves, 0), 0)
     for step in range(int(FOR_S / STEP_S)):
         at = step * STEP_S
         seen = seen.after(pulse(state, moves, at), at)
@@ -75,7 +75,7 @@ def test_endpoint_that_is_stopped_hangs_also_where_it_cannot_be_asked() -> None:
 
 
 def test_endpoint_that_answers_between_two_looks_does_not_hang_though_each_finds_it_stopped() -> None:
-    seen = first_sight(pulse("T", True, 0), 0)
+    seen = Watched.seen(pulse("T", True, 0), 0)
     for step in range(int(FOR_S / STEP_S)):
         at = step * STEP_S
         seen = seen.after(pulse("T", True, at), at)
