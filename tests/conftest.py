@@ -34,6 +34,7 @@ WORKERS_AT_MOST = 16
 
 
 LONGEST = (
+    "unit/blueprint/test_any_settings.py",
     "cli/test_end_to_end.py", "cloud/stacks/test_stacks_update_resume.py", "cloud/rds/test_rds_instances.py",
     "cli/test_runbook_runs.py", "cloud/stacks/test_stacks_update_random.py", "faults/test_survival.py",
     "cli/test_bootstrap.py", "cloud/front/test_front_aws_cli.py", "cluster/test_supervisor.py",
