@@ -82,7 +82,8 @@ PROMOTE = """\
 Seconds from PromoteReadReplica, asked through the AWS API, until the replica's endpoint acknowledges a row. The
 replica is new and follows its source, whose clients write as above all the while. Another client tries a row on the
 replica every 10 ms, from before the request on. *Available again*: until DescribeDBInstances says so, which is after
-the first backup. *Source's pause*: the longest time between two acknowledged commits of the source meanwhile.
+the first backup; these replicas are seconds old, and PostgreSQL starts an archiver no sooner than 10 s after it was
+last started. *Source's pause*: the longest time between two acknowledged commits of the source meanwhile.
 
 """
 
