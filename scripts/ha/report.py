@@ -99,7 +99,7 @@ def p90_table(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
 
 
 AIMS = (("kill", "p50", 0.3), ("kill", "max", 1.0), ("hang", "p50", 2.0), ("kill", "redundancy, max", 5.0))
-"""What issue 4 aims at: section, figure, seconds at most."""
+"""What we aim at: section, figure, seconds at most."""
 
 
 def aims(found: Results) -> str:
