@@ -20,7 +20,7 @@ from multiaz.cloud.lambda_ import LambdaService
 from multiaz.cloud.moto_tail import SERVED, MotoTail
 from multiaz.cloud.rds.rotation import SecretRotation
 from multiaz.cloud.rds.service import RdsService
-from multiaz.cloud.service import AwsFault, AwsResponse, Caller
+from multiaz.cloud.service import AwsFault, Caller
 from multiaz.cloud.stacks.service import CloudFormationService
 from multiaz.cloud.stacks.state import Journal
 from multiaz.cloud.stacks.update_state import UpdateJournal
@@ -89,23 +89,6 @@ def forget_everything() -> None:
             backend.reset()
 
 
-class Tail(MotoTail):
-    """moto, saved after the first call of each operation only.
-
-    A process that "dies" here keeps its resources, so nobody reads what was saved; that it can be saved is tested
-    with every operation, and that it survives, in the tests of the front door.
-    """
-
-    def __init__(self, folder: Path, s3_folder: Path) -> None:
-        super().__init__(folder, s3_folder)
-        self._operations: set[tuple[str, str]] = set()
-
-    def _save(self, service: str, operation: str, answer: AwsResponse) -> None:
-        if (service, operation) not in self._operations:
-            super()._save(service, operation, answer)
-            self._operations.add((service, operation))
-
-
 class World:
     """One cloud."""
 
@@ -114,7 +97,7 @@ class World:
         self.store = Store(folder / "cloud.sqlite")
         (folder / "moto").mkdir()
         (folder / "s3").mkdir()
-        self.tail = Tail(folder / "moto", folder / "s3")
+        self.tail = MotoTail(folder / "moto", folder / "s3")
         self.tail.load()
         forget_everything()
         self.dispatcher = Dispatcher(self.tail, SERVED)
